@@ -1,0 +1,1 @@
+"""agentkit: agents that run wholly on your own machine."""

@@ -1,0 +1,1 @@
+"""What goes into the window, and what does not."""

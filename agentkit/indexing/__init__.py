@@ -1,0 +1,1 @@
+"""Folders into memory: read, chunk, follow changes."""

@@ -1,0 +1,1 @@
+"""Models: adapters, formats, grammars, the catalogue and the store."""

@@ -1,0 +1,147 @@
+"""The `Model` seam: messages in, text and tool calls out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from agentkit.messages import Message, ToolCall, ToolSpec, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. Every value is a lever a user may hold."""
+
+    temperature: float = 0.0
+    """0 is greedy; at most 5."""
+    top_k: int = 0
+    """0 is off."""
+    top_p: float = 1.0
+    """In (0, 1]; 1 is off."""
+    min_p: float = 0.0
+    """In [0, 1); 0 is off."""
+    repeat_penalty: float = 1.0
+    """In [1, 2]; 1 is off."""
+    seed: int = 0
+    """Same seed, same draw, on the same machine and prompt state."""
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    """The text ends before the first of these."""
+
+    def __post_init__(self) -> None:
+        """Refuse values llama.cpp would accept and turn into nonsense."""
+        ranges = (
+            ("temperature", self.temperature, 0.0, 5.0),
+            ("top_k", self.top_k, 0, 1_000_000),
+            ("top_p", self.top_p, 1e-6, 1.0),
+            ("min_p", self.min_p, 0.0, 0.999),
+            ("repeat_penalty", self.repeat_penalty, 1.0, 2.0),
+            ("seed", self.seed, 0, 2**32 - 1),
+            ("max_tokens", self.max_tokens, 1, 1_000_000),
+        )
+        for name, value, low, high in ranges:
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}, outside {low} to {high}")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether the model may, must not, or must call a tool."""
+
+    mode: str = "auto"
+    """`none`, `auto` (free text, or calls after the trigger), `required` (one or more calls) or `named`."""
+    name: str | None = None
+    """The tool to call, for `named`."""
+
+    @classmethod
+    def named(cls, name: str) -> ToolChoice:
+        """Require a call of the tool `name`."""
+        return cls("named", name)
+
+
+NONE = ToolChoice("none")
+AUTO = ToolChoice("auto")
+REQUIRED = ToolChoice("required")
+
+
+class StopReason(StrEnum):
+    """Why a completion ended."""
+
+    END = "end"
+    """The model ended it."""
+    STOP = "stop"
+    """A stop string."""
+    LENGTH = "length"
+    """`max_tokens`, or the window was full."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One generation."""
+
+    text: str
+    """Without the calls."""
+    calls: tuple[ToolCall, ...]
+    stop: StopReason
+    usage: Usage = field(default_factory=Usage)
+    mean_logprob: float | None = None
+    """Mean log-probability of the sampled tokens, from unmasked logits; `None` where unknown."""
+
+
+Stream = Generator[str, None, Completion]
+"""Yields text as it is generated (never the markup of a call); returns the `Completion`."""
+
+
+class Model(Protocol):
+    """A language model with a chat template and a token counter."""
+
+    @property
+    def name(self) -> str:
+        """As in the catalogue or store."""
+        ...
+
+    @property
+    def context_tokens(self) -> int:
+        """Size of the window: prompt and completion together."""
+        ...
+
+    def count(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> int:
+        """Count the tokens of the whole prompt, chat template and tool block included."""
+        ...
+
+    def count_text(self, text: str) -> int:
+        """Count the tokens of a bare text."""
+        ...
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        choice: ToolChoice = NONE,
+        sampling: Sampling | None = None,
+        schema: dict[str, Any] | None = None,
+    ) -> Stream:
+        """Generate the next assistant message.
+
+        Args:
+            messages: Oldest first; must fit, together with `max_tokens`.
+            tools: What the model may call.
+            choice: Whether it may, must not or must.
+            sampling: Default: greedy.
+            schema: Bind the whole text to this JSON Schema; never together with tools.
+
+        Raises:
+            ContextOverflowError: Prompt and `max_tokens` exceed the window.
+            EngineError: The worker failed; nothing of the completion is kept.
+
+        Closing the generator cancels the generation.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the model holds; safe to call twice."""
+        ...

@@ -1,0 +1,1 @@
+"""Encrypted memory: records and vectors that never touch a disk in clear."""

@@ -1,0 +1,1 @@
+"""Tools an agent may call, the policy that decides, and the sandbox they run in."""
