@@ -49,10 +49,12 @@ NEVER_IMPORTED = {
     "aiohttp",
     "huggingface_hub",
 }
-HEAVY = (
-    "apsw", "chromadb", "cryptography", "docx", "jinja2", "jsonschema", "keyring", "llama_cpp", "llguidance", "lxml",
-    "numpy", "pydantic", "pypdfium2", "rich", "sentence_transformers", "tokenizers", "torch", "typer", "watchdog",
-)  # fmt: skip
+HEAVY = set(
+    """
+    apsw chromadb cryptography docx jinja2 jsonschema keyring llama_cpp llguidance lxml numpy pydantic pypdfium2
+    rich sentence_transformers tokenizers torch typer watchdog
+    """.split()
+)
 
 
 def name_of(path: Path) -> str:
@@ -110,7 +112,7 @@ def test_a_heavy_library_has_the_importers_named_here_and_no_other(library: str)
 
 
 def test_nothing_unpickles_and_nothing_brings_its_own_network_client() -> None:
-    """What a worker or a file holds is never executed, and only the fetcher speaks HTTP, with the standard library."""
+    """What a worker or a file holds is never executed; only the fetcher speaks HTTP, by the standard library."""
     guilty = {
         (name_of(path), each)
         for path in SOURCES
