@@ -49,12 +49,27 @@ NEVER_IMPORTED = {
     "aiohttp",
     "huggingface_hub",
 }
-HEAVY = set(
-    """
-    apsw chromadb cryptography docx jinja2 jsonschema keyring llama_cpp llguidance lxml numpy pydantic pypdfium2
-    rich sentence_transformers tokenizers torch typer watchdog
-    """.split()
-)
+HEAVY = {
+    "apsw",
+    "chromadb",
+    "cryptography",
+    "docx",
+    "jinja2",
+    "jsonschema",
+    "keyring",
+    "llama_cpp",
+    "llguidance",
+    "lxml",
+    "numpy",
+    "pydantic",
+    "pypdfium2",
+    "rich",
+    "sentence_transformers",
+    "tokenizers",
+    "torch",
+    "typer",
+    "watchdog",
+}
 
 
 def name_of(path: Path) -> str:
@@ -112,7 +127,7 @@ def test_a_heavy_library_has_the_importers_named_here_and_no_other(library: str)
 
 
 def test_nothing_unpickles_and_nothing_brings_its_own_network_client() -> None:
-    """What a worker or a file holds is never executed; only the fetcher speaks HTTP, by the standard library."""
+    """What a worker or a file holds is never executed; only the fetcher speaks HTTP, without a library."""
     guilty = {
         (name_of(path), each)
         for path in SOURCES
