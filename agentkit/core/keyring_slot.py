@@ -1,0 +1,70 @@
+"""The vault's secret in the operating system's keyring.
+
+Only secure back-ends are allowed by name: a plain-text one that happens to be installed would be chosen silently.
+Runs in a child of the launcher: the library opens sockets to the desktop session, which the core may not.
+"""
+
+from __future__ import annotations
+
+from agentkit.errors import NotFoundError
+
+SERVICE = "agentkit"
+ALLOWED_BACKENDS = frozenset(
+    {
+        "keyring.backends.SecretService.Keyring",
+        "keyring.backends.kwallet.DBusKeyring",
+        "keyring.backends.macOS.Keyring",
+        "keyring.backends.Windows.WinVaultKeyring",
+    }
+)
+
+
+def backend() -> str | None:
+    """Return the name of the secure back-end in use, or `None`."""
+    import keyring
+    from keyring.backends.chainer import ChainerBackend
+
+    chosen = keyring.get_keyring()
+    candidates = chosen.backends if isinstance(chosen, ChainerBackend) else [chosen]
+    for each in candidates:
+        name = f"{type(each).__module__}.{type(each).__qualname__}"
+        if name in ALLOWED_BACKENDS:
+            keyring.set_keyring(each)
+            return name
+    return None
+
+
+def get(vault_id: str) -> bytes | None:
+    """Return the secret kept for `vault_id`, or `None`."""
+    if backend() is None:
+        return None
+    import keyring
+
+    kept = keyring.get_password(SERVICE, vault_id)
+    return bytes.fromhex(kept) if kept else None
+
+
+def put(vault_id: str, secret: bytes) -> None:
+    """Keep `secret` for `vault_id`.
+
+    Raises:
+        NotFoundError: There is no secure keyring here.
+    """
+    if backend() is None:
+        raise NotFoundError("no secure keyring in this session", hint="use the passphrase, or log in to a desktop")
+    import keyring
+
+    keyring.set_password(SERVICE, vault_id, secret.hex())
+
+
+def delete(vault_id: str) -> None:
+    """Forget the secret of `vault_id`, if there is one."""
+    if backend() is None:
+        return
+    import keyring
+    from keyring.errors import PasswordDeleteError
+
+    try:
+        keyring.delete_password(SERVICE, vault_id)
+    except PasswordDeleteError:
+        return  # there was none

@@ -1,0 +1,238 @@
+"""The core's door: a UNIX socket for this user only, one thread per connection, one request at a time on each.
+
+A request is one frame `{"op": …}`. The answer is any number of `{"event": …}` frames, questions `{"ask": …}` that
+the client answers with `{"answer": …}`, and last `{"result": …}` or `{"error": …}`. `{"cancel": true}`, or closing
+the connection, stops the request.
+
+Covered: other users of the machine (folder and socket modes, and the kernel's word on who connects).
+Not covered: other programs of the same user; while the vault is unlocked they may ask what its owner may ask.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from agentkit.errors import AgentkitError, BusyError, Cancelled
+from agentkit.wire import Channel, ConnectionLost, FrameError
+
+MAX_CONNECTIONS = 32
+_PEER = struct.Struct("3i")
+
+
+class Session:
+    """One request being answered: events out, questions and their answers, and the wish to stop."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Send one event.
+
+        Raises:
+            Cancelled: The client wants no more.
+        """
+        self.check()
+        self._channel.send({"event": dict(event)})
+
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the client, and wait for its answer.
+
+        Raises:
+            Cancelled: The client went away or stopped the request.
+        """
+        self.check()
+        self._channel.send({"ask": dict(question)})
+        answer = self._answers.get()
+        if answer is None:
+            raise Cancelled("stopped")
+        return answer
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the client wants no more."""
+        if self._stopped.is_set():
+            raise Cancelled("stopped")
+
+    def wait(self, seconds: float) -> None:
+        """Wait, or raise `Cancelled` as soon as the client wants no more."""
+        if self._stopped.wait(seconds):
+            raise Cancelled("stopped")
+
+    def deliver(self, message: Mapping[str, Any]) -> None:
+        """Take what the client sent while its request runs: an answer, or the wish to stop."""
+        if isinstance(message.get("answer"), dict):
+            self._answers.put(message["answer"])
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Make the next `emit`, `ask`, `check` or `wait` raise `Cancelled`."""
+        self._stopped.set()
+        self._answers.put(None)
+
+
+Handler = Callable[[dict[str, Any], Session], Mapping[str, Any]]
+
+
+class Server:
+    """Listens on one socket and gives each request to `handler`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listener: socket.socket | None = None
+        self._lock_file: int | None = None
+        self._connections = 0
+        self._counting = threading.Lock()
+        self._last_used = time.monotonic()
+        self._stopping = threading.Event()
+
+    def bind(self) -> None:
+        """Claim the folder and listen; the only moment this process opens a socket.
+
+        Raises:
+            BusyError: Another core serves this home.
+        """
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_file = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError("a core already serves this home") from error
+        self._path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        previous = os.umask(0o177)
+        try:
+            with short_address(self._path) as address:
+                self._listener.bind(address)
+        finally:
+            os.umask(previous)
+        self._listener.listen(MAX_CONNECTIONS)
+
+    def serve(self, handler: Handler, *, idle_seconds: float, busy: Callable[[], bool]) -> None:
+        """Answer requests until `stop`, or until nobody came for `idle_seconds`."""
+        assert self._listener is not None, "bind first"
+        self._listener.settimeout(0.5)
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                if self._idle_for() > idle_seconds and not busy():
+                    return
+                continue
+            connection.settimeout(None)
+            if not _same_user(connection) or self._connections >= MAX_CONNECTIONS:
+                connection.close()
+                continue
+            with self._counting:
+                self._connections += 1
+            threading.Thread(target=self._talk, args=(connection, handler), daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop accepting; open requests are told to stop by their closing connections."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Give the socket and the folder back."""
+        if self._listener is not None:
+            self._listener.close()
+        self._path.unlink(missing_ok=True)
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+
+    def _idle_for(self) -> float:
+        return 0.0 if self._connections else time.monotonic() - self._last_used
+
+    def _talk(self, connection: socket.socket, handler: Handler) -> None:
+        channel = Channel(connection)
+        session: Session | None = None
+        worker: threading.Thread | None = None
+        try:
+            while not self._stopping.is_set():
+                message = channel.receive()
+                if "op" not in message:
+                    if session is not None:
+                        session.deliver(message)
+                    continue
+                if worker is not None:
+                    worker.join()  # its answer was sent before the client could ask again
+                session = Session(channel)
+                worker = threading.Thread(target=_answer, args=(channel, message, session, handler), daemon=True)
+                worker.start()
+        except (ConnectionLost, FrameError, OSError):
+            pass  # the client is gone or speaks something else
+        finally:
+            if session is not None:
+                session.stop()
+            channel.close()
+            with self._counting:
+                self._connections -= 1
+                self._last_used = time.monotonic()
+
+
+def _answer(channel: Channel, request: dict[str, Any], session: Session, handler: Handler) -> None:
+    try:
+        reply: dict[str, Any] = {"result": dict(handler(request, session))}
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the client gets an answer and the core lives on
+        reply = {"error": describe_error(error)}
+    try:
+        channel.send(reply)
+    except (ConnectionLost, FrameError, OSError):
+        return  # nobody is left to hear it
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """Return what may be told of `error`: our own words, or only the type of a foreign one."""
+    own = isinstance(error, AgentkitError) or hasattr(error, "hint")
+    if own:
+        return {
+            "kind": type(error).__name__,
+            "message": str(error),
+            "hint": getattr(error, "hint", None),
+            "exit_code": getattr(error, "exit_code", 1),
+        }
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "?"
+    return {
+        "kind": "CoreError",
+        "message": f"unexpected {type(error).__name__} at {where}",
+        "hint": "this is a defect: please report it",
+        "exit_code": 1,
+    }
+
+
+def _same_user(connection: socket.socket) -> bool:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True  # the socket's folder is 0700; nothing more can be asked on this system
+    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return uid in (os.getuid(), 0)
+
+
+class short_address(AbstractContextManager[str]):  # noqa: N801 - reads as a verb at its place of use
+    """An address of `path` under the 108-byte limit of UNIX sockets, however long the path is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folder: int | None = None
+
+    def __enter__(self) -> str:
+        if len(os.fsencode(self._path)) < 100:
+            return str(self._path)
+        self._folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._folder}/{self._path.name}"
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            os.close(self._folder)

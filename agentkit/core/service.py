@@ -1,0 +1,191 @@
+"""What the core does when asked: the table of requests, and the state they share.
+
+One vault, one engine, one lock around each. A request runs in its connection's thread; the engine serves one
+completion at a time. Nothing here prints or logs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkit.core.launcher import LauncherClient
+from agentkit.core.lock import Receipt
+from agentkit.core.server import Handler, Session
+from agentkit.errors import AgentkitError, ConfigError, LockedError, ModelMissingError, NotFoundError
+from agentkit.paths import Home
+
+if TYPE_CHECKING:
+    from agentkit_memory import Embedder, Vault
+
+DEFAULT_CHAT_MODEL = "smollm2-135m"
+DEFAULT_EMBEDDER = "minilm-l6-v2"
+IDLE_SECONDS = 900.0
+"""The core ends, and the vault is locked with it, when nobody asked anything for so long."""
+
+
+class Service:
+    """The state of one core and its answers."""
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        launcher: LauncherClient,
+        receipt: Receipt,
+        index_folder: Path | None,
+        stop: Any,
+    ) -> None:
+        self.home = home
+        self.launcher = launcher
+        self.receipt = receipt
+        self.idle_seconds = float(os.environ.get("AGENTKIT_IDLE_SECONDS", IDLE_SECONDS))
+        self._index_folder = index_folder
+        self._stop = stop
+        self._changing = threading.Lock()
+        self._vault: Vault | None = None
+        self._embedder: Embedder | None = None
+        from agentkit.core.indexing import IndexOps
+        from agentkit.core.records import RecordOps
+        from agentkit.core.runs import RunOps
+        from agentkit.core.vaults import VaultOps
+
+        self.vaults, self.records, self.index, self.runs = VaultOps(self), RecordOps(self), IndexOps(self), RunOps(self)
+        self._table: dict[str, Handler] = {
+            "status": self._status,
+            "stop": self._stop_core,
+            **self.vaults.table(),
+            **self.records.table(),
+            **self.index.table(),
+            **self.runs.table(),
+        }
+
+    # --- shared state ----------------------------------------------------------------------------------------
+
+    @property
+    def vault(self) -> Vault:
+        """The unlocked vault.
+
+        Raises:
+            NotFoundError: There is none yet.
+            LockedError: It is locked.
+        """
+        if self._vault is not None:
+            return self._vault
+        from agentkit_memory import Vault
+
+        if not Vault.exists(self.home.vault):
+            raise NotFoundError("there is no vault in this home yet", hint="agentkit init")
+        raise LockedError("the vault is locked", hint="agentkit unlock")
+
+    @property
+    def unlocked(self) -> bool:
+        """Whether the vault is open."""
+        return self._vault is not None
+
+    def set_vault(self, vault: Vault | None) -> None:
+        """Take the opened vault, or close the one that is open."""
+        with self._changing:
+            previous, self._vault = self._vault, vault
+        if previous is not None:
+            self.index.stop_watching()
+            previous.close()
+
+    @property
+    def index_folder(self) -> Path | None:
+        """A folder in memory for Chroma, or `None` where the system gives us none."""
+        return self._index_folder
+
+    def embedder(self) -> Embedder:
+        """Return the light embedder, loaded at the first use."""
+        with self._changing:
+            if self._embedder is None:
+                from agentkit_memory import MiniLMEmbedder
+
+                self._embedder = MiniLMEmbedder(self.model_folder(DEFAULT_EMBEDDER))
+            return self._embedder
+
+    def model_folder(self, name: str) -> Path:
+        """Return the folder of a stored model.
+
+        Raises:
+            ModelMissingError: It is not in the store.
+        """
+        return self.model_path(name).parent
+
+    def model_path(self, name: str) -> Path:
+        """Return the main file of a stored model."""
+        from agentkit.models.store import ModelStore
+
+        try:
+            return ModelStore(self.home.models).get(name).path
+        except NotFoundError as error:
+            raise ModelMissingError(
+                f"the model {name!r} is not in the store", hint=f"agentkit models pull {name}"
+            ) from error
+
+    # --- requests --------------------------------------------------------------------------------------------
+
+    def handle(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        """Answer one request; see `agentkit.core.server`."""
+        op = request.pop("op")
+        handler = self._table.get(op) if isinstance(op, str) else None
+        if handler is None:
+            raise ConfigError("the core does not know this request", hint="the client and the core are of two versions")
+        with wrong_fields_are_usage_errors():
+            return handler(request, session)
+
+    def busy(self) -> bool:
+        """Whether something runs that must not be ended for idleness."""
+        return self.index.watching()
+
+    def close(self) -> None:
+        """Lock the vault and end the workers."""
+        self.runs.close()
+        self.index.close()
+        self.set_vault(None)
+
+    def _status(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit import __version__
+        from agentkit.core.vaults import header_summary
+
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "home": str(self.home.root),
+            "rss_mb": _rss_mb(),
+            "idle_seconds": self.idle_seconds,
+            "receipt": self.receipt.to_wire(),
+            "launcher": self.launcher.report(),
+            "vault": header_summary(self),
+            "engine": self.runs.describe(),
+        }
+
+    def _stop_core(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        self._stop()
+        return {"stopped": True}
+
+
+@contextmanager
+def wrong_fields_are_usage_errors() -> Iterator[None]:
+    """Turn a missing or mistyped field of a request into a `ConfigError` that names no value."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if isinstance(error, AgentkitError):
+            raise
+        line = trace.tb_lineno if trace else 0
+        file = Path(trace.tb_frame.f_code.co_filename).name if trace else "?"
+        raise ConfigError(f"the request lacks a field, or has one of another type ({file}:{line})") from error
+
+
+def _rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)

@@ -1,0 +1,139 @@
+"""Requests about the vault itself: make it, open it, close it, change who may open it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agentkit.core.server import Handler, Session
+from agentkit.errors import ConfigError, CoreError, LockedError, NotFoundError
+
+if TYPE_CHECKING:
+    from agentkit.core.service import Service
+
+MIN_PASSPHRASE_CHARACTERS = 8
+KEYRING_SECRET_BYTES = 32
+
+
+class VaultOps:
+    """`init`, `unlock`, `lock`, `passphrase`, `keyring`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def table(self) -> dict[str, Handler]:
+        """Return the requests answered here."""
+        return {
+            "init": self._init,
+            "unlock": self._unlock,
+            "lock": self._lock,
+            "passphrase": self._passphrase,
+            "keyring": self._keyring,
+        }
+
+    def _init(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit_memory import MiniLMEmbedder, Vault
+
+        from agentkit.core.service import DEFAULT_EMBEDDER
+
+        passphrase = _passphrase(request["passphrase"])
+        vault = Vault.create(
+            self._service.home.vault,
+            passphrase=passphrase,
+            embedder=DEFAULT_EMBEDDER,
+            dimensions=MiniLMEmbedder.DIMENSIONS,
+        )
+        self._service.set_vault(vault)
+        return header_summary(self._service)
+
+    def _unlock(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit_memory import Vault
+
+        service = self._service
+        if service.unlocked:
+            return header_summary(service)
+        if not Vault.exists(service.home.vault):
+            raise NotFoundError("there is no vault in this home yet", hint="agentkit init")
+        given = request.get("passphrase")
+        if given is None:
+            secret = self._from_keyring()
+            if secret is None:
+                raise LockedError("the vault is locked", hint="agentkit unlock")
+            vault = Vault.open(service.home.vault, keyring_secret=secret, index_folder=service.index_folder)
+        else:
+            vault = Vault.open(service.home.vault, passphrase=_bytes(given), index_folder=service.index_folder)
+        service.set_vault(vault)
+        return header_summary(service)
+
+    def _lock(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        self._service.runs.forget_prompts()
+        self._service.set_vault(None)
+        return header_summary(self._service)
+
+    def _passphrase(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        self._service.vault.change_passphrase(_bytes(request["old"]), _passphrase(request["new"]))
+        return header_summary(self._service)
+
+    def _keyring(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        vault = self._service.vault
+        if request["on"]:
+            secret = secrets.token_bytes(KEYRING_SECRET_BYTES)
+            self._ask_keyring({"verb": "set", "vault_id": vault.id, "secret": secret})
+            vault.add_keyring_slot(secret)
+        else:
+            vault.remove_slot("keyring")
+            self._ask_keyring({"verb": "delete", "vault_id": vault.id})
+        return header_summary(self._service)
+
+    def _from_keyring(self) -> bytes | None:
+        from agentkit_memory import Vault
+
+        header = Vault.read_header(self._service.home.vault)
+        if not any(slot.kind == "keyring" for slot in header.slots):
+            return None
+        secret = self._ask_keyring({"verb": "get", "vault_id": header.id})["secret"]
+        return bytes(secret) if secret else None
+
+    def _ask_keyring(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = self._service.launcher.job({"op": "keyring", **request}, timeout=20)
+        if "error" in answer:
+            raise CoreError(f"the keyring: {answer['error']}", hint=answer.get("hint"))
+        return answer["result"] if "result" in answer else answer
+
+
+def header_summary(service: Service) -> dict[str, Any]:
+    """Return what may be told about the vault without opening it, and its counts if it is open."""
+    from agentkit_memory import Vault
+
+    if not Vault.exists(service.home.vault):
+        return {"state": "absent"}
+    header = Vault.read_header(service.home.vault)
+    summary: dict[str, Any] = {
+        "state": "unlocked" if service.unlocked else "locked",
+        "id": header.id,
+        "format": header.version,
+        "slots": [{"name": slot.name, "kind": slot.kind} for slot in header.slots],
+    }
+    if service.unlocked:
+        vault = service.vault
+        summary |= {"records": vault.count(), "files": len(vault.files()), "roots": vault.roots()}
+    return summary
+
+
+def _passphrase(given: object) -> bytes:
+    passphrase = _bytes(given)
+    if len(passphrase.decode("utf-8", "replace")) < MIN_PASSPHRASE_CHARACTERS:
+        raise ConfigError(
+            f"the passphrase has fewer than {MIN_PASSPHRASE_CHARACTERS} characters",
+            hint="four or five unrelated words are easy to remember and hard to guess",
+        )
+    return passphrase
+
+
+def _bytes(given: object) -> bytes:
+    if isinstance(given, str):
+        return given.encode("utf-8", "surrogateescape")
+    if isinstance(given, bytes):
+        return given
+    raise ConfigError("a passphrase is text or bytes")
