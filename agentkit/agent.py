@@ -1,0 +1,218 @@
+"""`Agent`: what a Python program uses.
+
+The agent runs in the core service of the user's home, so that several programs and the command line share one
+vault and one warm model. Your own tools run here, in your process, with your rights; their results travel back
+labelled. Nothing here locks or changes your process. `agentkit.Loop` is the same loop over any `Model` object in
+this process: for tests, and for those who want no service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agentkit.client import CoreClient
+from agentkit.errors import AgentkitError, LockedError, NotFoundError
+from agentkit.events import Approval, Decision, Event, Finished, from_wire
+from agentkit.models.base import Sampling
+from agentkit.passphrase import Passphrase, find_passphrase
+from agentkit.paths import Home
+from agentkit_tools import Tool, Toolbox
+
+Approve = Callable[[Approval], Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One search result."""
+
+    id: str
+    text: str
+    source: str
+    place: str
+    kind: str
+    score: float
+
+
+class Agent:
+    """An assistant over the documents and memory of one home."""
+
+    def __init__(
+        self,
+        *,
+        tools: Iterable[Tool] = (),
+        builtin_tools: Iterable[str] | None = None,
+        model: str | None = None,
+        approve: Approve | None = None,
+        conversation: str | None = None,
+        sampling: Sampling | None = None,
+        home: str | Path | None = None,
+        passphrase: Passphrase = None,
+    ) -> None:
+        """Describe the agent; nothing is started until it is used.
+
+        Args:
+            tools: Your own tools; they run in this process.
+            builtin_tools: Names of the built-in tools to offer; `None` offers all.
+            model: Name of a chat model in the store; `None` is the default.
+            approve: Asked before a call that the policy wants approved; absent means deny.
+            conversation: Continue the conversation of this name; `None` keeps none after the turn.
+            sampling: How tokens are drawn; greedy by default.
+            home: Another home than the user's.
+            passphrase: Text, or a function that returns it; by default the file named by
+                `AGENTKIT_PASSPHRASE_FILE`, then the keyring.
+        """
+        self._tools = Toolbox(tools)
+        self._builtin = None if builtin_tools is None else list(builtin_tools)
+        self._model = model
+        self._approve = approve
+        self._conversation = conversation
+        self._sampling = sampling
+        self._home = Home(Path(home).expanduser().absolute()) if home is not None else Home.default()
+        self._passphrase = passphrase
+        self._client: CoreClient | None = None
+
+    def run(self, text: str) -> Iterator[Event]:
+        """Answer `text`, calling tools as needed; yield what happens as it happens.
+
+        Closing the iterator stops the turn.
+
+        Raises:
+            LockedError: The vault is locked and no passphrase was found.
+            ModelMissingError: The model is not in the store.
+            ContextOverflowError: System prompt, tools and `text` alone exceed the window.
+            EngineError: The engine failed; the next turn starts a new one.
+        """
+        yield from self._turn(text, mode="agent")
+
+    def ask(self, text: str) -> Finished:
+        """Answer `text` from the indexed documents and memories only, with the passages it rests on.
+
+        Returns:
+            The end of the turn; `ending` is `NOT_FOUND` when the documents do not hold the answer.
+        """
+        finished: Finished | None = None
+        for event in self._turn(text, mode="ask"):
+            if isinstance(event, Finished):
+                finished = event
+        assert finished is not None, "a turn always ends with Finished"
+        return finished
+
+    def index(self, path: str | Path) -> dict[str, Any]:
+        """Index a file or folder; unchanged files cost nothing.
+
+        Returns:
+            How many files were `indexed`, `unchanged`, `removed`, `renamed` and `skipped`.
+        """
+        return self._request("index", path=str(Path(path).expanduser().absolute()))
+
+    def search(self, text: str, *, k: int = 8) -> list[Found]:
+        """Find the passages and memories nearest to `text`, best first."""
+        hits = self._request("search", text=text, k=k)["hits"]
+        return [
+            Found(**{name: hit["record"][name] for name in ("id", "text", "source", "place", "kind")}, score=hit["score"])
+            for hit in hits
+        ]
+
+    def remember(self, text: str) -> str:
+        """Store a fact and return its id."""
+        return str(self._request("remember", text=text)["id"])
+
+    def forget(self, *ids: str) -> int:
+        """Delete records and return how many there were."""
+        return int(self._request("forget", ids=list(ids))["forgotten"])
+
+    def close(self) -> None:
+        """Close the connection; the core goes on for others."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> Agent:
+        """Return the agent."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    # --- how it travels --------------------------------------------------------------------------------------
+
+    def _turn(self, text: str, *, mode: str) -> Generator[Event, None, None]:
+        stream = self._connected().stream(
+            "run",
+            answer=self._answer,
+            text=text,
+            mode=mode,
+            conversation=self._conversation,
+            model=self._model,
+            sampling=None if self._sampling is None else asdict(self._sampling),
+            builtin_tools=self._builtin,
+            tools=[_describe(each) for each in self._tools],
+        )
+        for wire in stream:
+            event = from_wire(wire)
+            assert not isinstance(event, Approval), "approvals are questions, not events"
+            yield event
+
+    def _answer(self, question: dict[str, Any]) -> Mapping[str, Any]:
+        """Answer the core: approve a call, or run one of the caller's own tools."""
+        if "approval" in question:
+            approval = from_wire(question["approval"])
+            if self._approve is None or not isinstance(approval, Approval):
+                return {"decision": Decision.DENY.value}
+            return {"decision": Decision(self._approve(approval)).value}
+        call = question["call"]
+        output = self._tools.call(call["name"], call["arguments"])
+        return {"text": output.text, "is_error": output.is_error, "origin": output.origin, "privacy": output.privacy}
+
+    def _request(self, op: str, **fields: object) -> dict[str, Any]:
+        return self._connected().request(op, **fields)
+
+    def _connected(self) -> CoreClient:
+        if self._client is None:
+            client = CoreClient.connect(self._home)
+            try:
+                ensure_unlocked(client, self._home, self._passphrase)
+            except AgentkitError:
+                client.close()
+                raise
+            self._client = client
+        return self._client
+
+
+def ensure_unlocked(client: CoreClient, home: Home, passphrase: Passphrase) -> None:
+    """Open the vault of `home` if it is locked, and make it if there is none.
+
+    Raises:
+        LockedError: It is locked and no passphrase was found.
+    """
+    try:
+        client.request("unlock", passphrase=None)  # already open, or by the keyring
+    except LockedError:
+        given = find_passphrase(passphrase)
+        if given is None:
+            raise
+        client.request("unlock", passphrase=given)
+    except NotFoundError:
+        given = find_passphrase(passphrase)
+        if given is None:
+            raise
+        client.request("init", passphrase=given)
+
+
+def _describe(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+        "capabilities": sorted(tool.capabilities),
+        "origin": tool.origin,
+        "privacy": tool.privacy,
+        "timeout_seconds": tool.timeout_seconds,
+    }
