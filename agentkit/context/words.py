@@ -1,0 +1,91 @@
+"""The words of a text that carry its meaning: lower case, without stop words, lightly stemmed.
+
+Enough for matching a question with sentences of its own language's roots; no dictionary, no language model.
+Not covered: languages written without spaces; there a run of letters is one word, and the embedder has to
+help.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[^\W_]+")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+
+STOP_WORDS = frozenset(
+    """
+    a an the this that these those some any each every no not nor and or but if then else of in on at to from
+    by for with about into onto over under up down out off as than so too very just also only own same such
+    i me my mine myself we us our ours you your yours he him his she her hers it its they them their theirs
+    who whom whose which what when where why how am is are was were be been being do does did doing done
+    have has had having will would shall should can could may might must let lets
+    there here again once please tell say said know find show give me according
+    s t d ll re ve m don didn doesn isn wasn
+    """.split()  # noqa: SIM905 - readable
+)
+"""Words a question needs for its grammar and not for its meaning (English)."""
+
+
+def terms(text: str) -> list[str]:
+    """Return the content words of `text`, stemmed, in order and with repeats."""
+    return [stem(word) for word in words(text) if word not in STOP_WORDS]
+
+
+def words(text: str) -> list[str]:
+    """Return every word of `text`, folded: lower case, no accents, no possessive."""
+    return [re.sub(r"['\u2019]s?$", "", word).replace("\u2019", "'") for word in _WORD.findall(fold(text))]
+
+
+def numbers(text: str) -> list[str]:
+    """Return the numbers of `text` in a canonical spelling: `1,250.00` and `1250` are the same."""
+    return [canonical_number(each) for each in _NUMBER.findall(text)]
+
+
+def canonical_number(text: str) -> str:
+    """Return one spelling for equal numbers; what is no plain number (a time, a version) stays as it is."""
+    if ":" in text:
+        return text
+    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
+        text = text.replace(",", "")
+    elif re.fullmatch(r"\d+,\d{1,2}", text):
+        text = text.replace(",", ".")
+    if re.fullmatch(r"\d+\.\d+", text):
+        text = text.rstrip("0").rstrip(".")
+    return text.lstrip("0") or "0"
+
+
+def fold(text: str) -> str:
+    """Return `text` in lower case and without accents."""
+    if text.isascii():
+        return text.lower()
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).lower()
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """Return `word` without its commonest English endings; a wrong stem that is always the same is no harm.
+
+    Source: the S-stemmer of Harman 1991, with `-ing`, `-ed` and `-ly` for words that stay three letters long.
+    """
+    if word[:1].isdigit():
+        return canonical_number(word)
+    if len(word) > 4 and word.endswith("ies") and word[-4] not in "ae":
+        word = word[:-3] + "y"
+    elif len(word) > 4 and word.endswith(("sses", "shes", "ches", "xes", "zes")):
+        word = word[:-2]
+    elif len(word) > 3 and word.endswith("s") and word[-2] not in "us":
+        word = word[:-1]
+    for ending in ("ing", "ed", "ly"):
+        if (
+            word.endswith(ending)
+            and len(word) - len(ending) >= 3
+            and re.search("[aeiouy]", word[: -len(ending)])
+        ):
+            word = word[: -len(ending)]
+            if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
+                word = word[:-1]
+            break
+    return word[:-1] if len(word) > 3 and word.endswith("e") else word

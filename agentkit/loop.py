@@ -1,0 +1,266 @@
+"""One turn: text in, typed events out. A turn is steps; a step is one completion and the calls it asked for.
+
+    fit the window → complete → no calls: finished
+                              → calls: policy → approval → tool → labelled result, and again
+
+The loop decides nothing about safety itself: the policy rules on labels, the toolbox contains the tool.
+Whatever ends a turn (an answer, a limit, Ctrl-C, a lost worker), the transcript is left without a call that
+has no result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from agentkit import prompt
+from agentkit.context.assemble import Context, Window
+from agentkit.errors import Cancelled
+from agentkit.events import (
+    Approval,
+    Decision,
+    Ending,
+    Event,
+    Finished,
+    Recalled,
+    TextDelta,
+    ToolDenied,
+    ToolFinished,
+    ToolStarted,
+)
+from agentkit.labels import Labels, Origin, Privacy
+from agentkit.limits import DEFAULT_LIMITS, Limits, Spent
+from agentkit.messages import Evidence, Message, Role, ToolCall
+from agentkit.models.base import AUTO, NONE, Completion, Model, Sampling, StopReason, ToolChoice
+from agentkit.selection import Chosen, Selection, intent
+from agentkit.support import support
+from agentkit.transcript import Transcript
+
+if TYPE_CHECKING:
+    from agentkit_tools import Policy, Tool, Toolbox
+
+GREEDY = Sampling()
+Approve = Callable[[Approval], Decision]
+
+
+class Searches(Protocol):
+    """Where evidence comes from; `agentkit.recall.Recall` is one."""
+
+    def search(self, question: str) -> list[Evidence]:
+        """Return passages for a question, best first."""
+        ...
+
+
+class Loop:
+    """Runs the turns of one conversation, one at a time."""
+
+    def __init__(
+        self,
+        model: Model,
+        toolbox: Toolbox,
+        *,
+        policy: Policy,
+        approve: Approve | None = None,
+        context: Context | None = None,
+        recall: Searches | None = None,
+        selection: Selection | None = None,
+        transcript: Transcript | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        sampling: Sampling = GREEDY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Compose a loop; nothing runs yet.
+
+        Args:
+            model: Writes the answers and asks for calls.
+            toolbox: Every tool there is; may be empty.
+            policy: Rules on each call.
+            approve: Asked where the policy asks; absent means deny.
+            context: Default: the whole window of `model`, shared out by `Budget.of`.
+            recall: Where passages for the question come from; absent means none.
+            selection: Which tools are shown; default: by words alone.
+            transcript: What was said before; give it a sink to keep it.
+            limits: What one turn may use.
+            sampling: `max_tokens` is cut to the budget for the reply.
+            clock: Seconds, never going back.
+        """
+        self._model = model
+        self._toolbox = toolbox
+        self._policy = policy
+        self._approve = approve
+        self._context = context or Context(model)
+        self._recall = recall
+        self._selection = selection or Selection(count=model.count_text)
+        self.transcript = transcript if transcript is not None else Transcript()
+        self._limits = limits
+        self._sampling = sampling
+        self._clock = clock
+
+    def run(self, text: str) -> Iterator[Event]:
+        """Answer `text`, calling tools as needed; yield what happens as it happens.
+
+        The last event is `Finished`. Closing the iterator cancels the turn.
+
+        Raises:
+            ContextOverflowError: System prompt, tools and question alone exceed the window.
+            EngineError: The model's worker failed; the turn is closed and the next one can begin.
+            SandboxError, StoreError: A tool or the memory cannot go on safely.
+        """
+        spent = Spent(self._limits, self._clock)
+        ending: Ending | None = None
+        window: Window | None = None
+        self.transcript.append(Message.user(text))
+        try:
+            forced = intent(text, self._toolbox.names())
+            chosen = self._selection.choose(text, self._toolbox, forced=forced)
+            choice = ToolChoice.named(forced.tool) if forced else AUTO if chosen.tools else NONE
+            evidence = [] if forced or self._recall is None else self._recall.search(text)
+            if self._recall is not None:
+                yield Recalled(tuple(evidence))
+            while (ending := spent.before_step()) is None:
+                window = self._context.fit(self.transcript, tools=chosen.tools, evidence=evidence)
+                yield window.report
+                completion = yield from self._complete(window, choice, spent)
+                ending = _early_ending(completion, spent)
+                if ending is None and not completion.calls:
+                    self._say(completion, window)
+                    ending = Ending.ANSWERED
+                if ending is not None:
+                    yield self._finished(completion.text, ending, window, spent)
+                    return
+                self._say(completion, window)
+                for call in completion.calls:
+                    if (ending := spent.before_call(call)) is not None:
+                        break
+                    yield from self._execute(call, window, spent)
+                if ending is not None:
+                    break
+                if forced:  # the call was made: what is left is to say what came of it
+                    chosen, choice = Chosen((), {}), NONE
+            self.transcript.repair(prompt.stopped(ending))
+            yield self._finished("", ending, window, spent)
+        except Cancelled:
+            ending = Ending.CANCELLED
+            self.transcript.repair(prompt.CUT_OFF)
+            yield self._finished("", ending, window, spent)
+        finally:
+            self.transcript.repair(prompt.stopped(ending) if ending else prompt.CUT_OFF)
+
+    def _complete(
+        self, window: Window, choice: ToolChoice, spent: Spent
+    ) -> Generator[Event, None, Completion]:
+        """Generate one message, passing on its text; end it early when the time is up."""
+        room = min(self._sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
+        stream = self._model.complete(
+            window.messages,
+            tools=window.tools,
+            choice=choice,
+            sampling=replace(self._sampling, max_tokens=room),
+        )
+        said: list[str] = []
+        try:
+            while True:
+                piece = next(stream)
+                said.append(piece)
+                yield TextDelta(piece)
+                if spent.late():
+                    return Completion("".join(said), (), StopReason.CANCELLED)
+        except StopIteration as end:
+            completion: Completion = end.value
+            spent.used(completion.usage)
+            return completion
+        finally:
+            stream.close()
+
+    def _say(self, completion: Completion, window: Window) -> None:
+        """Append what the model said; it is as untrusted and as private as all it had read."""
+        labels = window.labels.join(Labels(Origin.MODEL, Privacy.PUBLIC))
+        self.transcript.append(Message.assistant(completion.text, labels, completion.calls))
+
+    def _execute(self, call: ToolCall, window: Window, spent: Spent) -> Iterator[Event]:
+        """Rule on one call, run it, and append its result before telling of it."""
+        labels = window.labels.join(Labels(Origin.MODEL, Privacy.PUBLIC))
+        if call.name not in self._toolbox.names():
+            text = prompt.unknown_tool(call.name)
+            self.transcript.append(Message.tool(call, text, labels))
+            yield ToolFinished(call, text, is_error=True, seconds=0.0, where="core")
+            return
+        tool = self._toolbox.get(call.name)
+        refusal = self._refusal(tool, call, window, spent)
+        if refusal is not None:
+            self.transcript.append(Message.tool(call, prompt.DENIED, labels))
+            yield ToolDenied(call, refusal)
+            return
+        yield ToolStarted(call)
+        began = self._clock()
+        output = self._toolbox.call(call.name, call.arguments)
+        seconds = self._clock() - began
+        text = prompt.failed(output.text) if output.is_error else output.text
+        # A result can repeat the arguments, and those came from everything the model had read.
+        result = Labels(Origin(output.origin), Privacy(output.privacy), tuple(output.sources)).join(labels)
+        self.transcript.append(Message.tool(call, text, result))
+        yield ToolFinished(call, text, output.is_error, seconds, output.where)
+
+    def _refusal(self, tool: Tool, call: ToolCall, window: Window, spent: Spent) -> str | None:
+        """Return why the call may not run, or nothing if it may."""
+        ruling = self._policy.rule(tool, call.arguments, read_origins=window.origins)
+        if ruling.verdict == "allow":
+            return None
+        if ruling.verdict != "ask":
+            return str(ruling.reason)
+        if self._approve is None:
+            return f"{ruling.reason}; there is nobody to ask"
+        asked = self._clock()
+        decision = self._approve(
+            Approval(
+                call=call,
+                tool_description=tool.description,
+                capabilities=tuple(sorted(tool.capabilities)),
+                reason=ruling.reason,
+                origin=window.labels.origin.value,
+            )
+        )
+        spent.waited(self._clock() - asked)
+        return None if decision is Decision.ALLOW else "the user said no"
+
+    def _finished(self, text: str, ending: Ending, window: Window | None, spent: Spent) -> Finished:
+        confidence, reason = self._confidence(text, ending, window)
+        evidence = window.evidence if window else ()
+        return Finished(text, ending, evidence, spent.usage, confidence, reason)
+
+    def _confidence(self, text: str, ending: Ending, window: Window | None) -> tuple[str, str]:
+        if ending is not Ending.ANSWERED or window is None or not text.strip():
+            return "low", "there is no answer"
+        question = next(m.text for m in reversed(self.transcript) if m.role is Role.USER)
+        results = [m.text for m in self._results()]
+        read = [*results, *(each.quote for each in window.evidence)]
+        if not read:
+            return "low", "from the model's own knowledge; nothing backs it"
+        backing = support(text, read, question)
+        what = "tool results" if results else "passages"
+        if backing.missing_numbers:
+            return "low", f"the {what} do not hold its numbers"
+        if backing.share < 0.6:
+            return "low", f"most of its words are not in the {what}"
+        return ("high" if results else "medium"), f"its words and numbers stand in the {what}"
+
+    def _results(self) -> list[Message]:
+        """Return the tool results of the turn that is going on."""
+        found: list[Message] = []
+        for message in reversed(self.transcript):
+            if message.role is Role.USER:
+                break
+            if message.role is Role.TOOL:
+                found.append(message)
+        return found
+
+
+def _early_ending(completion: Completion, spent: Spent) -> Ending | None:
+    """Return why a completion that broke off ends the turn, or nothing."""
+    if completion.stop is StopReason.CANCELLED:
+        return Ending.TIME_LIMIT if spent.late() else Ending.CANCELLED
+    if completion.stop is StopReason.LENGTH and not spent.tokens_left:
+        return Ending.TOKEN_LIMIT
+    return None

@@ -1,0 +1,57 @@
+"""Every word of ours that a model reads. No other module writes model-visible text.
+
+Written for very small models: short, positive, one idea a sentence; the question stands last. The system
+prompts hold nothing that changes (no clock, no name, no count), so that they stay in the KV cache from turn
+to turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentkit.messages import Evidence
+
+ASSISTANT = "You are a helpful assistant. Answer in one or two short sentences."
+"""The system prompt of a conversation."""
+
+GROUNDED = "You answer questions from the text you are given. Answer in a few words, copied from the text."
+"""The system prompt of `ask`."""
+
+DENIED = "error: this call was not allowed"
+"""The result of a denied call; it says nothing of the policy, so that the model cannot argue with it."""
+
+CUT_OFF = "(stopped)"
+"""Closes a turn that was cancelled or cut off."""
+
+
+def question(text: str, passages: Sequence[Evidence] = ()) -> str:
+    """Return the user's words with numbered passages before them; without passages, just the words."""
+    if not passages:
+        return text
+    blocks = [f"[{number}] {_heading(each)}\n{each.quote}" for number, each in enumerate(passages, start=1)]
+    return "Passages from my documents:\n\n" + "\n\n".join(blocks) + f"\n\nQuestion: {text}"
+
+
+def grounded(text: str, sentences: Sequence[str]) -> str:
+    """Return the question of `ask`: the sentences that hold the answer, then the question."""
+    return "Text: " + " ".join(sentences) + f"\n\nQuestion: {text}"
+
+
+def failed(text: str) -> str:
+    """Return a tool's error as the model reads it."""
+    return text if text.startswith("error:") else f"error: {text}"
+
+
+def unknown_tool(name: str) -> str:
+    """Return the result of a call to a tool that is not there."""
+    return f"error: there is no tool named {name}"
+
+
+def stopped(reason: str) -> str:
+    """Return what stands in the transcript where a limit ended the turn."""
+    return f"(stopped: {reason.replace('_', ' ')})"
+
+
+def _heading(passage: Evidence) -> str:
+    name = passage.source.rsplit("/", 1)[-1]
+    return f"{name}, {passage.place}" if passage.place else name

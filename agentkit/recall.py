@@ -1,0 +1,96 @@
+"""Search the vault for what belongs to a question.
+
+What is found keeps its labels: a document stays a document's words, however it is quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agentkit.labels import Labels, Origin, Privacy
+from agentkit.messages import Evidence
+
+if TYPE_CHECKING:
+    from agentkit_memory.embed import Embedder
+
+    from agentkit_memory import Hit, Record, Vault
+
+NEAREST_SCORE = 0.25
+"""Cosine under which a passage that shares no word with the question is left out."""
+
+
+class Recall:
+    """Hybrid search as a list of passages, best first."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        embedder: Embedder,
+        *,
+        k: int = 6,
+        kinds: Sequence[str] = (),
+        minimum_score: float = NEAREST_SCORE,
+        neighbours: int = 0,
+    ) -> None:
+        """Make ready to search.
+
+        Args:
+            vault: Unlocked.
+            embedder: The one the vault was filled with.
+            k: Passages at most.
+            kinds: Of `document`, `memory`, `round`; none means all.
+            minimum_score: Cosine, -1 to 1; a passage under it stays only if it shares a word.
+            neighbours: Chunks before and after each found chunk of a document that are joined to it.
+        """
+        self._vault = vault
+        self._embedder = embedder
+        self._k = k
+        self._kinds = tuple(kinds)
+        self._minimum_score = minimum_score
+        self._neighbours = neighbours
+
+    def search(self, question: str) -> list[Evidence]:
+        """Return the passages for `question`, best first by fused score; each carries its cosine.
+
+        Raises:
+            StoreError: The vault cannot be read.
+        """
+        from agentkit_memory import Filter
+
+        embedding = self._embedder.embed([question])[0]
+        hits = self._vault.search(question, embedding, k=self._k, where=Filter(kinds=self._kinds))
+        return self._join([hit for hit in hits if hit.dense >= self._minimum_score or hit.lexical > 0])
+
+    def _join(self, hits: Sequence[Hit]) -> list[Evidence]:
+        found: list[Evidence] = []
+        taken: set[str] = set()
+        for hit in hits:
+            if hit.record.id in taken:
+                continue
+            records = [hit.record]
+            if self._neighbours and hit.record.kind == "document":
+                around = self._vault.neighbours(
+                    hit.record.id, before=self._neighbours, after=self._neighbours
+                )
+                own = [hit.record, *(each for each in around if each.id not in taken | {hit.record.id})]
+                records = sorted(own, key=lambda each: each.position)
+            taken.update(each.id for each in records)
+            found.append(_evidence(hit, records))
+        return found
+
+
+def _evidence(hit: Hit, records: Sequence[Record]) -> Evidence:
+    record = hit.record
+    labels = [
+        Labels(Origin(each.origin), Privacy(each.privacy), tuple(sorted({each.id, *each.sources})))
+        for each in records
+    ]
+    return Evidence(
+        record_id=record.id,
+        source=record.source or record.title or record.kind,
+        place=record.place,
+        quote="\n".join(each.text for each in records),
+        score=hit.dense,
+        labels=labels[0].join(*labels[1:]),
+    )

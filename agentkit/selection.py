@@ -1,0 +1,182 @@
+"""Which tools the model is shown for one request, and when a call is plain from the words alone.
+
+A small model calls well among few tools and badly among many. So: pinned tools, then those whose description
+is nearest to the request, up to a number and a token budget; the same request always gets the same tools,
+with reasons. Where a request names its tool beyond doubt (`INTENTS`), the call is forced; the rules are
+data, and all there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentkit.context.compress import Embeds
+from agentkit.context.words import terms
+from agentkit.messages import ToolSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LIMIT = 3
+NEAREST_SCORE = 0.25
+"""Cosine under which a description has nothing to do with a request."""
+
+
+class Described(Protocol):
+    """What selection needs to know of a tool; `agentkit_tools.Tool` has it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the tool's name
+    @property
+    def description(self) -> str: ...  # noqa: D102 - what it does, in a sentence
+    @property
+    def parameters(self) -> dict[str, Any]: ...  # noqa: D102 - JSON Schema of an object
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A request that names its tool."""
+
+    tool: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of `INTENTS`."""
+
+    tool: str
+    pattern: re.Pattern[str]
+    """Must match the whole request, white space and a final `?`, `.` or `!` aside."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The tools for one request."""
+
+    tools: tuple[ToolSpec, ...]
+    """Sorted by name, so that the same set is always the same prompt."""
+    reasons: dict[str, str]
+    """Why each is there."""
+
+
+def _rule(tool: str, pattern: str, reason: str) -> Rule:
+    return Rule(tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason)
+
+
+_PLEASE = r"(?:please |can you |could you )?"
+_ASKED = _PLEASE + r"(?:what(?:'s| is| are)|how much (?:is|are)|calculate|compute|work out|evaluate)\s+"
+_NUMBER = r"[-+(]*\s*\d[\d,]*(?:\.\d+)?\s*%?\s*\)*"
+_OPERATOR = (
+    r"(?:\*\*|//|[-+*/x\u00d7\u00b7\u00f7^%]|plus|minus|times|multiplied by|divided by|over|percent of|of)"
+)
+_NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week|is it today|is it now)"
+_ARITHMETIC = "it is nothing but arithmetic"
+
+INTENTS: tuple[Rule, ...] = (
+    _rule(
+        "remember",
+        _PLEASE + r"remember\b(?: that|:|,)?\s+(?!when|how|what|who|where|if|the time)\S.*",
+        "it begins with remember",
+    ),
+    _rule(
+        "remember", r"(?:please )?(?:note|make a note|keep in mind)(?: that|:)\s+\S.*", "it asks for a note"
+    ),
+    _rule("calculator", rf"(?:{_ASKED})?{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+\s*=?", _ARITHMETIC),
+    _rule("calculator", rf"(?:{_ASKED})?(?:the )?(?:square root|sqrt) of {_NUMBER}", _ARITHMETIC),
+    _rule(
+        "current_time",
+        _PLEASE + r"(?:tell me |do you know )?what(?:'s| is)?(?: the)?(?: current)? "
+        rf"(?:time|date|day|weekday|year|month)(?:\s{_NOW})*",
+        "it asks for the time or date",
+    ),
+    _rule("recall", r"(?:please )?what do you (?:remember|know) about (?:me|my)\b.*", "it asks for memories"),
+    _rule("recall", r"(?:please )?what did i (?:ask you to remember|tell you)\b.*", "it asks for memories"),
+)
+"""Every rule there is, tried in order."""
+
+
+def intent(text: str, available: Iterable[str]) -> Intent | None:
+    """Return the tool a request names beyond doubt, or nothing.
+
+    Args:
+        text: The request.
+        available: Names of the tools there are; a rule for another tool is passed over.
+    """
+    names = frozenset(available)
+    request = " ".join(text.split()).rstrip("?.! ")
+    for rule in INTENTS:
+        if rule.tool in names and rule.pattern.fullmatch(request):
+            return Intent(rule.tool, rule.reason)
+    return None
+
+
+class Selection:
+    """Chooses tools for requests; the vectors of the descriptions are computed once."""
+
+    def __init__(
+        self,
+        embedder: Embeds | None = None,
+        *,
+        pins: Iterable[str] = (),
+        limit: int = LIMIT,
+        budget_tokens: int = 600,
+        count: Callable[[str], int] = lambda text: len(text) // 3,
+    ) -> None:
+        self._embedder = embedder
+        self._pins = frozenset(pins)
+        self._limit = limit
+        self._budget_tokens = budget_tokens
+        self._count = count
+        self._vectors: dict[str, NDArray[Any]] = {}
+
+    def choose(self, request: str, tools: Iterable[Described], *, forced: Intent | None = None) -> Chosen:
+        """Return the few tools for `request`: a forced one alone, else the pins and the nearest.
+
+        Pins are always there, whatever they cost; the nearest ones stop at the limit and at the token budget.
+        """
+        every = {tool.name: tool for tool in tools}
+        if forced is not None:
+            return Chosen((_spec(every[forced.tool]),), {forced.tool: forced.reason})
+        reasons = {name: "pinned" for name in sorted(every) if name in self._pins}
+        left = self._budget_tokens - sum(self._cost(every[name]) for name in reasons)
+        free = [tool for name, tool in every.items() if name not in reasons]
+        nearest = sorted(
+            zip(self._scores(request, free), free, strict=True), key=lambda pair: (-pair[0], pair[1].name)
+        )
+        for score, tool in nearest:
+            cost = self._cost(tool)
+            if score < NEAREST_SCORE or len(reasons) >= self._limit:
+                break
+            if cost <= left:
+                left -= cost
+                reasons[tool.name] = f"near the request ({score:.2f})"
+        return Chosen(tuple(_spec(every[name]) for name in sorted(reasons)), reasons)
+
+    def _scores(self, request: str, tools: Sequence[Described]) -> list[float]:
+        if not tools:
+            return []
+        if self._embedder is None:
+            asked = set(terms(request))
+            return [len(asked & set(terms(_words(tool)))) / (len(asked) or 1) for tool in tools]
+        texts = [_words(tool) for tool in tools]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if missing:
+            self._vectors.update(zip(missing, self._embedder.embed(missing), strict=True))
+        asked_vector = self._embedder.embed([request])[0]
+        return [float(self._vectors[text] @ asked_vector) for text in texts]
+
+    def _cost(self, tool: Described) -> int:
+        return self._count(f"{tool.name}{tool.description}{tool.parameters}")
+
+
+def _words(tool: Described) -> str:
+    return f"{tool.name.replace('_', ' ')}: {tool.description}"
+
+
+def _spec(tool: Described) -> ToolSpec:
+    return ToolSpec(tool.name, tool.description, tool.parameters)

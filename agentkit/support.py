@@ -1,0 +1,38 @@
+"""Is what a model says backed by what it read? Words and numbers, no second model (pure).
+
+Not covered: meaning. An answer built from the right words in the wrong order passes; a right answer in words
+of its own may not. So it decides about confidence and about showing the quote, never about truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agentkit.context.words import numbers, terms
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """How much of an answer stands in its sources."""
+
+    share: float
+    """Of the answer's own content words, those the question lacks, how many the sources hold; 0 to 1."""
+    new: int
+    """How many such words there are: an answer without any only repeats the question."""
+    missing_numbers: tuple[str, ...]
+    """Numbers of the answer that neither sources nor question hold."""
+
+
+def support(answer: str, sources: Iterable[str], question: str = "") -> Support:
+    """Compare the words and numbers of an answer with its sources."""
+    held: set[str] = set()
+    figures: set[str] = set(numbers(question))
+    for text in sources:
+        held.update(terms(text))
+        figures.update(numbers(text))
+    asked = set(terms(question))
+    new = [term for term in dict.fromkeys(terms(answer)) if term not in asked]
+    share = sum(1 for term in new if term in held) / len(new) if new else 0.0
+    missing = tuple(each for each in dict.fromkeys(numbers(answer)) if each not in figures)
+    return Support(share, len(new), missing)
