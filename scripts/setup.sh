@@ -84,14 +84,15 @@ run_pip() { # log, arguments: quiet on the terminal, whole in the log, and an er
   set -m # a process group of its own, so that an interrupt ends the compilers too
   "$VENV/bin/python" -m pip --disable-pip-version-check "$@" </dev/null >"$log" 2>&1 &
   set +m
-  local pid=$! shown=0 now
+  local pid=$! shown=$((SECONDS / 15)) now doing
   trap 'kill -- -$pid 2>/dev/null; interrupted' INT TERM
   while kill -0 $pid 2>/dev/null; do
     sleep 0.5
     now=$((SECONDS / 15))
     if [ $now -ne $shown ]; then
       shown=$now
-      say "      $((SECONDS - started)) s  $(progress_of "$log")"
+      doing=$(progress_of "$log")
+      say "      $((SECONDS - started)) s  ${doing:-working}"
     fi
   done
   wait $pid || status=$?
