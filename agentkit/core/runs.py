@@ -1,0 +1,332 @@
+"""Requests that run the agent: compose a loop for one turn, and carry its events to the client.
+
+The loop, the policy and the built-in tools run here; the caller's own tools are called back over the connection;
+commands go to the sandbox through the launcher; every message is sealed in the vault as it is said.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentkit.core.launcher import LaunchedSandbox
+from agentkit.core.server import Handler, Session
+from agentkit.errors import ConfigError
+from agentkit.events import Approval, Decision, Event, to_wire
+from agentkit.messages import Message, ToolSpec
+from agentkit.models.base import NONE, Completion, Model, Sampling, Stream, ToolChoice
+
+if TYPE_CHECKING:
+    from agentkit.core.service import Service
+    from agentkit.models.engine import Engine
+    from agentkit.selection import Selection
+    from agentkit_tools import Policy, SandboxReport, Tool, Toolbox
+
+MODES = ("agent", "ask", "chat")
+MAX_TEXT_CHARACTERS = 200_000
+
+
+class RunOps:
+    """`run`, `tools`, `probe_egress`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._starting = threading.Lock()
+        self._engines: dict[str, Engine] = {}
+        self._selection: Selection | None = None
+
+    def table(self) -> dict[str, Handler]:
+        """Return the requests answered here."""
+        return {"run": self._run, "tools": self._tools, "probe_egress": self._probe_egress}
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return what is known of the engine that runs, without starting one."""
+        with self._starting:
+            return {name: engine.describe() for name, engine in self._engines.items()} or None
+
+    def forget_prompts(self) -> None:
+        """End the engine: its cache is a prompt, and a prompt may hold what was just forgotten or locked."""
+        with self._starting:
+            engines, self._engines = self._engines, {}
+        for engine in engines.values():
+            engine.close()
+
+    def close(self) -> None:
+        """End the engine."""
+        self.forget_prompts()
+
+    # --- the turn --------------------------------------------------------------------------------------------
+
+    def _run(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        text, mode = request["text"], request.get("mode") or "agent"
+        if mode not in MODES:
+            raise ConfigError(f"the mode is none of {', '.join(MODES)}")
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError("there is nothing to answer", hint="say something")
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise ConfigError(
+                f"a request of {len(text)} characters is over the limit of {MAX_TEXT_CHARACTERS}",
+                hint="put it in a file and index it",
+            )
+        ending = ""
+        for event in self._events(text, mode, request, session):
+            wire = to_wire(event)
+            session.emit(wire)
+            ending = wire.get("ending", ending)
+        return {"ending": ending}
+
+    def _events(self, text: str, mode: str, request: dict[str, Any], session: Session) -> Iterator[Event]:
+        vault = self._service.vault
+        model = _Stoppable(self.engine(request.get("model")), session)
+        sampling = _sampling(request.get("sampling"))
+        if mode == "ask":
+            from agentkit.answer import Answerer
+            from agentkit.recall import Recall
+
+            recall = Recall(vault, self._service.embedder())
+            return Answerer(model, recall, embedder=self._service.embedder(), sampling=sampling).run(text)
+        from agentkit.context.assemble import Context
+        from agentkit.loop import Loop
+        from agentkit.transcript import Transcript
+
+        name = request.get("conversation")
+        kept: list[dict[str, Any]] = []
+        sink = None
+        if name is not None:
+            kept = vault.conversation(str(name))
+            sink = lambda message: vault.append_message(str(name), message)  # noqa: E731 - one expression, used once
+        toolbox = self._toolbox(text, request, session) if mode == "agent" else _no_tools()
+        loop = Loop(
+            model,
+            toolbox,
+            policy=self._policy(request),
+            approve=lambda approval: _approve(approval, session),
+            context=Context(model, embedder=self._service.embedder()),
+            selection=self._select(model),
+            transcript=Transcript.load(kept, sink=sink),
+            sampling=sampling,
+        )
+        return loop.run(text)
+
+    def engine(self, name: str | None) -> Model:
+        """Return the engine of a chat model, started at its first use; one model is kept loaded."""
+        from agentkit.core.service import DEFAULT_CHAT_MODEL
+        from agentkit.models.engine import Engine
+
+        name = name or DEFAULT_CHAT_MODEL
+        with self._starting:
+            engine = self._engines.get(name)
+            if engine is None:
+                path = self._service.model_path(name)
+                while self._engines:
+                    self._engines.popitem()[1].close()
+                engine = Engine(
+                    path,
+                    self._service.launcher,
+                    name=name,
+                    probe_cache=self._service.home.run / "engine-probe.json",
+                )
+                self._engines[name] = engine
+            return engine
+
+    def _select(self, model: Model) -> Selection:
+        from agentkit.selection import Selection
+
+        if self._selection is None:  # keeps the vectors of the descriptions from turn to turn
+            self._selection = Selection(self._service.embedder(), count=model.count_text)
+        return self._selection
+
+    # --- tools -----------------------------------------------------------------------------------------------
+
+    def _toolbox(self, text: str, request: dict[str, Any], session: Session) -> Toolbox:
+        from agentkit_tools import Toolbox
+
+        builtin = self._builtin(text)
+        wanted = request.get("builtin_tools")
+        if wanted is not None:
+            unknown = sorted(set(wanted) - {tool.name for tool in builtin})
+            if unknown:
+                raise ConfigError(f"there is no built-in tool {unknown[0]!r}", hint="agentkit tools list")
+            builtin = [tool for tool in builtin if tool.name in wanted]
+        callers = [_caller_tool(spec, session) for spec in request.get("tools") or ()]
+        names = {tool.name for tool in callers}
+        return Toolbox([*(tool for tool in builtin if tool.name not in names), *callers])
+
+    def _builtin(self, text: str) -> list[Tool]:
+        from agentkit.memory_tools import memory_tools
+        from agentkit_tools.builtin import builtin_tools
+
+        service = self._service
+        tools = builtin_tools(
+            self.sandbox(),
+            service.home.workspace,
+            lambda: [Path(root) for root in service.vault.roots()],
+            lambda: datetime.now().astimezone(),
+        )
+        return [*tools, *memory_tools(service.records, service.vault, service.embedder(), said=text)]
+
+    def sandbox(self) -> LaunchedSandbox:
+        """Return the sandbox behind the launcher."""
+        return LaunchedSandbox(self._service.launcher, self._service.launcher.report()["sandbox"]["tier"])
+
+    def _policy(self, request: Mapping[str, Any]) -> Policy:
+        from agentkit_tools import Policy
+
+        if request.get("yes"):
+            return Policy.yes()
+        chosen = request.get("policy")
+        if chosen is not None:
+            return Policy.load(Path(chosen))
+        own = self._service.home.policy
+        return Policy.load(own) if own.exists() else Policy.default()
+
+    def _tools(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        policy = self._policy(request)
+        listed = []
+        for tool in self._builtin(""):
+            ruling = policy.rule(tool, {}, read_origins=frozenset())
+            listed.append(
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "capabilities": sorted(tool.capabilities),
+                    "decision": str(ruling.verdict),
+                    "reason": ruling.reason,
+                }
+            )
+        return {"tools": listed, "sandbox": self._service.launcher.report()["sandbox"]}
+
+    # --- proof -----------------------------------------------------------------------------------------------
+
+    def _probe_egress(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit.core import lock
+        from agentkit_tools.sandbox import SandboxRequest
+
+        workspace = str(self._service.home.workspace)
+        result = self.sandbox().run(SandboxRequest(("python3", "-c", _SANDBOX_PROBE), workspace))
+        answers = dict(line.split("=", 1) for line in result.stdout.decode().splitlines() if "=" in line)
+        return {"core": lock.self_test(), "sandbox": answers, "tier": result.tier}
+
+
+_SANDBOX_PROBE = """
+import errno, socket
+for name, family, kind, address in (
+    ("TCP over IPv4", socket.AF_INET, socket.SOCK_STREAM, ("192.0.2.1", 80)),
+    ("UDP over IPv4", socket.AF_INET, socket.SOCK_DGRAM, ("192.0.2.1", 53)),
+    ("TCP over IPv6", socket.AF_INET6, socket.SOCK_STREAM, ("2001:db8::1", 80)),
+):
+    try:
+        with socket.socket(family, kind) as opened:
+            opened.settimeout(2)
+            opened.connect(address)
+        print(f"{name}=open")
+    except OSError as error:
+        print(f"{name}={errno.errorcode.get(error.errno, error.errno)}")
+"""
+
+
+class _Stoppable:
+    """A model whose completions end when the client wants no more; everything else is the model's."""
+
+    def __init__(self, model: Model, session: Session) -> None:
+        self._model = model
+        self._session = session
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
+    def context_tokens(self) -> int:
+        return self._model.context_tokens
+
+    def count(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> int:
+        return self._model.count(messages, tools)
+
+    def count_text(self, text: str) -> int:
+        return self._model.count_text(text)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        choice: ToolChoice = NONE,
+        sampling: Sampling | None = None,
+        schema: dict[str, Any] | None = None,
+    ) -> Stream:
+        stream = self._model.complete(messages, tools=tools, choice=choice, sampling=sampling, schema=schema)
+        return self._watched(stream)
+
+    def _watched(self, stream: Stream) -> Generator[str, None, Completion]:
+        try:
+            while True:
+                self._session.check()
+                piece = next(stream)
+                if piece:
+                    yield piece
+        except StopIteration as done:
+            completion: Completion = done.value
+            return completion
+        finally:
+            stream.close()
+
+    def close(self) -> None:
+        """Do nothing: the engine outlives the turn."""
+
+
+def _approve(approval: Approval, session: Session) -> Decision:
+    answer = session.ask({"approval": to_wire(approval)})
+    return Decision.ALLOW if answer.get("decision") == Decision.ALLOW.value else Decision.DENY
+
+
+def _caller_tool(spec: Mapping[str, Any], session: Session) -> Tool:
+    """Return a tool of the caller's: it runs in the caller's process, and what it says is a tool's word."""
+    from agentkit_tools import Tool, ToolOutput
+
+    name = str(spec["name"])
+
+    def run(arguments: Mapping[str, Any]) -> ToolOutput:
+        started = time.monotonic()
+        answer = session.ask({"call": {"name": name, "arguments": dict(arguments)}})
+        if "text" not in answer:
+            return ToolOutput(f"the program did not answer in {time.monotonic() - started:.0f} s", is_error=True)
+        return ToolOutput(
+            str(answer["text"]),
+            is_error=bool(answer.get("is_error")),
+            origin=_one_of(answer.get("origin"), ("tool", "document"), "tool"),
+            privacy=_one_of(answer.get("privacy"), ("public", "private", "secret"), "private"),
+            where="client",
+        )
+
+    return Tool(
+        name=name,
+        description=str(spec["description"]),
+        parameters=dict(spec["parameters"]),
+        capabilities=frozenset(map(str, spec.get("capabilities") or ())),
+        timeout_seconds=float(spec.get("timeout_seconds") or 30.0),
+        run=run,
+    )
+
+
+def _one_of(value: object, allowed: tuple[str, ...], otherwise: str) -> str:
+    return value if isinstance(value, str) and value in allowed else otherwise
+
+
+def _no_tools() -> Toolbox:
+    from agentkit_tools import Toolbox
+
+    return Toolbox([])
+
+
+def _sampling(given: Mapping[str, Any] | None) -> Sampling:
+    if given is None:
+        return Sampling()
+    try:
+        return Sampling(**{**given, "stop": tuple(given.get("stop") or ())})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"sampling: {error}") from error

@@ -1,0 +1,108 @@
+"""The tools that reach into memory: search_documents, remember, recall.
+
+They live here and not in `agentkit_tools`, which knows nothing of the vault. What they return carries the ids of
+the records it came from, so that forgetting can follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from agentkit.context.words import terms
+from agentkit.messages import Evidence
+from agentkit.recall import Recall
+
+if TYPE_CHECKING:
+    from agentkit_memory import Embedder, Vault
+    from agentkit_tools import Tool, ToolOutput
+
+RESULTS = 4
+QUERY = {
+    "type": "object",
+    "properties": {"query": {"type": "string", "description": "What to look for, in a few words.", "maxLength": 300}},
+    "required": ["query"],
+    "additionalProperties": False,
+}
+FACT = {
+    "type": "object",
+    "properties": {"fact": {"type": "string", "description": "The fact, as one sentence.", "maxLength": 600}},
+    "required": ["fact"],
+    "additionalProperties": False,
+}
+
+
+class Remembers(Protocol):
+    """Whatever stores a fact with its labels."""
+
+    def remember(self, text: str, *, origin: str, sources: tuple[str, ...] = ()) -> str:
+        """Store `text` and return its id."""
+        ...
+
+
+def memory_tools(memory: Remembers, vault: Vault, embedder: Embedder, *, said: str) -> list[Tool]:
+    """Return the three tools over one vault.
+
+    Args:
+        memory: Stores what is to be remembered.
+        vault: Unlocked.
+        embedder: The one the vault was filled with.
+        said: What the user said in this turn: a fact in the user's own words is labelled as the user's, any other
+            as the model's.
+    """
+    from agentkit_tools import Tool, ToolOutput
+
+    def search_documents(arguments: Mapping[str, Any]) -> ToolOutput:
+        found = Recall(vault, embedder, k=RESULTS, kinds=("document",)).search(arguments["query"])
+        return _listed(found, "nothing in the documents is near this")
+
+    def recall(arguments: Mapping[str, Any]) -> ToolOutput:
+        found = Recall(vault, embedder, k=RESULTS, kinds=("memory",)).search(arguments["query"])
+        return _listed(found, "nothing is remembered about this")
+
+    def remember(arguments: Mapping[str, Any]) -> ToolOutput:
+        fact = arguments["fact"].strip()
+        own = set(terms(fact)) <= set(terms(said))
+        record_id = memory.remember(fact, origin="user" if own else "model")
+        return ToolOutput(f"remembered: {fact}", sources=(record_id,))
+
+    return [
+        Tool(
+            name="search_documents",
+            description="Search the user's own documents and notes.",
+            parameters=QUERY,
+            capabilities=frozenset({"read_memory"}),
+            origin="document",
+            run=search_documents,
+        ),
+        Tool(
+            name="remember",
+            description="Remember a fact about the user for later.",
+            parameters=FACT,
+            capabilities=frozenset({"write_memory"}),
+            run=remember,
+        ),
+        Tool(
+            name="recall",
+            description="Recall what the user asked to remember earlier.",
+            parameters=QUERY,
+            capabilities=frozenset({"read_memory"}),
+            run=recall,
+        ),
+    ]
+
+
+def _listed(found: list[Evidence], nothing: str) -> ToolOutput:
+    from agentkit_tools import ToolOutput
+
+    if not found:
+        return ToolOutput(nothing)
+    lines = [f"[{number}] {each.quote.strip()} ({_where(each)})" for number, each in enumerate(found, start=1)]
+    origin = max((each.labels.origin for each in found), key=list(type(found[0].labels.origin)).index)
+    sources = tuple(sorted({source for each in found for source in each.labels.sources}))
+    return ToolOutput("\n".join(lines), origin=origin.value, sources=sources)
+
+
+def _where(evidence: Evidence) -> str:
+    name = evidence.source.rsplit("/", 1)[-1]
+    return f"{name}, {evidence.place}" if evidence.place else name

@@ -1,0 +1,46 @@
+"""The bulk embedder's process: `python -I -m agentkit.models.embed_worker FOLDER`.
+
+torch and sentence-transformers take seconds to import and half a gigabyte, so they live here, only while there
+is much to embed, and never in the core. Locked before the first text arrives.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from agentkit.spawn import worker_channel
+from agentkit.wire import Channel, ConnectionLost
+
+MAX_TEXTS = 4096
+
+
+def main(folder: Path) -> None:
+    """Answer `{"texts": […]}` with `{"vectors": float32 bytes}` until the channel closes."""
+    channel = worker_channel()
+    from agentkit_memory import SentenceTransformerEmbedder
+    from agentkit_tools import landlock, seccomp
+
+    embedder = SentenceTransformerEmbedder(folder)
+    embedder.embed(["warm up"])  # what torch loads lazily must be loaded before the lock
+    if landlock.abi() >= 1:
+        landlock.restrict(write=[])
+    seccomp.install(seccomp.worker_profile())
+    channel.send({"ready": True, "name": embedder.name, "dimensions": embedder.dimensions})
+    try:
+        while True:
+            channel.send(_answer(embedder, channel))
+    except ConnectionLost:
+        return
+
+
+def _answer(embedder: Any, channel: Channel) -> dict[str, Any]:  # noqa: ANN401 - torch is loaded lazily
+    texts = channel.receive()["texts"]
+    if not isinstance(texts, list) or len(texts) > MAX_TEXTS or not all(isinstance(text, str) for text in texts):
+        return {"error": f"not a list of at most {MAX_TEXTS} texts"}
+    return {"vectors": embedder.embed(texts).astype("<f4").tobytes()}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
