@@ -33,7 +33,7 @@ _HOMES = {
     "tool": "agentkit_tools",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605 - the same names the table holds
+__all__ = sorted(_HOMES)
 
 if TYPE_CHECKING:
     from agentkit.agent import Agent as Agent

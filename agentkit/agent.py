@@ -12,10 +12,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from agentkit.client import CoreClient
-from agentkit.errors import AgentkitError, LockedError, NotFoundError
+from agentkit.errors import AgentkitError, CoreError, LockedError, NotFoundError
 from agentkit.events import Approval, Decision, Event, Finished, from_wire
 from agentkit.models.base import Sampling
 from agentkit.passphrase import Passphrase, find_passphrase
@@ -94,12 +94,10 @@ class Agent:
         Returns:
             The end of the turn; `ending` is `NOT_FOUND` when the documents do not hold the answer.
         """
-        finished: Finished | None = None
         for event in self._turn(text, mode="ask"):
             if isinstance(event, Finished):
-                finished = event
-        assert finished is not None, "a turn always ends with Finished"
-        return finished
+                return event
+        raise CoreError("the core ended a turn without its end")
 
     def index(self, path: str | Path) -> dict[str, Any]:
         """Index a file or folder; unchanged files cost nothing.
@@ -113,7 +111,10 @@ class Agent:
         """Find the passages and memories nearest to `text`, best first."""
         hits = self._request("search", text=text, k=k)["hits"]
         return [
-            Found(**{name: hit["record"][name] for name in ("id", "text", "source", "place", "kind")}, score=hit["score"])
+            Found(
+                **{name: hit["record"][name] for name in ("id", "text", "source", "place", "kind")},
+                score=hit["score"],
+            )
             for hit in hits
         ]
 
@@ -131,7 +132,7 @@ class Agent:
             self._client.close()
             self._client = None
 
-    def __enter__(self) -> Agent:
+    def __enter__(self) -> Self:
         """Return the agent."""
         return self
 
@@ -157,8 +158,8 @@ class Agent:
         )
         for wire in stream:
             event = from_wire(wire)
-            assert not isinstance(event, Approval), "approvals are questions, not events"
-            yield event
+            if not isinstance(event, Approval):  # approvals come as questions
+                yield event
 
     def _answer(self, question: dict[str, Any]) -> Mapping[str, Any]:
         """Answer the core: approve a call, or run one of the caller's own tools."""
@@ -169,16 +170,21 @@ class Agent:
             return {"decision": Decision(self._approve(approval)).value}
         call = question["call"]
         output = self._tools.call(call["name"], call["arguments"])
-        return {"text": output.text, "is_error": output.is_error, "origin": output.origin, "privacy": output.privacy}
+        return {
+            "text": output.text,
+            "is_error": output.is_error,
+            "origin": output.origin,
+            "privacy": output.privacy,
+        }
 
-    def _request(self, op: str, **fields: object) -> dict[str, Any]:
+    def _request(self, op: str, **fields: Any) -> dict[str, Any]:
         return self._connected().request(op, **fields)
 
     def _connected(self) -> CoreClient:
         if self._client is None:
             client = CoreClient.connect(self._home)
             try:
-                ensure_unlocked(client, self._home, self._passphrase)
+                ensure_unlocked(client, self._passphrase)
             except AgentkitError:
                 client.close()
                 raise
@@ -186,8 +192,8 @@ class Agent:
         return self._client
 
 
-def ensure_unlocked(client: CoreClient, home: Home, passphrase: Passphrase) -> None:
-    """Open the vault of `home` if it is locked, and make it if there is none.
+def ensure_unlocked(client: CoreClient, passphrase: Passphrase = None) -> None:
+    """Open the vault if it is locked, and make one if there is none.
 
     Raises:
         LockedError: It is locked and no passphrase was found.

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from agentkit.core.server import short_address
 from agentkit.errors import AgentkitError, CoreError
@@ -52,7 +52,7 @@ class CoreClient:
             raise CoreError("the core was started and does not answer", hint=f"see {home.run / 'core.log'}")
         return cls(Channel(connection))
 
-    def request(self, op: str, **fields: object) -> dict[str, Any]:
+    def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """Send one request and return its result; events on the way are dropped.
 
         Raises:
@@ -67,7 +67,7 @@ class CoreClient:
                 return result
 
     def stream(
-        self, op: str, *, answer: Answerer | None = None, **fields: object
+        self, op: str, *, answer: Answerer | None = None, **fields: Any
     ) -> Generator[dict[str, Any], None, dict[str, Any]]:
         """Send one request, yield its events, and return its result.
 
@@ -107,7 +107,7 @@ class CoreClient:
         """Close the connection; the core goes on."""
         self._channel.close()
 
-    def __enter__(self) -> CoreClient:
+    def __enter__(self) -> Self:
         """Return the client."""
         return self
 

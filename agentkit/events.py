@@ -17,7 +17,7 @@ class Ending(StrEnum):
     """The documents do not hold the answer, and the agent said so."""
     STEP_LIMIT = "step_limit"
     CALL_LIMIT = "call_limit"
-    TOKEN_LIMIT = "token_limit"
+    TOKEN_LIMIT = "token_limit"  # noqa: S105 - no password
     TIME_LIMIT = "time_limit"
     REPEATED_CALL = "repeated_call"
     CANCELLED = "cancelled"

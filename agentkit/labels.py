@@ -30,7 +30,7 @@ class Privacy(StrEnum):
 
     PUBLIC = "public"
     PRIVATE = "private"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105 - a label, no password
 
 
 _TRUST = list(Origin)

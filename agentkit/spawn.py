@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from agentkit.wire import Channel
@@ -71,7 +72,12 @@ class Spawner(Protocol):
     """Starts workers."""
 
     def spawn(
-        self, module: str, arguments: Sequence[str] = (), *, idle: bool = False, extra: Mapping[str, str] | None = None
+        self,
+        module: str,
+        arguments: Sequence[str] = (),
+        *,
+        idle: bool = False,
+        extra: Mapping[str, str] | None = None,
     ) -> Child:
         """Start `python -I -m module arguments`.
 
@@ -105,10 +111,8 @@ class LocalChild:
         """End it and its process group at once."""
         self._channel.close()
         if self._process.poll() is None:
-            try:
+            with suppress(ProcessLookupError):  # it may end between the two lines
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it ended between the two lines
         self._process.wait()
 
     def exit_status(self) -> int | None:
@@ -120,7 +124,12 @@ class LocalSpawner:
     """Starts workers as children of this process: for tests, and for use without the core service."""
 
     def spawn(
-        self, module: str, arguments: Sequence[str] = (), *, idle: bool = False, extra: Mapping[str, str] | None = None
+        self,
+        module: str,
+        arguments: Sequence[str] = (),
+        *,
+        idle: bool = False,
+        extra: Mapping[str, str] | None = None,
     ) -> LocalChild:
         """Start `python -I -m module arguments`; see `Spawner.spawn`."""
         ours, theirs = socket.socketpair()
@@ -140,7 +149,9 @@ def worker_argv(module: str, arguments: Sequence[str], channel_fd: int, *, idle:
     start = f"import os; os.dup2({channel_fd}, {CHANNEL_FD})"
     if idle:
         start += "; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
-    start += f"; import runpy, sys; sys.argv[0] = {module!r}; runpy.run_module({module!r}, run_name='__main__')"
+    start += (
+        f"; import runpy, sys; sys.argv[0] = {module!r}; runpy.run_module({module!r}, run_name='__main__')"
+    )
     return [sys.executable, "-I", "-c", start, *arguments]
 
 

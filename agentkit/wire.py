@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -96,10 +97,8 @@ class Channel:
         """Close the socket, and any open file nobody took."""
         for fd in self.take_fds():
             socket.close(fd)
-        try:
+        with suppress(OSError):  # the other side may be first
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other side was first
         self._socket.close()
 
     def _read(self, count: int) -> bytes:

@@ -43,7 +43,9 @@ def main() -> None:
                     case ToolStarted(call):
                         print(f"  {call.name}({call.arguments})")
                     case ToolFinished(_, text, is_error, seconds, where):
-                        print(f"  → {text.strip()}  [{where}, {seconds:.2f} s{', error' if is_error else ''}]")
+                        print(
+                            f"  → {text.strip()}  [{where}, {seconds:.2f} s{', error' if is_error else ''}]"
+                        )
                     case ToolDenied(call, reason):
                         print(f"  {call.name} was not run: {reason}")
                     case Finished(text, ending):

@@ -14,7 +14,16 @@ from pathlib import Path
 from types import TracebackType
 
 KEPT_VARIABLES = frozenset(
-    {"HOME", "PATH", "LANG", "TZ", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "AGENTKIT_HOME", "AGENTKIT_MODELS"}
+    {
+        "HOME",
+        "PATH",
+        "LANG",
+        "TZ",
+        "XDG_RUNTIME_DIR",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "AGENTKIT_HOME",
+        "AGENTKIT_MODELS",
+    }
 )
 
 
@@ -48,7 +57,9 @@ def _run(home_path: Path, models_path: Path, ready_fd: int) -> int:
     server.bind()
     handle = launcher.start()
     refused = namespaces.enter()
-    no_tmpfs = "no mount namespace" if refused else namespaces.private_tmpfs(home.run / "index", megabytes=2048)
+    no_tmpfs = (
+        "no mount namespace" if refused else namespaces.private_tmpfs(home.run / "index", megabytes=2048)
+    )
     namespaces.drop_capabilities()
     namespaces.hide_from_debuggers()
     writable = (home.root, models_path, Path(os.devnull))
@@ -94,7 +105,11 @@ def _ready(fd: int, error: dict[str, str | None] | None) -> None:
         return  # it did not wait
 
 
-def _report_without_content(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+def _report_without_content(
+    kind: type[BaseException],
+    _: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
     """Write where it broke, never with which values: an exception's text may hold a document."""
     lines = []
     while trace is not None:

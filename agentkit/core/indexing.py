@@ -56,7 +56,9 @@ class IndexOps:
         if not root.is_absolute():
             raise IndexingError("the core needs the whole path of a folder")
         if not root.exists():
-            raise IndexingError(f"no such file or folder: {root}", hint="check the spelling; nothing was changed")
+            raise IndexingError(
+                f"no such file or folder: {root}", hint="check the spelling; nothing was changed"
+            )
         vault = self._service.vault
         watch = bool(request.get("watch"))
         changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
@@ -130,7 +132,7 @@ class IndexOps:
         return {"path": root, "forgotten": removed}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return `value` with paths as text, ready for the wire."""
     match value:
         case dict():

@@ -51,7 +51,9 @@ def put(vault_id: str, secret: bytes) -> None:
         NotFoundError: There is no secure keyring here.
     """
     if backend() is None:
-        raise NotFoundError("no secure keyring in this session", hint="use the passphrase, or log in to a desktop")
+        raise NotFoundError(
+            "no secure keyring in this session", hint="use the passphrase, or log in to a desktop"
+        )
     import keyring
 
     keyring.set_password(SERVICE, vault_id, secret.hex())

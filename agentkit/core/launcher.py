@@ -19,11 +19,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from agentkit_tools.sandbox import Sandbox, SandboxRequest, SandboxResult, choose, probe
+
 from agentkit.core import namespaces
 from agentkit.errors import AgentkitError, CoreError
 from agentkit.spawn import CHANNEL_FD, clean_environment, worker_argv
 from agentkit.wire import Channel, ConnectionLost
-from agentkit_tools.sandbox import Sandbox, SandboxRequest, SandboxResult, choose, probe
 
 WORKER_MODULES = frozenset(
     {
@@ -121,7 +122,7 @@ class _Launcher:
         if pid == 0:
             try:
                 _become_child(fd)
-                os.execve(argv[0], argv, environment)
+                os.execve(argv[0], argv, environment)  # noqa: S606 - a fixed argv, no shell wanted
             finally:
                 os._exit(127)
         self._running.add(pid)
@@ -137,7 +138,11 @@ class _Launcher:
                 try:
                     answer = work()
                 except Exception as error:  # noqa: BLE001 - a job's failure of any kind is its answer
-                    answer = {"error": str(error), "kind": type(error).__name__, "hint": getattr(error, "hint", None)}
+                    answer = {
+                        "error": str(error),
+                        "kind": type(error).__name__,
+                        "hint": getattr(error, "hint", None),
+                    }
                 Channel(socket.socket(fileno=CHANNEL_FD)).send(answer)
                 status = 0
             finally:
@@ -228,7 +233,12 @@ class LauncherClient:
         return answer
 
     def spawn(
-        self, module: str, arguments: Sequence[str] = (), *, idle: bool = False, extra: Mapping[str, str] | None = None
+        self,
+        module: str,
+        arguments: Sequence[str] = (),
+        *,
+        idle: bool = False,
+        extra: Mapping[str, str] | None = None,
     ) -> LaunchedChild:
         """Start a worker; see `agentkit.spawn.Spawner`."""
         ours, theirs = socket.socketpair()

@@ -102,8 +102,7 @@ def self_test() -> dict[str, str]:
     Raises:
         IsolationError: One of them worked.
     """
-    answers = {name: _answer(name, attempt) for name, attempt in ATTEMPTS.items()}
-    return answers
+    return {name: _answer(name, attempt) for name, attempt in ATTEMPTS.items()}
 
 
 def _answer(name: str, attempt: Callable[[], object]) -> str:
@@ -112,7 +111,9 @@ def _answer(name: str, attempt: Callable[[], object]) -> str:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.ENOSYS):
             return errno.errorcode[error.errno]
-        raise IsolationError(f"the self-test of {name} failed in an unexpected way: {error.strerror}") from error
+        raise IsolationError(
+            f"the self-test of {name} failed in an unexpected way: {error.strerror}"
+        ) from error
     raise IsolationError(f"the self-test could still use {name}: refusing to go on")
 
 

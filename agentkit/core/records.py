@@ -10,9 +10,8 @@ from agentkit.core.server import Handler, Session
 from agentkit.errors import ConfigError, LimitError
 
 if TYPE_CHECKING:
-    from agentkit_memory import Filter, Hit, Record
-
     from agentkit.core.service import Service
+    from agentkit_memory import Filter, Hit, Record
 
 MAX_MEMORY_CHARACTERS = 8_000
 MAX_HITS = 100
@@ -71,7 +70,9 @@ class RecordOps:
 
     def _records(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         vault, where = self._service.vault, _filter(request)
-        records = vault.records(where, limit=int(request.get("limit", 100)), offset=int(request.get("offset", 0)))
+        records = vault.records(
+            where, limit=int(request.get("limit", 100)), offset=int(request.get("offset", 0))
+        )
         return {"total": vault.count(where), "records": [asdict(record) for record in records]}
 
     def _forget(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -89,9 +90,13 @@ class RecordOps:
         from agentkit_memory import Filter
 
         if len(prefix) < 4:
-            raise ConfigError("the id is too short", hint="give at least 4 characters of it, see `agentkit memory list`")
+            raise ConfigError(
+                "the id is too short", hint="give at least 4 characters of it, see `agentkit memory list`"
+            )
         found = [
-            record.id for record in self._service.vault.records(Filter(), limit=1_000_000) if record.id.startswith(prefix)
+            record.id
+            for record in self._service.vault.records(Filter(), limit=1_000_000)
+            if record.id.startswith(prefix)
         ]
         if len(found) != 1:
             raise ConfigError(
@@ -114,7 +119,9 @@ class RecordOps:
 def _filter(request: Mapping[str, Any]) -> Filter:
     from agentkit_memory import Filter
 
-    return Filter(kinds=tuple(request.get("kinds") or ()), source_prefix=str(request.get("source_prefix") or ""))
+    return Filter(
+        kinds=tuple(request.get("kinds") or ()), source_prefix=str(request.get("source_prefix") or "")
+    )
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agentkit.core.service import Service
     from agentkit.models.engine import Engine
     from agentkit.selection import Selection
-    from agentkit_tools import Policy, SandboxReport, Tool, Toolbox
+    from agentkit_tools import Policy, Tool, Toolbox
 
 MODES = ("agent", "ask", "chat")
 MAX_TEXT_CHARACTERS = 200_000
@@ -157,8 +157,9 @@ class RunOps:
         return Toolbox([*(tool for tool in builtin if tool.name not in names), *callers])
 
     def _builtin(self, text: str) -> list[Tool]:
-        from agentkit.memory_tools import memory_tools
         from agentkit_tools.builtin import builtin_tools
+
+        from agentkit.memory_tools import memory_tools
 
         service = self._service
         tools = builtin_tools(
@@ -203,8 +204,9 @@ class RunOps:
     # --- proof -----------------------------------------------------------------------------------------------
 
     def _probe_egress(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        from agentkit.core import lock
         from agentkit_tools.sandbox import SandboxRequest
+
+        from agentkit.core import lock
 
         workspace = str(self._service.home.workspace)
         result = self.sandbox().run(SandboxRequest(("python3", "-c", _SANDBOX_PROBE), workspace))
@@ -294,7 +296,9 @@ def _caller_tool(spec: Mapping[str, Any], session: Session) -> Tool:
         started = time.monotonic()
         answer = session.ask({"call": {"name": name, "arguments": dict(arguments)}})
         if "text" not in answer:
-            return ToolOutput(f"the program did not answer in {time.monotonic() - started:.0f} s", is_error=True)
+            return ToolOutput(
+                f"the program did not answer in {time.monotonic() - started:.0f} s", is_error=True
+            )
         return ToolOutput(
             str(answer["text"]),
             is_error=bool(answer.get("is_error")),

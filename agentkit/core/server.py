@@ -104,7 +104,9 @@ class Server:
             BusyError: Another core serves this home.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_file = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock_file = os.open(
+            self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -121,7 +123,8 @@ class Server:
 
     def serve(self, handler: Handler, *, idle_seconds: float, busy: Callable[[], bool]) -> None:
         """Answer requests until `stop`, or until nobody came for `idle_seconds`."""
-        assert self._listener is not None, "bind first"
+        if self._listener is None:
+            raise ValueError("bind first")
         self._listener.settimeout(0.5)
         while not self._stopping.is_set():
             try:
@@ -167,7 +170,9 @@ class Server:
                 if worker is not None:
                     worker.join()  # its answer was sent before the client could ask again
                 session = Session(channel)
-                worker = threading.Thread(target=_answer, args=(channel, message, session, handler), daemon=True)
+                worker = threading.Thread(
+                    target=_answer, args=(channel, message, session, handler), daemon=True
+                )
                 worker.start()
         except (ConnectionLost, FrameError, OSError):
             pass  # the client is gone or speaks something else

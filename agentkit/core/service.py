@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ class Service:
         launcher: LauncherClient,
         receipt: Receipt,
         index_folder: Path | None,
-        stop: Any,
+        stop: Callable[[], None],
     ) -> None:
         self.home = home
         self.launcher = launcher
@@ -54,7 +54,12 @@ class Service:
         from agentkit.core.runs import RunOps
         from agentkit.core.vaults import VaultOps
 
-        self.vaults, self.records, self.index, self.runs = VaultOps(self), RecordOps(self), IndexOps(self), RunOps(self)
+        self.vaults, self.records, self.index, self.runs = (
+            VaultOps(self),
+            RecordOps(self),
+            IndexOps(self),
+            RunOps(self),
+        )
         self._table: dict[str, Handler] = {
             "status": self._status,
             "stop": self._stop_core,
@@ -135,7 +140,9 @@ class Service:
         op = request.pop("op")
         handler = self._table.get(op) if isinstance(op, str) else None
         if handler is None:
-            raise ConfigError("the core does not know this request", hint="the client and the core are of two versions")
+            raise ConfigError(
+                "the core does not know this request", hint="the client and the core are of two versions"
+            )
         with wrong_fields_are_usage_errors():
             return handler(request, session)
 

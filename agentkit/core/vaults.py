@@ -33,9 +33,8 @@ class VaultOps:
         }
 
     def _init(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        from agentkit_memory import MiniLMEmbedder, Vault
-
         from agentkit.core.service import DEFAULT_EMBEDDER
+        from agentkit_memory import MiniLMEmbedder, Vault
 
         passphrase = _passphrase(request["passphrase"])
         vault = Vault.create(
@@ -62,7 +61,9 @@ class VaultOps:
                 raise LockedError("the vault is locked", hint="agentkit unlock")
             vault = Vault.open(service.home.vault, keyring_secret=secret, index_folder=service.index_folder)
         else:
-            vault = Vault.open(service.home.vault, passphrase=_bytes(given), index_folder=service.index_folder)
+            vault = Vault.open(
+                service.home.vault, passphrase=_bytes(given), index_folder=service.index_folder
+            )
         service.set_vault(vault)
         return header_summary(service)
 
@@ -99,7 +100,7 @@ class VaultOps:
         answer = self._service.launcher.job({"op": "keyring", **request}, timeout=20)
         if "error" in answer:
             raise CoreError(f"the keyring: {answer['error']}", hint=answer.get("hint"))
-        return answer["result"] if "result" in answer else answer
+        return answer
 
 
 def header_summary(service: Service) -> dict[str, Any]:

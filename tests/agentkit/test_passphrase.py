@@ -18,14 +18,19 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> Path:
 
 @pytest.mark.parametrize(
     ("data", "expected"),
-    [(b"four unrelated words\n", b"four unrelated words"), (b"a b\r\nsecond", b"a b"), (b"\xff\xfe bytes", b"\xff\xfe bytes")],
+    [
+        (b"four unrelated words\n", b"four unrelated words"),
+        (b"a b\r\nsecond", b"a b"),
+        (b"\xff\xfe bytes", b"\xff\xfe bytes"),
+    ],
 )
 def test_the_first_line_counts_byte_for_byte(tmp_path: Path, data: bytes, expected: bytes) -> None:
     assert read_passphrase_file(write(tmp_path / "p", data)) == expected
 
 
 @pytest.mark.parametrize(
-    ("data", "mode"), [(b"", 0o600), (b"\nx", 0o600), (b"x" * (1024 * 1024 + 2), 0o600), (b"secret words", 0o644)]
+    ("data", "mode"),
+    [(b"", 0o600), (b"\nx", 0o600), (b"x" * (1024 * 1024 + 2), 0o600), (b"secret words", 0o644)],
 )
 def test_empty_huge_and_readable_by_others_are_refused(tmp_path: Path, data: bytes, mode: int) -> None:
     with pytest.raises(ConfigError) as refused:
