@@ -1,0 +1,266 @@
+"""Records as rows: insert, read, filter and delete them, with their vectors. Runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from agentkit_memory.database import Database
+from agentkit_memory.errors import EmbeddingMismatchError, RecordError
+from agentkit_memory.record import Filter, NewRecord, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TEXT_LIMIT: Final = 1 << 20
+NAME_LIMIT: Final = 4096
+_COLUMNS: Final = "id, text, source, kind, place, title, origin, privacy, created, sources, position"
+_LABEL: Final = re.compile(r"[a-z][a-z_]{0,31}")
+_LAST: Final = "\U0010ffff"
+"""Sorts after every other character, so that `prefix .. prefix + _LAST` is every text with that prefix."""
+CHUNK: Final = 500
+"""Ids per statement: well under SQLite's limit of bound variables."""
+
+
+def check(record: NewRecord) -> None:
+    """Refuse a record that cannot be stored.
+
+    Raises:
+        RecordError: A text or name is too long or not valid Unicode, or a label is not a plain word.
+    """
+    if len(record.text) > TEXT_LIMIT:
+        raise RecordError(f"a record's text has {len(record.text)} characters; the limit is {TEXT_LIMIT}")
+    for name in ("source", "place", "title"):
+        if len(getattr(record, name)) > NAME_LIMIT:
+            raise RecordError(f"a record's {name} is longer than {NAME_LIMIT} characters")
+    for name in ("kind", "origin", "privacy"):
+        if not _LABEL.fullmatch(getattr(record, name)):
+            raise RecordError(f"a record's {name} is a word of a-z and the underscore, of 1 to 32 characters")
+    try:
+        "".join((record.text, record.source, record.place, record.title, *record.sources)).encode()
+    except UnicodeEncodeError:
+        raise RecordError("a record's text or a name in it is not valid Unicode (lone surrogates)") from None
+    for source in record.sources:
+        id_bytes(source)
+
+
+def check_vectors(embeddings: NDArray[np.floating[Any]], count: int, dimensions: int) -> NDArray[np.float32]:
+    """Return `embeddings` as `count` float32 rows.
+
+    Raises:
+        EmbeddingMismatchError: They have another shape, or are not finite.
+    """
+    import numpy as np
+
+    vectors = np.ascontiguousarray(embeddings, dtype="<f4")
+    if count == 0 and vectors.size == 0:
+        return vectors.reshape(0, dimensions)
+    if vectors.shape != (count, dimensions):
+        raise EmbeddingMismatchError(
+            f"{count} records need vectors of shape ({count}, {dimensions}); these have {vectors.shape}",
+            hint="embed with the model the vault was made with",
+        )
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (np.isfinite(lengths).all() and lengths.all()):
+        raise EmbeddingMismatchError("a vector is zero or not finite")
+    # Cosines are taken as dot products everywhere; half-precision embedders leave lengths a little off.
+    return np.ascontiguousarray(vectors / lengths, dtype="<f4")
+
+
+def insert(
+    database: Database, records: Sequence[NewRecord], vectors: NDArray[np.float32], now: float
+) -> list[str]:
+    """Insert records with their vectors; return their fresh ids, in order."""
+    ids = []
+    for record, vector in zip(records, vectors, strict=True):
+        identity = os.urandom(16)
+        database.change(
+            f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our columns
+            (
+                identity,
+                record.text,
+                record.source,
+                record.kind,
+                record.place,
+                record.title,
+                record.origin,
+                record.privacy,
+                float(now if record.created is None else record.created),
+                json.dumps(record.sources),
+                record.position,
+            ),
+        )
+        database.change(
+            "INSERT INTO vectors (row, vector) VALUES (?, ?)", (database.last_row, vector.tobytes())
+        )
+        ids.append(identity.hex())
+    return ids
+
+
+def get(database: Database, ids: Sequence[str]) -> dict[str, Record]:
+    """Return the records that exist among `ids`."""
+    found = (
+        _record(row)
+        for some in chunks([id_bytes(each) for each in ids])
+        for row in database.rows(
+            f"SELECT {_COLUMNS} FROM records WHERE id IN ({_marks(some)})",  # noqa: S608
+            some,
+        )
+    )
+    return {record.id: record for record in found}
+
+
+def select(database: Database, where: Filter, *, limit: int, offset: int) -> list[Record]:
+    """Return the records that pass `where`, in the order they were added."""
+    condition, bindings = sql(where)
+    return [
+        _record(row)
+        for row in database.rows(
+            f"SELECT {_COLUMNS} FROM records WHERE {condition} ORDER BY row LIMIT ? OFFSET ?",  # noqa: S608
+            [*bindings, limit, offset],
+        )
+    ]
+
+
+def count(database: Database, where: Filter) -> int:
+    """Return how many records pass `where`."""
+    condition, bindings = sql(where)
+    return int(database.scalar(f"SELECT count(*) FROM records WHERE {condition}", bindings))  # noqa: S608
+
+
+def ids_where(database: Database, where: Filter) -> list[str]:
+    """Return the ids of the records that pass `where`."""
+    condition, bindings = sql(where)
+    rows = database.rows(f"SELECT id FROM records WHERE {condition}", bindings)  # noqa: S608
+    return [identity.hex() for (identity,) in rows]
+
+
+def neighbours(database: Database, record_id: str, before: int, after: int) -> list[Record]:
+    """Return the records beside one in the same source, in order; the record itself is not among them."""
+    found = database.row("SELECT source, kind, position FROM records WHERE id = ?", (id_bytes(record_id),))
+    if found is None or not found[0]:
+        return []
+    source, kind, position = found
+    rows = database.rows(
+        f"SELECT {_COLUMNS} FROM records WHERE source = ? AND kind = ? AND position BETWEEN ? AND ? AND id != ? "  # noqa: S608
+        "ORDER BY position, row",
+        (source, kind, position - before, position + after, id_bytes(record_id)),
+    )
+    return [_record(row) for row in rows]
+
+
+def delete(database: Database, ids: Iterable[str]) -> list[str]:
+    """Delete records with their vectors and postings; return the ids that existed."""
+    gone = []
+    for some in chunks([id_bytes(each) for each in ids]):
+        rows = database.rows(f"DELETE FROM records WHERE id IN ({_marks(some)}) RETURNING id", some)  # noqa: S608
+        gone += [identity.hex() for (identity,) in rows]
+    return gone
+
+
+def vectors_of(database: Database, ids: Sequence[str], dimensions: int) -> dict[str, NDArray[np.float32]]:
+    """Return the stored vectors of the records that exist among `ids`."""
+    import numpy as np
+
+    return {
+        identity.hex(): np.frombuffer(vector, "<f4", dimensions)
+        for some in chunks([id_bytes(each) for each in ids])
+        for identity, vector in database.rows(
+            f"SELECT id, vector FROM records JOIN vectors USING (row) WHERE id IN ({_marks(some)})",  # noqa: S608
+            some,
+        )
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class VectorPage:
+    """Some vectors, in the order of their rows."""
+
+    ids: list[str]
+    vectors: NDArray[np.float32]
+    """(n, dimensions)."""
+    labels: list[tuple[str, str]]
+    """Kind and origin of each."""
+    last_row: int
+
+
+def vector_page(database: Database, dimensions: int, after: int, *, size: int = 2000) -> VectorPage | None:
+    """Return up to `size` vectors of the rows after `after`; `None` when there is none."""
+    import numpy as np
+
+    found = database.rows(
+        "SELECT row, id, kind, origin, vector FROM records JOIN vectors USING (row) WHERE row > ? ORDER BY row LIMIT ?",
+        (after, size),
+    )
+    if not found:
+        return None
+    matrix = np.frombuffer(b"".join(each[4] for each in found), "<f4").reshape(len(found), dimensions)
+    return VectorPage(
+        [each[1].hex() for each in found], matrix, [(each[2], each[3]) for each in found], found[-1][0]
+    )
+
+
+def sql(where: Filter) -> tuple[str, list[Any]]:
+    """Return a filter as an SQL condition over `records`, and its bindings."""
+    terms, bindings = ["1"], list[Any]()
+    for column, values in (("kind", where.kinds), ("origin", where.origins)):
+        if values:
+            terms.append(f"records.{column} IN ({_marks(values)})")
+            bindings += values
+    if where.source_prefix:
+        terms.append("records.source >= ? AND records.source < ?")
+        bindings += [where.source_prefix, where.source_prefix + _LAST]
+    if where.since is not None:
+        terms.append("records.created >= ?")
+        bindings.append(where.since)
+    if where.until is not None:
+        terms.append("records.created < ?")
+        bindings.append(where.until)
+    return " AND ".join(terms), bindings
+
+
+def id_bytes(record_id: str) -> bytes:
+    """Return the stored form of an id.
+
+    Raises:
+        RecordError: It is not 32 hexadecimal digits.
+    """
+    try:
+        value = bytes.fromhex(record_id)
+    except ValueError:
+        value = b""
+    if len(value) != 16 or len(record_id) != 32:
+        raise RecordError("a record id is 32 hexadecimal digits")
+    return value
+
+
+def chunks(values: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield `values` in runs that fit one statement."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK]
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    identity, text, source, kind, place, title, origin, privacy, created, sources, position = row
+    return Record(
+        identity.hex(),
+        text,
+        source,
+        kind,
+        place,
+        title,
+        origin,
+        privacy,
+        created,
+        tuple(json.loads(sources)),
+        position,
+    )

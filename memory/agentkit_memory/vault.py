@@ -1,0 +1,564 @@
+"""The vault: one folder that holds what a person told the assistant, encrypted.
+
+    vault.json     header: how to unlock; nothing else is readable without a key
+    vault.db       the truth: one encrypted database (and `vault.db-wal` while open)
+    index.sealed   a sealed snapshot of the vector index; may be missing
+    lock           who has it open
+
+A `Vault` is an unlocked, open vault; its methods may be called from several threads. What a method changed is on disk
+when it returns. Covered and not covered: memory/README.md.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from agentkit_memory import database as db
+from agentkit_memory import fusion, lexical, rows, state
+from agentkit_memory.database import Database, database_errors
+from agentkit_memory.durable import sync_folder
+from agentkit_memory.errors import (
+    EmbeddingMismatchError,
+    RecordError,
+    StoreError,
+    TamperedError,
+    VaultClosedError,
+    VaultExistsError,
+    VaultMissingError,
+    disk_errors,
+)
+from agentkit_memory.header import FILE as HEADER_FILE
+from agentkit_memory.header import SlotInfo, VaultHeader
+from agentkit_memory.keys import KdfParameters, MasterKey
+from agentkit_memory.live_index import LiveIndex
+from agentkit_memory.lock import WriterLock
+from agentkit_memory.record import ConversationInfo, FileState, Filter, Hit, NewRecord, Record
+from agentkit_memory.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EVERYTHING: Final = Filter()
+"""No restriction."""
+POOL: Final = 50
+"""Least number of candidates each arm of a search brings."""
+RANKED: Final = 1000
+"""How many lexical matches get a BM25 score."""
+
+
+class Vault:
+    """An unlocked vault. Make one with `create` or `open`; close it, or use it in a `with` block."""
+
+    def __init__(
+        self,
+        folder: Path,
+        header: VaultHeader,
+        master: MasterKey,
+        lock: WriterLock,
+        index_folder: Path | None,
+        clock: Callable[[], float],
+        *,
+        allow_weak_kdf: bool,
+    ) -> None:
+        """Open the database; `create` and `open` are the public ways in."""
+        self._folder = folder
+        self._header = header
+        self._master = master
+        self._writer_lock = lock
+        self._clock = clock
+        self._allow_weak_kdf = allow_weak_kdf
+        self._lock = threading.RLock()
+        self._database = Database(folder / db.FILE, master.subkey("database"))
+        self._open = True
+        try:
+            with database_errors():
+                meta = dict(self._database.rows("SELECT key, value FROM meta"))
+            if meta.get("vault") != header.id:
+                raise TamperedError("the vault's database belongs to another vault")
+            self.embedder: str = meta["embedder"]
+            """Name of the embedding model its vectors come from."""
+            self.dimensions: int = meta["dimensions"]
+            """Size of its vectors."""
+            snapshot = Snapshot(folder, master.subkey("snapshot"), header.id)
+            self._index = LiveIndex(self._database, self.dimensions, self._lock, snapshot, index_folder)
+        except StoreError:
+            self._database.close()
+            raise
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether there is a vault in `folder`."""
+        return (folder / HEADER_FILE).is_file()
+
+    @staticmethod
+    def read_header(folder: Path) -> VaultHeader:
+        """Read what can be known of a vault without a key: id, version, slots.
+
+        Raises:
+            VaultMissingError, NewerVaultError, TamperedError, StorageError: See `VaultHeader.read`.
+        """
+        return VaultHeader.read(folder)
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        passphrase: bytes,
+        embedder: str,
+        dimensions: int,
+        kdf: KdfParameters | None = None,
+        index_folder: Path | None = None,
+        allow_weak_kdf: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Vault:
+        """Make a vault in `folder` and return it unlocked.
+
+        The header is written last: a creation that was interrupted leaves no vault.
+
+        Args:
+            folder: Made private to this user when it is missing.
+            passphrase: 1 byte to 1 MiB. Lost, it cannot be recovered.
+            embedder: Name of the embedding model.
+            dimensions: Size of its vectors.
+            kdf: Cost of a guess; measured for this machine when left out.
+            index_folder: A private, empty folder on a tmpfs for Chroma's files, so that a snapshot can be kept;
+                without it Chroma stays inside the process and is rebuilt at each open.
+            allow_weak_kdf: Accept parameters under the floor. For tests.
+            clock: Seconds since the epoch.
+
+        Raises:
+            VaultExistsError: There is one already.
+            WeakKeyError: The passphrase or the parameters protect nothing.
+            StorageError: The disk is full or failed.
+        """
+        if not 1 <= dimensions <= 65536:
+            raise RecordError(f"vectors of {dimensions} dimensions cannot be stored")
+        kdf = kdf or KdfParameters.tuned()
+        kdf.check(allow_weak=allow_weak_kdf)
+        with disk_errors("the vault's folder"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = WriterLock(folder)
+        try:
+            for name in (HEADER_FILE, db.FILE):
+                if (folder / name).exists():
+                    raise VaultExistsError(
+                        f"{folder} holds a vault already", hint="open it, or choose another folder"
+                    )
+            header, master = VaultHeader.create(passphrase, kdf)
+            _create_database(
+                folder, master, {"vault": header.id, "embedder": embedder, "dimensions": dimensions}
+            )
+            header.write(folder)
+            return cls(folder, header, master, lock, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        passphrase: bytes | None = None,
+        keyring_secret: bytes | None = None,
+        index_folder: Path | None = None,
+        allow_weak_kdf: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Vault:
+        """Unlock the vault in `folder`, with a passphrase or the secret kept in the OS keyring.
+
+        Raises:
+            VaultMissingError: There is none.
+            VaultBusyError: It is open elsewhere.
+            WrongPassphraseError: No slot opens.
+            TamperedError: Damaged, or changed outside of agentkit.
+            NewerVaultError: Written by a newer version; unharmed.
+            WeakKeyError: Its key derivation is out of bounds.
+            StorageError: The disk failed.
+        """
+        if not cls.exists(folder):
+            raise VaultMissingError(f"no vault in {folder}", hint="create one first")
+        lock = WriterLock(folder)
+        try:
+            header = VaultHeader.read(folder)
+            master = header.unlock(
+                passphrase=passphrase, keyring_secret=keyring_secret, allow_weak_kdf=allow_weak_kdf
+            )
+            return cls(folder, header, master, lock, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Seal the index snapshot if it is stale, close everything, let others in; safe to call twice."""
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+        try:
+            self._index.close()
+        finally:
+            with self._lock:
+                self._database.close()
+                self._writer_lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def id(self) -> str:
+        """Random, 32 hexadecimal digits."""
+        return self._header.id
+
+    # Records
+
+    def add(self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]) -> list[str]:
+        """Store records with their vectors, all or none; return their ids, in order.
+
+        Args:
+            records: Any number.
+            embeddings: (n, dimensions), one row a record.
+
+        Raises:
+            RecordError: One cannot be stored; none was.
+            EmbeddingMismatchError: The vectors have another shape than the vault's.
+            DiskFullError, StorageError: Nothing was stored.
+        """
+        vectors = self._checked(records, embeddings)
+        with self._lock:
+            with self._transaction() as database:
+                ids = rows.insert(database, records, vectors, self._clock())
+            return self._indexed(ids, records, vectors)
+
+    def get(self, ids: Sequence[str]) -> list[Record]:
+        """Return the records that exist among `ids`, in that order."""
+        with self._reading() as database:
+            found = rows.get(database, ids)
+        return [found[each] for each in ids if each in found]
+
+    def records(self, where: Filter = EVERYTHING, *, limit: int = 100, offset: int = 0) -> list[Record]:
+        """Return the records that pass `where`, in the order they were added."""
+        with self._reading() as database:
+            return rows.select(database, where, limit=limit, offset=offset)
+
+    def count(self, where: Filter = EVERYTHING) -> int:
+        """Return how many records pass `where`."""
+        with self._reading() as database:
+            return rows.count(database, where)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete records from table, full text, index and snapshot; return how many there were."""
+        with self._lock:
+            with self._transaction() as database:
+                gone = rows.delete(database, ids)
+                self._forget(database, gone)
+            self._unindexed(gone)
+        return len(gone)
+
+    def search(
+        self,
+        text: str,
+        embedding: NDArray[np.floating[Any]] | None,
+        *,
+        k: int = 8,
+        where: Filter = EVERYTHING,
+        lexical_weight: float = fusion.LEXICAL_WEIGHT,
+    ) -> list[Hit]:
+        """Return the `k` records nearest to a question, best first.
+
+        Both arms bring candidates (cosine of vectors; BM25 of words), every candidate is scored by both, and the
+        z-scores over the candidates are summed.
+
+        Args:
+            text: The question; its words are quoted, never read as query syntax.
+            embedding: Its vector, (dimensions,); `None` searches by words alone.
+            k: At least 1.
+            where: Which records are asked.
+            lexical_weight: Share of BM25, 0 to 1.
+
+        Raises:
+            EmbeddingMismatchError: The vector has another size than the vault's.
+        """
+        depth = max(POOL, 4 * k)
+        with self._reading() as database:
+            said = lexical.search(database, text, where, RANKED)
+            pool = list(said)[:depth]
+            near: dict[str, float] = {}
+            if embedding is not None:
+                vector = rows.check_vectors(embedding.reshape(1, -1), 1, self.dimensions)[0]
+                # Kind and origin the index knows itself; anything else is asked of the database.
+                asks_database = (
+                    bool(where.source_prefix) or where.since is not None or where.until is not None
+                )
+                near = dict(
+                    self._index.search(
+                        vector,
+                        depth,
+                        kinds=where.kinds,
+                        origins=where.origins,
+                        among=rows.ids_where(database, where) if asks_database else None,
+                    )
+                )
+                missing = rows.vectors_of(
+                    database, [each for each in pool if each not in near], self.dimensions
+                )
+                pool = [*near, *pool]
+                near |= {each: float(other @ vector) for each, other in missing.items()}
+            best = fusion.fuse(near, said, pool, lexical_weight if near else 1.0)[:k]
+            found = rows.get(database, [each for each, _ in best])
+        return [
+            Hit(found[each], score, near.get(each, 0.0), said.get(each, 0.0))
+            for each, score in best
+            if each in found
+        ]
+
+    def neighbours(self, record_id: str, *, before: int = 1, after: int = 1) -> list[Record]:
+        """Return the records beside one in the same source, in order, without itself."""
+        with self._reading() as database:
+            return rows.neighbours(database, record_id, before, after)
+
+    # Files and roots
+
+    def files(self, root: str = "") -> dict[str, FileState]:
+        """Return the state of every indexed file under `root`, by path; of all, when it is empty."""
+        with self._reading() as database:
+            return state.files(database, root)
+
+    def replace_file(
+        self, file: FileState, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]
+    ) -> list[str]:
+        """Put a file's chunks and state in place of its older ones, all or none; return the chunks' ids.
+
+        Raises:
+            RecordError: A record is not a `document` of this file, or cannot be stored; nothing changed.
+        """
+        if any(record.kind != "document" or record.source != file.path for record in records):
+            raise RecordError("a file's chunks are of kind document, and their source is its path")
+        vectors = self._checked(records, embeddings)
+        with self._lock:
+            with self._transaction() as database:
+                gone = rows.delete(database, state.chunk_ids(database, file.path))
+                self._forget(database, gone)
+                ids = rows.insert(database, records, vectors, self._clock())
+                state.put_file(database, file)
+            self._unindexed(gone)
+            return self._indexed(ids, records, vectors)
+
+    def remove_file(self, path: str) -> int:
+        """Forget a file and its chunks; return how many chunks there were."""
+        with self._lock:
+            with self._transaction() as database:
+                gone = rows.delete(database, state.chunk_ids(database, path))
+                self._forget(database, gone)
+                state.drop_file(database, path)
+            self._unindexed(gone)
+        return len(gone)
+
+    def rename_file(self, old: str, new: str) -> None:
+        """Give a file and its chunks another path; what stood under that path is forgotten."""
+        if old == new:
+            return
+        with self._lock:
+            with self._transaction() as database:
+                gone = rows.delete(database, state.chunk_ids(database, new))
+                self._forget(database, gone)
+                state.drop_file(database, new)
+                state.move_file(database, old, new)
+            self._unindexed(gone)
+
+    def roots(self) -> list[str]:
+        """Return the indexed folders, sorted."""
+        with self._reading() as database:
+            return state.roots(database)
+
+    def add_root(self, path: str) -> None:
+        """Note that a folder is indexed."""
+        with self._transaction() as database:
+            database.change("INSERT OR IGNORE INTO roots (path) VALUES (?)", (path,))
+
+    def remove_root(self, path: str) -> None:
+        """Note that a folder is no longer indexed; its files stay until they are removed."""
+        with self._transaction() as database:
+            database.change("DELETE FROM roots WHERE path = ?", (path,))
+
+    # Conversations and settings
+
+    def append_message(self, conversation: str, message: dict[str, Any]) -> int:
+        """Add a JSON-able message at the end of a conversation; return its number, from 0."""
+        with self._transaction() as database:
+            return state.append_message(database, conversation, message, self._clock())
+
+    def conversation(self, conversation: str) -> list[dict[str, Any]]:
+        """Return the messages of a conversation, oldest first; none when it does not exist."""
+        with self._reading() as database:
+            return state.messages(database, conversation)
+
+    def conversations(self) -> list[ConversationInfo]:
+        """Return every conversation, the one last used first."""
+        with self._reading() as database:
+            return state.conversations(database)
+
+    def delete_conversation(self, conversation: str) -> int:
+        """Delete a conversation's messages; return how many there were. Its rounds are records: delete them too."""
+        with self._transaction() as database:
+            return state.delete_conversation(database, conversation)
+
+    def get_setting(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON value
+        """Return a setting, or `default` when it was never set."""
+        with self._reading() as database:
+            return state.setting(database, key, default)
+
+    def set_setting(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Set a small JSON-able value."""
+        with self._transaction() as database:
+            state.put_setting(database, key, value)
+
+    # Slots
+
+    def slots(self) -> list[SlotInfo]:
+        """Return the ways to unlock this vault."""
+        return list(self._header.slots)
+
+    def add_keyring_slot(self, secret: bytes) -> None:
+        """Let 32 random bytes open this vault too; the caller keeps them in the OS keyring. Replaces an older one."""
+        self._write_header(lambda header: header.with_keyring(secret, self._master))
+
+    def remove_slot(self, name: str) -> None:
+        """Remove a way to unlock; the last one stays.
+
+        Raises:
+            RecordError: There is no such slot, or it is the last.
+        """
+        self._write_header(lambda header: header.without(name, self._master))
+
+    def change_passphrase(self, old: bytes, new: bytes) -> None:
+        """Replace a passphrase. No record is rewritten; a copy of the old header still opens with the old one.
+
+        Raises:
+            WrongPassphraseError: `old` opens no slot.
+        """
+        self._write_header(
+            lambda header: header.with_passphrase(old, new, allow_weak_kdf=self._allow_weak_kdf)
+        )
+
+    # Upkeep
+
+    def warm(self, *, wait: bool = False) -> None:
+        """Load the Chroma index in the background; exact search answers until it is there.
+
+        Args:
+            wait: Return only when Chroma answers.
+
+        Raises:
+            VectorIndexError: Chroma cannot be used (only with `wait`); exact search still answers.
+        """
+        self._index.warm(wait=wait)
+
+    @property
+    def index_name(self) -> str:
+        """Which index answers now: `exact` or `chroma`."""
+        return self._index.name
+
+    @property
+    def index_error(self) -> StoreError | None:
+        """Why Chroma does not answer, when it was asked to and failed."""
+        return self._index.error
+
+    def verify(self) -> None:
+        """Read and check every page of the database.
+
+        Raises:
+            TamperedError: Something is damaged.
+        """
+        with self._reading() as database:
+            database.verify()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Database]:
+        with self._lock, database_errors():
+            if not self._open:
+                raise VaultClosedError("the vault is closed")
+            yield self._database
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Database]:
+        with self._reading() as database, database.transaction():
+            yield database
+
+    def _checked(
+        self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]
+    ) -> NDArray[np.float32]:
+        for record in records:
+            rows.check(record)
+        return rows.check_vectors(embeddings, len(records), self.dimensions)
+
+    def _indexed(
+        self, ids: list[str], records: Sequence[NewRecord], vectors: NDArray[np.float32]
+    ) -> list[str]:
+        if ids:
+            self._index.put(ids, vectors, [(record.kind, record.origin) for record in records])
+        return ids
+
+    def _forget(self, database: Database, gone: Sequence[str]) -> None:
+        """Start a new epoch before a deletion is committed, so that no snapshot of the old one is ever used."""
+        if gone:
+            database.change("UPDATE meta SET value = ? WHERE key = 'epoch'", (os.urandom(16),))
+            self._index.forget()
+
+    def _unindexed(self, gone: Sequence[str]) -> None:
+        if gone:
+            self._index.delete(gone)
+
+    def _write_header(self, change: Callable[[VaultHeader], VaultHeader]) -> None:
+        with self._reading():
+            header = change(self._header)
+            header.write(self._folder)
+            self._header = header
+
+
+def _create_database(folder: Path, master: MasterKey, meta: dict[str, Any]) -> None:
+    """Make the database under another name, and give it its own once it is complete."""
+    fresh = folder / (db.FILE + ".new")
+    with disk_errors("the vault's database"):
+        for leftover in folder.glob(fresh.name + "*"):
+            leftover.unlink()
+    database = Database(fresh, master.subkey("database"), create=True)
+    try:
+        with database_errors(), database.transaction():
+            database.change_many(
+                "INSERT INTO meta (key, value) VALUES (?, ?)", [*meta.items(), ("epoch", os.urandom(16))]
+            )
+    finally:
+        database.close()
+    with disk_errors("the vault's database"):
+        fresh.chmod(0o600)
+        fresh.rename(folder / db.FILE)
+        sync_folder(folder)
+
+
+def check_embedder(vault: Vault, name: str, dimensions: int) -> None:
+    """Refuse to search or add with another model than the vault's vectors come from.
+
+    Raises:
+        EmbeddingMismatchError: Name or size differ.
+    """
+    if (vault.embedder, vault.dimensions) != (name, dimensions):
+        raise EmbeddingMismatchError(
+            f"the vault's vectors come from {vault.embedder} ({vault.dimensions} dimensions), "
+            f"not from {name} ({dimensions})",
+            hint=f"use {vault.embedder}",
+        )
