@@ -2,7 +2,7 @@
 
 Covered: every count, length, type, offset and overlap of the container; values the engine trusts blindly
 (token ids, byte tokens, head counts). What is wrong raises `ModelRefusedError`; bad bytes raise nothing else.
-Not covered: what the weights do, and what the chat template does; it is returned as text, never rendered here.
+Not covered: what the weights do, and what the chat template does; it is returned as text and never rendered.
 
 Source: GGUF specification v2 and v3, ggml/docs/gguf.md; the checks of `gguf_init_from_file` in llama.cpp.
 """

@@ -1,7 +1,7 @@
-"""Bytes of an untrusted file, forward through a small window, and never more of them than the limits here allow.
+"""Read an untrusted file forward through a small window, and never more of it than the limits here allow.
 
-No buffer grows with a number read from the file beyond these limits, and no file is mapped into memory: one that
-shrinks while it is read gives an error, not a bus error.
+No buffer grows with a number read from the file beyond these limits, and no file is mapped into memory: one
+that shrinks while it is read gives an error, not a bus error.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ _WINDOW_BYTES = 1 << 20
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[int, int]]:
+    """Open a regular file for reading; yield its descriptor and its size in bytes.
+
+    Raises:
+        NotFoundError: There is no such file.
+        ModelError: It cannot be opened, or is no regular file.
+    """
     try:
         # non-blocking, so that a named pipe is refused below instead of waited for
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

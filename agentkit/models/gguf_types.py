@@ -1,7 +1,7 @@
 """The tensor and file types of GGUF, as data.
 
-Source: ggml.h `enum ggml_type` and llama.h `enum llama_ftype` of llama.cpp, as in llama-cpp-python 0.3.36; block
-and byte sizes as `ggml_blck_size` and `ggml_type_size` return them there.
+Source: ggml.h `enum ggml_type` and llama.h `enum llama_ftype` of llama.cpp, as in llama-cpp-python 0.3.36;
+sizes of blocks as `ggml_blck_size` and `ggml_type_size` return them there.
 """
 
 from __future__ import annotations

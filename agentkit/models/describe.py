@@ -1,0 +1,52 @@
+"""Say all there is to say of a stored model, as `models show` prints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentkit.models.gguf import read_header
+from agentkit.models.manifest import StoredModel
+
+
+def describe(model: StoredModel) -> dict[str, Any]:
+    """Return all there is to say of a stored model, ready for JSON; of a GGUF file also what its header says.
+
+    Raises:
+        ModelRefusedError: The file is no longer a valid GGUF file.
+    """
+    said: dict[str, Any] = {
+        "name": model.name,
+        "kind": model.kind,
+        "description": model.description,
+        "licence": model.licence,
+        "context_tokens": model.context_tokens,
+        "size_bytes": model.size,
+        "sha256": model.sha256,
+        "checked_against": model.checked,
+        "source": model.source,
+        "added": model.added,
+        "path": str(model.path),
+        "files": [
+            {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in model.files
+        ],
+    }
+    if model.path.suffix == ".gguf":
+        header = read_header(model.path)
+        said["gguf"] = {
+            "architecture": header.architecture,
+            "name": header.name,
+            "quantisation": header.quantisation,
+            "parameters": header.parameters,
+            "tensors": header.tensor_count,
+            "tensor_bytes": header.tensor_bytes,
+            "blocks": header.block_count,
+            "heads": header.head_count,
+            "heads_kv": header.head_count_kv,
+            "embedding_length": header.embedding_length,
+            "vocabulary": header.vocab_size,
+            "tokenizer": header.tokenizer_model,
+            "bos_id": header.bos_id,
+            "eos_id": header.eos_id,
+            "chat_template": header.chat_template,
+        }
+    return said
