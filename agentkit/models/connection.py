@@ -1,0 +1,137 @@
+"""Talk to a worker: requests out, and the answers of several requests sorted by number."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from agentkit.errors import AgentkitError, EngineError, WorkerHungError, WorkerLostError
+from agentkit.models.engine_wire import ERROR_KINDS
+from agentkit.spawn import Child
+from agentkit.wire import ConnectionLost, FrameError
+
+_EXIT_SECONDS = 5.0
+_CRASHES = {signal.SIGSEGV, signal.SIGILL, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE}
+
+
+class Connection:
+    """One worker. Safe to use from several threads; each request has one reader.
+
+    A thread of its own reads the channel, so the worker never waits for a slow caller.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._lock = threading.Lock()
+        self._answers: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
+        self._last = 0
+        self._lost = False
+        self._reader = threading.Thread(target=self._read, name="engine-reader", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests can be sent."""
+        return not self._lost
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the worker is gone, by a signal that says its own code failed."""
+        return self._lost and -(self._wait_for_exit() or 0) in _CRASHES
+
+    def send(self, what: str, values: Mapping[str, Any]) -> int:
+        """Send a request; return its number.
+
+        Raises:
+            WorkerLostError: The worker is gone.
+        """
+        with self._lock:
+            self._last += 1
+            number = self._last
+            self._answers[number] = queue.SimpleQueue()
+        try:
+            if self._lost:
+                raise ConnectionLost("the other side closed the connection")
+            self._child.channel.send({**values, "id": number, "do": what})
+        except ConnectionLost:
+            self.forget(number)
+            raise self._lost_error() from None
+        return number
+
+    def receive(self, number: int, seconds: float) -> dict[str, Any]:
+        """Wait for the next frame of request `number`.
+
+        Raises:
+            WorkerLostError: The worker is gone.
+            WorkerHungError: Nothing came for `seconds`; the worker was killed.
+            AgentkitError: What the worker reports.
+        """
+        try:
+            frame = self._answers[number].get(timeout=seconds)
+        except queue.Empty:
+            self.kill()
+            raise WorkerHungError(
+                f"the engine worker gave no sign of life for {seconds:g} s and was ended",
+                hint="ask again: the next call starts a new one",
+            ) from None
+        if frame is None:
+            raise self._lost_error()
+        if frame["is"] == "failed":
+            raise _reported(frame)
+        return frame
+
+    def forget(self, number: int) -> None:
+        """Drop whatever else comes for request `number`."""
+        with self._lock:
+            self._answers.pop(number, None)
+
+    def kill(self) -> None:
+        """End the worker; safe to call twice."""
+        self._lost = True
+        self._child.kill()
+
+    def _read(self) -> None:
+        try:
+            while True:
+                frame = self._child.channel.receive()
+                number, kind = frame.get("id"), frame.get("is")
+                if not isinstance(number, int) or not isinstance(kind, str):
+                    raise FrameError("the worker sent something without a number")
+                with self._lock:
+                    answers = self._answers.get(number)
+                if answers is not None:
+                    answers.put(frame)
+        except (ConnectionLost, FrameError, OSError):
+            self._lost = True
+        with self._lock:
+            for answers in self._answers.values():
+                answers.put(None)
+
+    def _wait_for_exit(self) -> int | None:
+        waiting = threading.Event()
+        for _ in range(int(_EXIT_SECONDS / 0.01)):
+            status = self._child.exit_status()
+            if status is not None:
+                return status
+            waiting.wait(0.01)
+        return None
+
+    def _lost_error(self) -> WorkerLostError:
+        status = self._wait_for_exit() if self._reader is not threading.current_thread() else None
+        self.kill()
+        how = "ended" if status is None or status >= 0 else f"was ended by signal {-status}"
+        return WorkerLostError(f"the engine worker {how}", hint="ask again: the next call starts a new one")
+
+
+def _reported(frame: Mapping[str, Any]) -> AgentkitError:
+    kind, message, hint = frame.get("kind"), frame.get("message"), frame.get("hint")
+    error = ERROR_KINDS.get(str(kind), EngineError)
+    return error(str(message)[:500], hint=None if hint is None else str(hint)[:500])

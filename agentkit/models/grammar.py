@@ -1,0 +1,271 @@
+"""Bind what a model writes to tool calls or to a JSON Schema, one token at a time.
+
+Covered: a bound message can hold nothing but calls of the given tools, with arguments of the right shape, and in
+`auto` mode free text never holds a control token. The separators are fixed, since free white space makes small
+models pretty-print for ever; every string has a bound.
+Not covered: what llguidance drops in its lenient mode, used where a schema has keywords it does not know; so
+arguments are always validated after parsing, too (`agentkit.models.validate`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.errors import ConfigError, EngineError
+from agentkit.messages import ToolSpec
+from agentkit.models.base import ToolChoice
+from agentkit.models.formats import ToolFormat
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+    from llguidance._lib import JsonCompileOptions
+
+    from agentkit.models.llama import LlamaModel
+
+MAX_CALLS = 4
+"""Calls in one message."""
+MAX_STRING = 4096
+"""Characters in a string whose schema sets no bound."""
+_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+class Constraint(Protocol):
+    """Says which tokens may come next."""
+
+    def allowed(self, token: int) -> bool:
+        """Return whether `token` may come next; an end token may where the text may end."""
+        ...
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return for every token whether it may come next."""
+        ...
+
+    def commit(self, token: int) -> None:
+        """Take `token`, which is allowed."""
+        ...
+
+    def forced(self) -> list[int]:
+        """Take and return the tokens that have to come next, if that is settled."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether the text is whole and nothing can follow."""
+        ...
+
+
+class GrammarTokeniser:
+    """A model's vocabulary as llguidance needs it: built once a model, in about a quarter of a second."""
+
+    def __init__(self, model: LlamaModel) -> None:
+        from llguidance import LLTokenizer
+
+        pieces = []
+        for token in range(model.vocabulary_size):
+            piece = model.piece(token, special=True)
+            bracketed = piece.startswith(b"<") and piece.endswith(b">")
+            special = model.is_control(token) or (model.is_user_defined(token) and bracketed)
+            pieces.append(b"\xff" + piece if special else piece)
+        ends = [token for token in range(model.vocabulary_size) if model.ends(token)]
+        self.size = model.vocabulary_size
+        self.special = {piece[1:].decode("utf-8", "replace") for piece in pieces if piece[:1] == b"\xff"}
+        self.inner: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
+            tokens=pieces,
+            vocab_ptr=model.vocabulary_pointer,
+            tokenize_fptr=model.tokenise_pointer,
+            eos_token=ends or [model.eos],
+        )
+
+
+class GuidanceConstraint:
+    """A `Constraint` by llguidance."""
+
+    def __init__(self, tokeniser: GrammarTokeniser, grammar: str) -> None:
+        """Compile `grammar`.
+
+        Raises:
+            ConfigError: It cannot be compiled.
+        """
+        from llguidance import LLMatcher, LLParserLimits
+
+        self._size = tokeniser.size
+        self._matcher: LLMatcher = LLMatcher(
+            tokeniser.inner, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False)
+        )
+        if self._matcher.is_error():
+            raise ConfigError("the schema cannot be turned into a grammar")
+        self._bits = np.zeros((1, (self._size + 31) // 32), np.int32)
+
+    def allowed(self, token: int) -> bool:
+        """Return whether `token` may come next."""
+        return self._matcher.validate_tokens([token]) == 1
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return for every token whether it may come next."""
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        self._check()
+        return np.unpackbits(self._bits.view(np.uint8), bitorder="little")[: self._size].astype(np.bool_)
+
+    def commit(self, token: int) -> None:
+        """Take `token`."""
+        self._matcher.consume_token(token)
+        self._check()
+
+    def forced(self) -> list[int]:
+        """Take and return what has to come next."""
+        if self._matcher.is_stopped():
+            return []
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        if tokens:
+            self._matcher.consume_tokens(tokens)
+            self._check()
+        return tokens
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing can follow."""
+        return self._matcher.is_stopped()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise EngineError("the grammar reached a limit", hint="use fewer tools, or a simpler schema")
+
+
+def bind_tools(
+    tokeniser: GrammarTokeniser, tool_format: ToolFormat, tools: Sequence[ToolSpec], choice: ToolChoice
+) -> GuidanceConstraint:
+    """Return the constraint for a message that may (`auto`) or must call `tools`.
+
+    Raises:
+        ConfigError: No such tool, or parameters no grammar can be made of.
+    """
+    offered = [tool for tool in tools if choice.mode != "named" or tool.name == choice.name]
+    if not offered:
+        raise ConfigError(
+            f"there is no tool {choice.name!r} to call" if choice.name else "there is no tool to call"
+        )
+    last: ConfigError | None = None
+    for lenient in (False, True):
+        try:
+            return GuidanceConstraint(
+                tokeniser, _tool_grammar(tokeniser, tool_format, offered, choice, lenient)
+            )
+        except ConfigError as error:
+            last = error
+    for tool in offered:  # name the one that cannot be used
+        try:
+            GuidanceConstraint(tokeniser, _tool_grammar(tokeniser, tool_format, [tool], choice, lenient=True))
+        except ConfigError as error:
+            raise ConfigError(
+                f"the parameters of tool {tool.name!r} cannot be turned into a grammar"
+            ) from error
+    raise ConfigError(
+        f"{len(offered)} tools are too many for one grammar", hint="let fewer be selected"
+    ) from last
+
+
+def bind_schema(tokeniser: GrammarTokeniser, schema: dict[str, Any]) -> GuidanceConstraint:
+    """Return the constraint for a text that is one JSON value of `schema`.
+
+    Raises:
+        ConfigError: No grammar can be made of the schema.
+    """
+    from llguidance import LLMatcher
+
+    bounded = bound(schema)
+    options: JsonCompileOptions = {**_OPTIONS}  # type: ignore[typeddict-item]
+    try:
+        return GuidanceConstraint(tokeniser, LLMatcher.grammar_from_json_schema(bounded, overrides=options))
+    except ConfigError:
+        options["lenient"] = True
+        return GuidanceConstraint(tokeniser, LLMatcher.grammar_from_json_schema(bounded, overrides=options))
+
+
+def bound(schema: Any, *, close: bool = False) -> Any:  # noqa: ANN401 - any JSON
+    """Return a schema in which every string has a bound and, where `close`, objects take no unknown names.
+
+    An open object lets a mistyped name through as an additional property.
+    """
+    if isinstance(schema, list):
+        return [bound(each, close=close) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("const", "enum", "default", "examples"):
+            result[key] = value
+        elif key in ("properties", "$defs", "definitions", "patternProperties"):
+            result[key] = {name: bound(each, close=close) for name, each in value.items()}
+        elif key != "x-guidance":  # would change our options from inside a schema
+            result[key] = bound(value, close=close)
+    if (
+        schema.get("type") == "string"
+        and not {"maxLength", "enum", "const", "format", "pattern"} & schema.keys()
+    ):
+        result["maxLength"] = max(MAX_STRING, schema.get("minLength", 0))
+    if close and "properties" in schema and "patternProperties" not in schema:
+        result["additionalProperties"] = False
+    return result
+
+
+def _tool_grammar(
+    tokeniser: GrammarTokeniser,
+    tool_format: ToolFormat,
+    tools: Sequence[ToolSpec],
+    choice: ToolChoice,
+    lenient: bool,
+) -> str:
+    """Return a Lark grammar for the whole message."""
+
+    def literal(text: str) -> str:
+        return _literal(text, tokeniser.special)
+
+    def spaced(*parts: str) -> str:
+        return " ".join(part for part in parts if part)
+
+    more = 0 if choice.mode == "named" else MAX_CALLS - 1
+    between = spaced(literal(tool_format.between), "call")
+    calls = spaced(
+        literal(tool_format.opening),
+        "call",
+        f"({between}){{0,{more}}}" if more else "",
+        literal(tool_format.closing),
+    )
+    trigger = literal(tool_format.trigger)
+    lines = ["%llguidance {}"]
+    if choice.mode != "auto":
+        lines.append(f"start: {spaced(trigger, calls)}")
+    elif tool_format.trigger in tokeniser.special:
+        lines += [f"start: TEXT | TEXT {trigger} {calls}", r"TEXT: /(.|\n)*/"]
+    else:
+        lines += ["start: TEXT | started calls", f"started[lazy]: TEXT {trigger}", f"calls: {calls}"]
+        lines += [r"TEXT: /(.|\n)*/"]
+    lines.append("call: " + " | ".join(f"call_{index}" for index in range(len(tools))))
+    for index, tool in enumerate(tools):
+        schema = {**bound(tool.parameters, close=True), "x-guidance": {**_OPTIONS, "lenient": lenient}}
+        lines.append(
+            f"call_{index}: {json.dumps(tool_format.call_start(tool.name))} arguments_{index} {json.dumps('}')}"
+        )
+        lines.append(f"arguments_{index}: %json {json.dumps(schema)}")
+    return "\n".join(lines) + "\n"
+
+
+def _literal(text: str, special: set[str]) -> str:
+    """Return `text` as Lark writes it: its control tokens bare, the rest quoted."""
+    parts: list[str] = []
+    while text:
+        places = [(place, -len(token), token) for token in special if (place := text.find(token)) >= 0]
+        if not places:
+            parts.append(json.dumps(text))
+            break
+        place, _, token = min(places)
+        if place:
+            parts.append(json.dumps(text[:place]))
+        parts.append(token)
+        text = text[place + len(token) :]
+    return " ".join(parts)

@@ -1,0 +1,146 @@
+"""A loaded model and all that is built once for it: template, guard, grammar vocabulary. Lives in the worker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agentkit.errors import ConfigError, EngineError
+from agentkit.messages import Message, ToolSpec
+from agentkit.models.base import Sampling, StopReason, ToolChoice
+from agentkit.models.generate import Generation, Outcome, check_fit
+from agentkit.models.grammar import Constraint, GrammarTokeniser, bind_schema, bind_tools
+from agentkit.models.llama import LlamaModel, Settings
+from agentkit.models.prompt import render_prompt
+from agentkit.models.template import GUARD, ChatTemplate, Guard
+from agentkit.models.textstream import TextStream
+from agentkit.models.validate import InvalidError, check, read_calls
+
+_WARM_TOKENS = 9
+
+
+class Session:
+    """Answers completions and counts with one model."""
+
+    def __init__(self, path: Path, settings: Settings, *, beat: Callable[[], None]) -> None:
+        """Load the model, compile its template and decode a few tokens.
+
+        Args:
+            path: The model file.
+            settings: How to load it.
+            beat: Called now and then meanwhile.
+
+        Raises:
+            ModelError: The file or its template cannot be used.
+        """
+        self._model = LlamaModel(path, settings, lambda _fraction: beat())
+        self._settings = settings
+        vocabulary = range(self._model.vocabulary_size)
+        control = [self._text(token) for token in vocabulary if self._model.is_control(token)]
+        self._guard = Guard(control)
+        self._template = ChatTemplate(
+            self._model.chat_template(), bos=self._text(self._model.bos), eos=self._text(self._model.eos)
+        )
+        self._tokeniser: GrammarTokeniser | None = None
+        self._warm()
+
+    def _text(self, token: int) -> str:
+        return self._model.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+
+    def _warm(self) -> None:
+        """Decode a batch and a single token: a build with broken kernels dies here and not in a conversation."""
+        size = self._model.vocabulary_size
+        self._model.decode([index % size for index in range(_WARM_TOKENS)])
+        self._model.decode([0])
+        self._model.keep(0)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was loaded and how."""
+        return {
+            "model": self._model.metadata("general.name") or "",
+            "context_tokens": self._model.context_tokens,
+            "trained_tokens": self._model.trained_tokens,
+            "vocabulary": self._model.vocabulary_size,
+            "template": self._template.fingerprint,
+            "tool_format": self._template.format.name,
+            "shows_system": self._template.shows_system,
+            "threads": self._settings.threads,
+            "flash_attention": self._model.flash_attention,
+            "repack": self._settings.repack,
+        }
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[int]:
+        """Return the tokens of the whole prompt.
+
+        Raises:
+            TemplateError: The chat template refused or failed.
+        """
+        text = render_prompt(self._template, self._guard, messages, tools)
+        tokens: list[int] = []
+        for part in text.split(GUARD):  # see `Guard`
+            tokens += self._model.tokenise(part, special=True)
+        if self._model.adds_bos and tokens[:1] != [self._model.bos]:
+            tokens.insert(0, self._model.bos)
+        return tokens
+
+    def count_text(self, text: str) -> int:
+        """Return the number of tokens of a bare text, none of them a control token."""
+        return len(self._model.tokenise(text))
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec],
+        choice: ToolChoice,
+        sampling: Sampling,
+        schema: dict[str, Any] | None,
+        show: Callable[[str], None],
+        watch: Callable[[], bool],
+    ) -> Outcome:
+        """Generate the next message; see `Model.complete`.
+
+        Raises:
+            ContextOverflowError: Prompt and budget exceed the window.
+            ConfigError: The tools or the schema cannot be bound.
+            EngineError: The engine failed, or what came out is invalid all the same.
+        """
+        prompt = self.prompt(messages, tools if choice.mode != "none" else ())
+        check_fit(len(prompt), sampling.max_tokens, self._model.context_tokens)
+        tool_format = self._template.format
+        constraint: Constraint | None = None
+        trigger = None
+        if schema is not None:
+            constraint = bind_schema(self._vocabulary(), schema)
+        elif choice.mode != "none" and tools:
+            constraint = bind_tools(self._vocabulary(), tool_format, tools, choice)
+            trigger = tool_format.trigger
+        elif choice.mode in ("required", "named"):
+            raise ConfigError("a call is required, but there are no tools")
+        stream = TextStream((*sampling.stop, *tool_format.stop) if schema is None else (), trigger)
+        outcome = Generation(
+            self._model, prompt, sampling, constraint=constraint, stream=stream, show=show, watch=watch
+        ).run()
+        try:
+            if stream.in_markup and outcome.stop is StopReason.END:
+                salt = hashlib.blake2b(array("i", prompt).tobytes()).digest()
+                calls = read_calls(tool_format, stream.markup, tools, salt)
+                if calls is None:
+                    raise InvalidError("the call breaks off")
+                outcome.calls = calls
+            elif schema is not None and outcome.stop is StopReason.END:
+                check(json.loads(stream.text), schema)
+        except ValueError as error:
+            # the grammar allows what the schema forbids only where llguidance does not know a keyword
+            reason = str(error) if isinstance(error, InvalidError) else "it is not JSON"
+            raise EngineError(f"what the model wrote is not what was asked for: {reason}") from None
+        return outcome
+
+    def _vocabulary(self) -> GrammarTokeniser:
+        if self._tokeniser is None:
+            self._tokeniser = GrammarTokeniser(self._model)
+        return self._tokeniser

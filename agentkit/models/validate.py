@@ -1,0 +1,69 @@
+"""Check what a model wrote against JSON Schema, whatever the grammar promised.
+
+Covered: nothing is fetched: a reference that leaves the schema is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from agentkit.messages import ToolCall, ToolSpec
+from agentkit.models.formats import ToolFormat
+
+
+class InvalidError(ValueError):
+    """A value is not of its schema."""
+
+
+def check(value: object, schema: dict[str, Any]) -> None:
+    """Check `value` against `schema`.
+
+    Raises:
+        InvalidError: The value is not of the schema, or the schema cannot be used. Says where, never what.
+    """
+    import jsonschema
+    import referencing
+    from jsonschema.validators import validator_for
+
+    kind = validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        validator = kind(schema, registry=referencing.Registry())
+        for error in validator.iter_errors(value):
+            raise InvalidError(f"{error.validator} fails at {error.json_path}")
+    except (jsonschema.exceptions.SchemaError, referencing.exceptions.Unresolvable, RecursionError) as error:
+        raise InvalidError("the schema cannot be used") from error
+
+
+def read_calls(
+    tool_format: ToolFormat, markup: str, tools: Sequence[ToolSpec], salt: bytes
+) -> tuple[ToolCall, ...] | None:
+    """Return the calls in `markup`, all of them validated; `None` where it breaks off.
+
+    Args:
+        tool_format: How they are written.
+        markup: From the trigger on.
+        tools: What may be called.
+        salt: Makes the ids differ from those of other messages; the same salt and markup give the same ids.
+
+    Raises:
+        InvalidError: A call of no such tool, or with arguments it does not take.
+    """
+    parsed = tool_format.parse(markup)
+    if not parsed.complete:
+        return None
+    parameters = {tool.name: tool.parameters for tool in tools}
+    calls = []
+    for index, call in enumerate(parsed.calls):
+        if call.name not in parameters:
+            raise InvalidError("there is no such tool")
+        check(call.arguments, parameters[call.name])
+        written = tool_format.render_call(call)
+        try:
+            data = written.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidError("an argument holds half a character") from error
+        digest = hashlib.blake2b(data + bytes([index]), key=salt[:64], digest_size=8).hexdigest()
+        calls.append(ToolCall(digest[:9], call.name, call.arguments))  # nine: Mistral takes no other length
+    return tuple(calls)
