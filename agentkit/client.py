@@ -178,7 +178,7 @@ def _start_core(home: Home) -> None:
 def _read_ready(fd: int) -> dict[str, Any]:
     deadline = time.monotonic() + START_SECONDS
     data = b""
-    while True:
+    while not data.endswith(b"\n"):
         readable, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
         piece = os.read(fd, 4096) if readable else b""
         if not piece:

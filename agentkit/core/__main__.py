@@ -99,7 +99,7 @@ def _scrub(home_path: Path, models_path: Path, quiet: dict[str, str]) -> None:
 def _ready(fd: int, error: dict[str, str | None] | None) -> None:
     """Tell whoever started us that we listen, or why not."""
     try:
-        os.write(fd, json.dumps({"ready": error is None, "error": error}).encode())
+        os.write(fd, json.dumps({"ready": error is None, "error": error}).encode() + b"\n")
         os.close(fd)
     except OSError:
         return  # it did not wait

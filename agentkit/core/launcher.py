@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agentkit_tools.sandbox import Sandbox, SandboxRequest, SandboxResult, choose, probe
+from agentkit_tools.sandbox import Sandbox, SandboxReport, SandboxRequest, SandboxResult, choose, probe
 
 from agentkit.core import namespaces
 from agentkit.errors import AgentkitError, CoreError
@@ -45,9 +45,10 @@ def start() -> LauncherClient:
     if pid == 0:
         status = 1
         try:
-            ours.close()
             namespaces.die_with_parent()
-            _serve(Channel(theirs))
+            channel = theirs.detach()
+            _keep_only(channel)  # not the listener, nor the lock on the home: those are the core's
+            _serve(Channel(socket.socket(fileno=channel)))
             status = 0
         finally:
             os._exit(status)
@@ -76,6 +77,7 @@ class _Launcher:
         self._running: set[int] = set()
         self._ended: dict[int, int] = {}
         self._sandbox: Sandbox | None = None
+        self._report: SandboxReport | None = None
 
     def handle(self, request: dict[str, Any]) -> None:
         fds = self._channel.take_fds()
@@ -104,13 +106,19 @@ class _Launcher:
             case "status":
                 return {"status": self._ended.get(int(request["pid"]))}
             case "report":
-                return {"isolation": self._isolation, "sandbox": _report()}
+                report = self._probed()
+                return {"isolation": self._isolation, "sandbox": {"tier": report.tier, "reason": report.reason}}
         raise CoreError("the launcher does not know this request")
 
     def _chosen(self) -> Sandbox:
         if self._sandbox is None:
-            self._sandbox = choose()
+            self._sandbox = choose(self._probed())
         return self._sandbox
+
+    def _probed(self) -> SandboxReport:
+        if self._report is None:
+            self._report = probe()
+        return self._report
 
     def _spawn(self, request: dict[str, Any], fd: int) -> int:
         module = request["module"]
@@ -178,6 +186,11 @@ class _Launcher:
                 del self._ended[next(iter(self._ended))]
 
 
+def _keep_only(fd: int) -> None:
+    os.closerange(3, fd)
+    os.closerange(fd + 1, 1 << 16)
+
+
 def _become_child(fd: int) -> None:
     """In a fresh fork: die with the launcher, keep nothing open but the channel."""
     namespaces.die_with_parent()
@@ -186,12 +199,7 @@ def _become_child(fd: int) -> None:
     os.dup2(null, 0)
     channel = os.dup(fd) if fd == CHANNEL_FD else fd
     os.dup2(channel, CHANNEL_FD, inheritable=True)
-    os.closerange(CHANNEL_FD + 1, 1 << 16)
-
-
-def _report() -> dict[str, Any]:
-    report = probe()
-    return {"tier": report.tier, "reason": report.reason}
+    _keep_only(CHANNEL_FD)
 
 
 def _keyring(request: dict[str, Any]) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Server:
         session: Session | None = None
         worker: threading.Thread | None = None
         try:
-            while not self._stopping.is_set():
+            while True:
                 message = channel.receive()
                 if "op" not in message:
                     if session is not None:
