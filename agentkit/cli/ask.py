@@ -1,0 +1,114 @@
+"""The verbs for one question: `ask` answers from the documents only, `run` may use tools."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from agentkit.cli.approve import Approver
+from agentkit.cli.connect import connect
+from agentkit.cli.options import Json, MaxTokens, Model, PolicyFile, Seed, Temperature, Yes, sampling
+from agentkit.cli.output import Output
+from agentkit.cli.turn import NOT_FOUND, exit_code, run_turn, show_end, show_sources
+from agentkit.errors import ConfigError
+
+MAX_STDIN_CHARACTERS = 200_000
+
+Words = Annotated[
+    list[str],
+    typer.Argument(metavar="TEXT", help="The question; - reads it from standard input.", show_default=False),
+]
+Conversation = Annotated[
+    str | None,
+    typer.Option(
+        "--conversation", "-c", metavar="NAME", help="Continue this conversation.", show_default=False
+    ),
+]
+
+
+def ask(
+    words: Words,
+    model: Model = None,
+    temperature: Temperature = None,
+    seed: Seed = None,
+    max_tokens: MaxTokens = None,
+    as_json: Json = False,
+) -> None:
+    """Answer a question from your documents, with sources.
+
+    Where they do not hold the answer, it says so; the exit code is then 0 too.
+    """
+    output = Output(as_json=as_json)
+    question = text_of(words)
+    with connect(output) as client:
+        finished = run_turn(
+            client, output, answer=Approver(output),
+            text=question, mode="ask", model=model, sampling=sampling(temperature, seed, max_tokens),
+        )  # fmt: skip
+    output.json(_document(question, finished))
+    if finished.get("ending") == "not_found" and NOT_FOUND not in str(finished.get("text", "")).lower():
+        output.line(NOT_FOUND, "bold")
+    show_sources(finished, output)
+    show_end(finished, output)
+    _exit(finished)
+
+
+def run(
+    words: Words,
+    conversation: Conversation = None,
+    yes: Yes = False,
+    policy: PolicyFile = None,
+    model: Model = None,
+    temperature: Temperature = None,
+    seed: Seed = None,
+    max_tokens: MaxTokens = None,
+    as_json: Json = False,
+) -> None:
+    """Give the agent one task; it asks before it writes or runs anything."""
+    output = Output(as_json=as_json)
+    task = text_of(words)
+    with connect(output) as client:
+        finished = run_turn(
+            client, output, answer=Approver(output),
+            text=task, mode="agent", conversation=conversation, model=model,
+            sampling=sampling(temperature, seed, max_tokens),
+            yes=yes, policy=None if policy is None else str(policy.absolute()),
+        )  # fmt: skip
+    output.json(_document(task, finished))
+    show_end(finished, output)
+    _exit(finished)
+
+
+def text_of(words: Sequence[str]) -> str:
+    """Return what was typed as one text, or standard input where that is a single `-`.
+
+    Raises:
+        ConfigError: There is nothing, or too much.
+    """
+    text = " ".join(words) if list(words) != ["-"] else sys.stdin.read(MAX_STDIN_CHARACTERS + 1)
+    if not text.strip():
+        raise ConfigError("there is nothing to answer", hint="say something")
+    if len(text) > MAX_STDIN_CHARACTERS:
+        raise ConfigError(
+            f"standard input holds more than {MAX_STDIN_CHARACTERS} characters",
+            hint="save it to a file and index that",
+        )
+    return text
+
+
+def _document(text: str, finished: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON document of one turn."""
+    return {
+        "request": text,
+        "answer": finished.get("text", ""),
+        **{k: v for k, v in finished.items() if k not in ("type", "text")},
+    }
+
+
+def _exit(finished: dict[str, Any]) -> None:
+    code = exit_code(finished)
+    if code:
+        raise typer.Exit(code)

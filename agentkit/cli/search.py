@@ -1,0 +1,53 @@
+"""The verb `search`: passages and memories nearest to a text, without a language model."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentkit.cli.connect import connect
+from agentkit.cli.options import Json
+from agentkit.cli.output import Output, excerpt, place_of
+
+
+class Kind(StrEnum):
+    """What a record is."""
+
+    DOCUMENT = "document"
+    MEMORY = "memory"
+    ROUND = "round"
+
+
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="TEXT", help="What to look for.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many results.")] = 8,
+    kind: Annotated[
+        list[Kind] | None,
+        typer.Option(help="Only records of this kind; may be repeated.", show_default=False),
+    ] = None,
+    under: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Only documents under this path.", show_default=False)
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show whole passages.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find passages by meaning and by words, best first."""
+    output = Output(as_json=as_json)
+    with connect(output) as client:
+        found = client.request(
+            "search",
+            text=" ".join(words),
+            k=k,
+            kinds=[each.value for each in kind or ()],
+            source_prefix="" if under is None else str(under.expanduser().absolute()),
+        )
+    output.json(found)
+    for hit in found["hits"]:
+        record = hit["record"]
+        output.line(f"{place_of(record)}  ({hit['score']:.2f})", "bold")
+        output.line(f"    {record['text'].strip() if full else excerpt(record['text'])}")
+    if not found["hits"]:
+        output.note("nothing found")

@@ -1,0 +1,127 @@
+"""Verbs about the vault: make it, open it, close it, say how it stands, change who may open it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from agentkit.cli.connect import ask_new_passphrase, ask_passphrase, connect, new_passphrase, open_vault
+from agentkit.cli.options import Json
+from agentkit.cli.output import Output
+
+
+class Switch(StrEnum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+def init(as_json: Json = False) -> None:
+    """Make the encrypted vault of this home."""
+    from agentkit_memory.errors import VaultExistsError
+
+    output = Output(as_json=as_json)
+    with connect(output, unlock=False) as client:
+        status = client.request("status")
+        if status["vault"]["state"] != "absent":
+            raise VaultExistsError(f"there is a vault in {status['home']} already", hint="agentkit status")
+        with_vault = client.request("init", passphrase=new_passphrase(output))
+    output.json(with_vault)
+    output.line(f"made a vault in {status['home']}; it is unlocked")
+    output.note('next: agentkit index FOLDER, then agentkit ask "…"')
+
+
+def unlock(as_json: Json = False) -> None:
+    """Open the vault, so that the next commands need no passphrase."""
+    output = Output(as_json=as_json)
+    with connect(output) as client:
+        vault = client.request("unlock", passphrase=None)
+    output.json(vault)
+    output.line(f"unlocked: {_amount(vault)}")
+
+
+def lock(as_json: Json = False) -> None:
+    """Close the vault; keys and prompts leave the memory."""
+    output = Output(as_json=as_json)
+    vault = _of_running("lock", otherwise={"state": "locked"})
+    output.json(vault)
+    output.line("there is no vault" if vault["state"] == "absent" else "locked")
+
+
+def stop(as_json: Json = False) -> None:
+    """End the core; the vault is locked with it."""
+    output = Output(as_json=as_json)
+    stopped = _of_running("stop", otherwise={"stopped": False})
+    output.json(stopped)
+    output.line("stopped" if stopped["stopped"] else "no core was running")
+
+
+def status(as_json: Json = False) -> None:
+    """Show the core, its locks, the vault and the engine."""
+    output = Output(as_json=as_json)
+    with connect(output, unlock=False) as client:
+        said = client.request("status")
+    output.json(said)
+    output.rows(("", ""), _status_rows(said))
+
+
+def passphrase(as_json: Json = False) -> None:
+    """Change the passphrase; the old one no longer opens the vault."""
+    output = Output(as_json=as_json)
+    with connect(output, unlock=False) as client:
+        old = ask_passphrase("passphrase now")
+        client.request("unlock", passphrase=old)
+        vault = client.request("passphrase", old=old, new=ask_new_passphrase(output))
+    output.json(vault)
+    output.line("changed")
+    output.note("a copy of the vault made before still opens with the old passphrase")
+
+
+def keyring(switch: Annotated[Switch, typer.Argument(help="on or off")], as_json: Json = False) -> None:
+    """Let this session's keyring open the vault, or no longer."""
+    output = Output(as_json=as_json)
+    with connect(output, unlock=False) as client:
+        open_vault(client, output)
+        vault = client.request("keyring", on=switch is Switch.ON)
+    output.json(vault)
+    output.line(
+        "the keyring opens the vault" if switch is Switch.ON else "the keyring no longer opens the vault"
+    )
+
+
+def _of_running(op: str, *, otherwise: dict[str, Any]) -> dict[str, Any]:
+    """Ask the core if one runs; none is started only to be told to rest."""
+    from agentkit.client import CoreClient
+    from agentkit.errors import CoreError
+
+    try:
+        client = CoreClient.connect(start=False)
+    except CoreError:
+        return otherwise
+    with client:
+        return client.request(op)
+
+
+def _amount(vault: dict[str, Any]) -> str:
+    return f"{vault.get('records', 0)} records of {vault.get('files', 0)} files"
+
+
+def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
+    vault, receipt, launcher = said["vault"], said["receipt"], said["launcher"]
+    sandbox, engine = launcher["sandbox"], said["engine"]
+    refused = ", ".join(receipt["self_test"]) or "nothing was tried"
+    rows = [
+        ("home", said["home"]),
+        ("core", f"version {said['version']}, process {said['pid']}, {said['rss_mb']} MB"),
+        ("vault", vault["state"] + (f", {_amount(vault)}" if vault["state"] == "unlocked" else "")),
+        ("opened by", ", ".join(slot["kind"] for slot in vault.get("slots", ())) or "-"),
+        ("folders", ", ".join(vault.get("roots", ())) or "-"),
+        ("engine", ", ".join(engine) if engine else "not started yet"),
+        ("sandbox", f"{sandbox['tier']}: {sandbox['reason']}"),
+        ("no way out", f"refused by the kernel: {refused}"),
+    ]
+    rows += [("not enforced", each) for each in receipt["not_enforced"]]
+    return rows
