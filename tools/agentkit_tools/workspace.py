@@ -1,0 +1,131 @@
+"""Keep a workspace fit to be handed to strange programs: what in it is protected, and who owns it.
+
+Some names are obeyed by programs the user runs later, outside any sandbox: hooks in `.git`, tasks in `.vscode`,
+shell code in `.envrc`, our own settings. A tool may neither change nor create them: found before a run, they are
+made read-only whole (a hook folder alone can be renamed away); new after a run, they are removed.
+"""
+
+# Paths are plain strings and descriptors here, for they go to system calls:
+# ruff: noqa: PTH111, S108
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+
+from agentkit_tools.errors import SandboxError
+
+PROTECTED_NAMES = frozenset({".git", ".hg", ".vscode", ".idea", ".devcontainer", ".envrc", ".agentkit"})
+Identity = tuple[int, int]
+"""Device and inode of a file: what stays when it is renamed."""
+MOST_ENTRIES = 200_000
+_NOT_A_WORKSPACE = frozenset({
+    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root", "/run",
+    "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/tmp",
+})  # fmt: skip
+
+
+def is_protected(name: str) -> bool:
+    """Return whether `name`, one part of a path, is protected; case does not matter, for some disks ignore it."""
+    return name.casefold() in PROTECTED_NAMES
+
+
+def check(workspace: str) -> None:
+    """Refuse a folder that is no workspace: absent, a link, or one the whole system lives in.
+
+    Raises:
+        SandboxError: It is one of these.
+    """
+    try:
+        mode = os.lstat(workspace).st_mode
+    except OSError as error:
+        raise SandboxError(f"workspace {workspace} cannot be used: {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
+        raise SandboxError(f"workspace {workspace} is not a folder")
+    real = os.path.realpath(workspace)
+    if real in _NOT_A_WORKSPACE or real == os.path.realpath(os.path.expanduser("~")):
+        raise SandboxError(
+            f"workspace {workspace} holds more than a tool may touch", hint="use a folder of its own"
+        )
+
+
+def protected_paths(workspace: str) -> dict[str, Identity]:
+    """Return the absolute path and identity of what is protected in `workspace`, without looking inside it.
+
+    Raises:
+        SandboxError: The workspace has too many entries to look through, or a protected name is a link.
+    """
+    found = {}
+    for folder, name, fd in _entries(workspace):
+        if is_protected(name):
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                raise SandboxError(
+                    f"{folder}/{name} is a link, which a tool could turn elsewhere",
+                    hint="use another workspace",
+                )
+            found[f"{folder}/{name}"] = (status.st_dev, status.st_ino)
+    return found
+
+
+def remove_new(workspace: str, known: set[Identity]) -> list[str]:
+    """Remove what is protected and was not in `known`; return the removed paths, relative to the workspace.
+
+    By identity, not by path: a folder that holds a protected one can be renamed, and another put in its place.
+    Call when nothing the tool started is left running.
+    """
+    removed = []
+    for folder, name, fd in _entries(workspace):
+        if not is_protected(name):
+            continue
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if (status.st_dev, status.st_ino) in known:
+            continue
+        harmless = f"removed-{status.st_ino}"
+        os.fchmod(
+            fd, stat.S_IMODE(os.fstat(fd).st_mode) | 0o700
+        )  # the tool may have made the folder read-only
+        os.rename(
+            name, harmless, src_dir_fd=fd, dst_dir_fd=fd
+        )  # works also where removing would get stuck inside
+        if stat.S_ISDIR(status.st_mode):
+            shutil.rmtree(harmless, ignore_errors=True, dir_fd=fd)
+        else:
+            os.unlink(harmless, dir_fd=fd)
+        removed.append(os.path.relpath(f"{folder}/{name}", workspace))
+    return removed
+
+
+def give_to(workspace: str, uid: int, gid: int) -> None:
+    """Make everything in `workspace` that is root's writable for `uid`.
+
+    Files of others, files with a second name elsewhere and protected ones stay as they are. Every step is taken
+    from an open folder, so that a link put in the way meanwhile leads nowhere.
+    """
+    fd = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
+    for _, name, folder_fd in _entries(workspace):
+        found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        second_name = not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1
+        if found.st_uid == 0 and not second_name and not is_protected(name):
+            os.chown(name, uid, gid, dir_fd=folder_fd, follow_symlinks=False)
+
+
+def _entries(workspace: str) -> Iterator[tuple[str, str, int]]:
+    """Yield folder, name and the folder's descriptor of everything, not looking into what is protected."""
+    seen = 0
+    for folder, folders, files, fd in os.fwalk(workspace, follow_symlinks=False):
+        names = folders + files
+        seen += len(names)
+        if seen > MOST_ENTRIES:
+            raise SandboxError(
+                f"the workspace holds more than {MOST_ENTRIES} files", hint="use a smaller workspace"
+            )
+        folders[:] = [name for name in folders if not is_protected(name)]
+        for name in names:
+            yield folder, name, fd
