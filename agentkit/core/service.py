@@ -111,19 +111,15 @@ class Service:
             if self._embedder is None:
                 from agentkit_memory import MiniLMEmbedder
 
-                self._embedder = MiniLMEmbedder(self.model_folder(DEFAULT_EMBEDDER))
+                self._embedder = MiniLMEmbedder(self.model_path(DEFAULT_EMBEDDER))
             return self._embedder
 
-    def model_folder(self, name: str) -> Path:
-        """Return the folder of a stored model.
+    def model_path(self, name: str) -> Path:
+        """Return the file of a stored chat model, or the folder of a stored embedding model.
 
         Raises:
             ModelMissingError: It is not in the store.
         """
-        return self.model_path(name).parent
-
-    def model_path(self, name: str) -> Path:
-        """Return the main file of a stored model."""
         from agentkit.models.store import ModelStore
 
         try:

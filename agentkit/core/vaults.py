@@ -34,14 +34,15 @@ class VaultOps:
 
     def _init(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         from agentkit.core.service import DEFAULT_EMBEDDER
-        from agentkit_memory import MiniLMEmbedder, Vault
+        from agentkit_memory import Vault
 
         passphrase = _passphrase(request["passphrase"])
         vault = Vault.create(
             self._service.home.vault,
             passphrase=passphrase,
             embedder=DEFAULT_EMBEDDER,
-            dimensions=MiniLMEmbedder.DIMENSIONS,
+            dimensions=self._service.embedder().dimensions,
+            index_folder=self._service.index_folder,
         )
         self._service.set_vault(vault)
         return header_summary(self._service)
