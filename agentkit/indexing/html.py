@@ -1,6 +1,6 @@
-"""HTML to blocks: what a person would read, without scripts, styles, navigation marks or hidden parts.
+"""HTML to blocks: what a person would read, without scripts, styles, navigation or hidden parts.
 
-Covered: script, style, template, `hidden` and `display:none` are dropped; nothing is fetched, no entity is
+Covered: script, style, template, nav, `hidden` and `display:none` are dropped; nothing is fetched, no entity is
 expanded from outside, and nesting of any depth is walked without recursion.
 Not covered: text hidden by a style sheet, and layout: a table used for layout reads row by row.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 # fmt: off
 _DROPPED = frozenset({
     "script", "style", "template", "noscript", "iframe", "object", "embed", "applet", "svg", "math", "canvas",
-    "audio", "video", "head", "select", "textarea", "button", "input",
+    "audio", "video", "head", "nav", "select", "textarea", "button", "input",
 })
 _BREAKS = frozenset({
     "address", "article", "aside", "blockquote", "body", "caption", "dd", "details", "div", "dl", "dt",
-    "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "html", "legend", "li", "main", "nav",
+    "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "html", "legend", "li", "main",
     "ol", "p", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
 })
 # fmt: on
