@@ -129,15 +129,17 @@ def _limits() -> Iterator[None]:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     soft = pages * resource.getpagesize() + MAX_MEMORY_BYTES
     before = resource.getrlimit(resource.RLIMIT_AS)
-    previous = signal.signal(signal.SIGALRM, stop)
+    handler = signal.signal(signal.SIGALRM, stop)
+    timer = (0.0, 0.0)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (soft if hard < 0 else min(soft, hard), hard))
-        signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
+        timer = signal.setitimer(signal.ITIMER_REAL, MAX_SECONDS)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
         resource.setrlimit(resource.RLIMIT_AS, before)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 class ChatTemplate:

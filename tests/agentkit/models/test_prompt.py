@@ -1,0 +1,51 @@
+"""System text, tools, calls and results reach the model whatever its template knows."""
+
+from __future__ import annotations
+
+from agentkit.labels import Labels
+from agentkit.messages import Message, ToolCall, ToolSpec
+from agentkit.models.prompt import render_prompt
+from agentkit.models.template import ChatTemplate, Guard
+
+GUARD = Guard([])
+TOOL = ToolSpec("look", "Look at it.", {"type": "object", "properties": {}, "additionalProperties": False})
+CALL = ToolCall("c1", "look", {"at": "it"})
+CONVERSATION = [
+    Message.system("Be brief."),
+    Message.user("Look!"),
+    Message.assistant("I will.", Labels(), (CALL, CALL)),
+    Message.tool(CALL, "a stone", Labels()),
+    Message.tool(CALL, "a tree", Labels()),
+]
+
+
+def test_a_plain_template_is_shown_everything() -> None:
+    prompt = render_prompt(ChatTemplate(None), GUARD, CONVERSATION, [TOOL])
+    system, user, assistant, results, rest = prompt.split("<|im_end|>\n")
+    assert system.startswith("<|im_start|>system\nBe brief.\n\n")
+    assert '{"name": "look", "description": "Look at it.", "parameters": {}}' in system
+    assert user == "<|im_start|>user\nLook!"
+    assert assistant.startswith("<|im_start|>assistant\nI will.<tool_call>\n")
+    assert assistant.count('{"name": "look", "arguments": {"at": "it"}}') == 2
+    assert results == (
+        "<|im_start|>user\n<tool_response>\na stone\n</tool_response>\n<tool_response>\na tree\n</tool_response>"
+    )
+    assert rest == "<|im_start|>assistant\n"
+
+
+def test_tools_without_system_text_get_a_system_message() -> None:
+    prompt = render_prompt(ChatTemplate(None), GUARD, [Message.user("Look!")], [TOOL])
+    assert prompt.startswith("<|im_start|>system\nYou can call these tools:")
+
+
+def test_system_text_goes_to_the_user_where_the_template_drops_it() -> None:
+    source = "{% for m in messages if m.role != 'system' %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+    prompt = render_prompt(ChatTemplate(source), GUARD, CONVERSATION[:2])
+    assert prompt == "[user]Be brief.\n\nLook!"
+
+
+def test_the_same_conversation_gives_the_same_prefix() -> None:
+    template = ChatTemplate(None)
+    shorter = render_prompt(template, GUARD, CONVERSATION[:2], [TOOL])
+    longer = render_prompt(template, GUARD, CONVERSATION, [TOOL])
+    assert longer.startswith(shorter.removesuffix("<|im_start|>assistant\n"))
