@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAX_MEMORY_CHARACTERS = 8_000
 MAX_HITS = 100
+WORTH_AN_INDEX = 1_000
+"""Records from which loading Chroma pays; below, the exact search is as quick and needs no loading."""
 
 
 class RecordOps:
@@ -62,7 +64,8 @@ class RecordOps:
             raise ConfigError(f"the number of results is not between 1 and {MAX_HITS}")
         vault = self._service.vault  # says that it is locked before the embedder is loaded
         hits = self.search(request["text"], k=k, where=_filter(request))
-        vault.warm()
+        if vault.count() >= WORTH_AN_INDEX:
+            vault.warm()
         return {"hits": [_hit(hit) for hit in hits]}
 
     def _remember(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:

@@ -1,0 +1,209 @@
+"""The whole path on real parts: one locked core, many clients, the real vault, models and sandbox."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit import Agent, Ending, Finished, TextDelta, ToolDenied, ToolFinished, tool
+from agentkit.errors import CoreError, LockedError, NotFoundError, WorkerLostError
+from agentkit.events import Approval, Decision
+from agentkit_memory.errors import WrongPassphraseError
+
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
+PASSPHRASE = "four unrelated quiet words"
+FACT = "My sister Annegret collects porcelain owls."
+
+
+def test_the_core_locks_itself_before_it_answers(core: Any) -> None:
+    receipt = core.connect().request("status")["receipt"]
+    assert receipt["seccomp"] is True
+    assert set(receipt["self_test"].values()) <= {"EACCES", "EPERM"}
+    assert "TCP over IPv4" in receipt["self_test"]
+
+
+def test_what_was_acknowledged_survives_kill_9_and_is_found_by_meaning(core: Any) -> None:
+    core.unlocked().request("remember", text=FACT)
+    core.kill()
+    client = core.connect()
+    with pytest.raises(LockedError):
+        client.request("search", text="owls")
+    with pytest.raises(WrongPassphraseError):
+        client.request("unlock", passphrase=b"not the passphrase")
+    client.request("unlock", passphrase=PASSPHRASE.encode())
+    hits = client.request("search", text="Who likes china birds?")["hits"]
+    assert hits[0]["record"]["text"] == FACT
+    assert hits[0]["record"]["origin"] == "user"
+
+
+def test_without_a_vault_the_hint_says_what_to_type(core: Any) -> None:
+    with pytest.raises(NotFoundError) as missing:
+        core.connect().request("search", text="anything")
+    assert missing.value.hint == "agentkit init"
+
+
+def test_a_killed_core_is_a_typed_error_and_leaves_no_process(core: Any) -> None:
+    client = core.unlocked()
+    client.request("status")
+    core.kill()
+    with pytest.raises(CoreError):
+        client.request("status")
+    assert core.connect().request("status")["vault"]["state"] == "locked"
+
+
+def test_nothing_of_it_lies_on_the_disk_in_clear(core: Any, notes: Path, tmp_path: Path) -> None:
+    client = core.unlocked()
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "diary.md").write_text("# Tuesday\n\nThe zebrafish tank leaked onto the harpsichord.\n")
+    client.request("index", path=str(folder))
+    client.request("remember", text=FACT)
+    client.request("search", text="harpsichord")
+    vector = client.request("status")["vault"]["id"]
+    assert vector
+    core.kill()
+    needles = ["zebrafish tank leaked", "porcelain owls", PASSPHRASE, "diary.md"]
+    forms = [
+        form
+        for needle in needles
+        for form in (needle.encode(), needle.encode("utf-16-le"), base64.b64encode(needle.encode())[:-4])
+    ]
+    for path in core.home.root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            assert not [form for form in forms if form in data], path.name
+
+
+def test_two_clients_work_side_by_side_while_one_watches(core: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("The ferry to Oban leaves at nine.\n")
+    watcher = core.unlocked()
+    seen: list[dict[str, Any]] = []
+    watching, changed, stop = threading.Event(), threading.Event(), threading.Event()
+
+    def watch() -> None:
+        stream = watcher.stream("index", path=str(folder), watch=True)
+        for event in stream:
+            seen.append(event)
+            if event["type"] == "Watching":
+                watching.set()
+            if event["type"] == "FileIndexed" and watching.is_set():
+                changed.set()
+                break
+        stream.close()
+        stop.set()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    assert watching.wait(30)
+    other = core.connect()
+    assert other.request("search", text="ferry")["hits"]
+    (folder / "a.md").write_text("The ferry to Oban leaves at half past ten.\n")
+    assert changed.wait(30)
+    hit = other.request("search", text="When does the ferry leave?")["hits"][0]
+    assert "half past ten" in hit["record"]["text"]
+    thread.join(10)
+    assert stop.is_set()
+
+
+def test_a_question_is_answered_with_its_source_or_refused(core: Any, notes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "lease.md").write_text(
+        "# Lease\n\nThe rent is 1,140 euros a month. The deposit was paid in March.\n"
+    )
+    (folder / "trip.md").write_text("# Trip\n\nWe fly to Lisbon on 3 May with seats 14A and 14B.\n")
+    with Agent(home=core.home.root, passphrase=PASSPHRASE) as agent:
+        agent.index(folder)
+        answer = agent.ask("How much is the rent?")
+        assert "1,140" in answer.text
+        assert answer.evidence[0].source.endswith("lease.md")
+        refused = agent.ask("What is the boiling point of tungsten?")
+        assert refused.ending is Ending.NOT_FOUND
+
+
+def test_the_callers_tool_runs_in_the_caller_and_its_result_is_labelled(core: Any) -> None:
+    called: list[str] = []
+
+    @tool
+    def stock_level(product: str) -> str:
+        """Tell how many pieces of a product are in stock.
+
+        Args:
+            product: Name of the product.
+        """
+        called.append(product)
+        return "there are 42 pieces in stock"
+
+    with Agent(tools=[stock_level], builtin_tools=[], home=core.home.root, passphrase=PASSPHRASE) as agent:
+        events = list(agent.run("Use the stock_level tool to tell how many lamps are in stock."))
+    finished = [event for event in events if isinstance(event, ToolFinished)]
+    assert called
+    assert finished[0].where == "client"
+    assert "42" in finished[0].text
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_calculation_goes_through_the_tool(core: Any) -> None:
+    with Agent(home=core.home.root, passphrase=PASSPHRASE) as agent:
+        events = list(agent.run("What is 17 * 23?"))
+    results = [event.text for event in events if isinstance(event, ToolFinished)]
+    assert any("391" in text for text in results)
+
+
+def test_code_runs_only_after_approval_and_only_in_the_sandbox(core: Any) -> None:
+    request = "Run this Python: print(6 * 7)"
+    with Agent(home=core.home.root, passphrase=PASSPHRASE) as agent:
+        assert [event for event in agent.run(request) if isinstance(event, ToolDenied)]
+    asked: list[Approval] = []
+
+    def approve(approval: Approval) -> Decision:
+        asked.append(approval)
+        return Decision.ALLOW
+
+    with Agent(approve=approve, home=core.home.root, passphrase=PASSPHRASE) as agent:
+        ran = [event for event in agent.run(request) if isinstance(event, ToolFinished)]
+    assert asked[0].call.arguments["code"].strip() == "print(6 * 7)"
+    assert "42" in ran[0].text
+    assert ran[0].where in ("bubblewrap", "landlock")
+
+
+def test_a_conversation_goes_on_after_a_restart(core: Any) -> None:
+    core.unlocked()
+    with Agent(conversation="kitchen", home=core.home.root, passphrase=PASSPHRASE) as agent:
+        list(agent.run("Hello, my cat is called Moritz."))
+    core.kill()
+    with Agent(conversation="kitchen", home=core.home.root, passphrase=PASSPHRASE) as agent:
+        list(agent.run("And the dog is called Max."))
+    messages = core.unlocked().request("conversation", id="kitchen")["messages"]
+    said = [message["text"] for message in messages if message["role"] == "user"]
+    assert said == ["Hello, my cat is called Moritz.", "And the dog is called Max."]
+    assert all(message["labels"] for message in messages)
+
+
+def test_neither_core_nor_sandbox_can_open_a_socket(core: Any) -> None:
+    answers = core.unlocked().request("probe_egress")
+    assert set(answers["core"].values()) <= {"EACCES", "EPERM"}
+    assert answers["sandbox"]
+    assert "open" not in answers["sandbox"].values()
+
+
+def test_a_killed_engine_is_a_typed_error_and_the_next_turn_works(core: Any) -> None:
+    with Agent(home=core.home.root, passphrase=PASSPHRASE, builtin_tools=[]) as agent:
+        turn = agent.run("Tell me a long story about a lighthouse.")
+        with pytest.raises(WorkerLostError):
+            for event in turn:
+                if isinstance(event, TextDelta):
+                    (engine,) = core.connect().request("status")["engine"].values()
+                    os.kill(engine["worker_pid"], signal.SIGKILL)
+        last = list(agent.run("Say hello."))[-1]
+    assert isinstance(last, Finished)
+    assert last.ending is Ending.ANSWERED
