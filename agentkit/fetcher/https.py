@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import re
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -61,7 +62,7 @@ class _Known:
     sha256: str | None = None
 
 
-class _Retry(Exception):  # noqa: N818 - never leaves this file
+class _Retry(Exception):
     """The attempt failed in a way that another one may not."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
@@ -169,7 +170,7 @@ class _Download:
             if self._known.validator:
                 headers["If-Range"] = self._known.validator
         self._redirects.announced = None
-        question = urllib.request.Request(self._request.url, headers=headers)  # noqa: S310 - checked by check_url
+        question = urllib.request.Request(self._request.url, headers=headers)
         try:
             with self._opener.open(question, timeout=self._request.timeout_seconds) as answer:
                 self._receive(answer)
@@ -177,6 +178,11 @@ class _Download:
             with error:
                 self._refused(error)
         except (http.client.HTTPException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+                raise FetchError(
+                    f"{self._request.file}: the certificate of the server is not trusted",
+                    hint="behind a company proxy, set SSL_CERT_FILE to its certificates",
+                ) from error
             raise _Retry(_reason(error)) from error
         except OSError as error:
             if error.errno not in _FULL:

@@ -189,7 +189,7 @@ def _file_name(url: str, what: str) -> str:
     file = unquote(urlsplit(url).path).rpartition("/")[2]
     if not re.fullmatch(r"[^\x00-\x1f\\.][^\x00-\x1f\\]{0,190}\.gguf", file, re.IGNORECASE):
         raise ConfigError(f"{what[:200]}: only .gguf files can be pulled", hint="name the file itself")
-    return file
+    return file[: -len(".gguf")] + ".gguf"
 
 
 def _url_request(
@@ -223,14 +223,17 @@ def _present(store: ModelStore, name: str, source: str, sha256: str | None) -> S
     )
 
 
+def fetcher_environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Return what the fetcher gets to see of an environment: where pip, proxies and certificates are, and no more."""
+    return {key: value for key, value in ours.items() if key in _PASSED or key.startswith("PIP_")}
+
+
 def _fetch(request: Request, subject: str, fetching: Fetching, on_progress: OnProgress) -> dict[str, Any]:
     """Run the fetcher; return the fields of its last event."""
-    ours = os.environ if fetching.environment is None else fetching.environment
-    environment = {key: value for key, value in ours.items() if key in _PASSED or key.startswith("PIP_")}
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             [sys.executable, "-I", "-m", "agentkit.fetcher"],
-            env=environment,
+            env=fetcher_environment(os.environ if fetching.environment is None else fetching.environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -249,8 +252,8 @@ def _follow(
     on_progress: OnProgress,
     stderr: IO[bytes],
 ) -> dict[str, Any]:
-    assert process.stdin is not None  # noqa: S101 - both are pipes
-    assert process.stdout is not None  # noqa: S101
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(to_json(request))
     process.stdin.close()
     while line := process.stdout.readline(MAX_EVENT_BYTES):

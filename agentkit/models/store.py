@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -170,7 +171,7 @@ class ModelStore:
                     f"model {name} has {len(known.files)} files", hint="name the folder that holds them"
                 )
             real = regular_file(path)
-            sources = {(known.files[0].name if known else _file_name(path)): real}
+            sources = {(known.files[0].name if known else _file_name(path, name)): real}
         with self.staging() as staged:
             for file, source in sources.items():
                 self._bring(source, staged / file, transfer, on_progress)
@@ -361,9 +362,10 @@ def _kind(header: GGUFHeader) -> Kind:
     return "embedding" if "bert" in header.architecture else "chat"
 
 
-def _file_name(path: Path) -> str:
-    """Return the name a file gets in the store; blobs of other programs have none of their own."""
-    return f"{name_for(path.name)}.gguf" if path.suffix.lower() != ".gguf" else path.name
+def _file_name(path: Path, name: str) -> str:
+    """Return what the file is called in the store: its own name where it has a decent one."""
+    decent = path.suffix.lower() == ".gguf" and re.fullmatch(r"\w[\w.+() -]{0,150}", path.stem)
+    return f"{path.stem if decent else name}.gguf"
 
 
 def _model_in(folder: Path) -> StoredModel | None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -21,16 +21,10 @@ from agentkit.models.gguf import GGUFHeader, read_header
 from agentkit.models.gguf_source import MAX_HEADER_BYTES
 from agentkit.models.gguf_types import TENSOR_TYPES
 
-CORPUS = Path(__file__).parents[4] / "shared/data/gguf_malformed"
+if TYPE_CHECKING:
+    from tests.agentkit.models.store.conftest import GGUFWriter
 
-
-class Writer(Protocol):
-    def text(self, key: str, value: str) -> Writer: ...
-    def u32(self, key: str, value: int) -> Writer: ...
-    def texts(self, key: str, values: list[str]) -> Writer: ...
-    def u32s(self, key: str, values: list[int]) -> Writer: ...
-    def tensor(self, name: str, shape: tuple[int, ...], *, kind: int = 0, size: int) -> Writer: ...
-    def file(self) -> bytes: ...
+CORPUS = Path(__file__).parents[5] / "shared/data/gguf_malformed"
 
 
 def refusal(folder: Path, raw: bytes) -> str:
@@ -119,7 +113,7 @@ def test_every_truncation_is_refused(tmp_path: Path, gguf_bytes: bytes) -> None:
     ],
 )
 def test_values_the_engine_trusts_are_checked(
-    tmp_path: Path, gguf: Writer, key: str, value: int, words: str
+    tmp_path: Path, gguf: GGUFWriter, key: str, value: int, words: str
 ) -> None:
     assert words in refusal(tmp_path, gguf.u32(key, value).file())
 
@@ -128,12 +122,12 @@ def test_a_vocabulary_that_would_crash_the_engine_is_refused(tmp_path: Path, ggu
     assert "255 of 256 bytes" in refusal(tmp_path, gguf_bytes.replace(b"<0x41>", b"<0x4X>"))
 
 
-def test_no_token_is_not_a_wrong_token(tmp_path: Path, gguf: Writer) -> None:
+def test_no_token_is_not_a_wrong_token(tmp_path: Path, gguf: GGUFWriter) -> None:
     header = accepted(tmp_path, gguf.u32("tokenizer.ggml.padding_token_id", 2**32 - 1).file())
     assert header.bos_id == 1
 
 
-def test_tensor_table_lies_are_refused(tmp_path: Path, gguf: Writer) -> None:
+def test_tensor_table_lies_are_refused(tmp_path: Path, gguf: GGUFWriter) -> None:
     assert "overlap" in refusal(
         tmp_path, gguf.tensor("a", (4096,), size=32).tensor("b", (4096,), size=1 << 15).file()
     )
@@ -147,12 +141,12 @@ def test_tensor_table_lies_are_refused(tmp_path: Path, gguf: Writer) -> None:
     ((2**40,), 0, "truncated"),
 ])  # fmt: skip
 def test_impossible_tensors_are_refused(
-    tmp_path: Path, gguf: Writer, shape: tuple[int, ...], kind: int, words: str
+    tmp_path: Path, gguf: GGUFWriter, shape: tuple[int, ...], kind: int, words: str
 ) -> None:
     assert words in refusal(tmp_path, gguf.tensor("wrong", shape, kind=kind, size=32).file())
 
 
-def test_a_part_of_a_model_says_so(tmp_path: Path, gguf: Writer) -> None:
+def test_a_part_of_a_model_says_so(tmp_path: Path, gguf: GGUFWriter) -> None:
     assert accepted(tmp_path, gguf.u32("split.count", 3).file()).parts == 3
 
 
