@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TRIES = 3
 WEAK_BITS = 50.0
-NO_TERMINAL = "type `agentkit unlock` in a terminal, or name a file in AGENTKIT_PASSPHRASE_FILE"
+NO_TERMINAL = "type it in a terminal, or name a file in AGENTKIT_PASSPHRASE_FILE"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ def demo(as_json: Json = False) -> None:
 
     It runs the default models over a copy of the example notes, and removes what it made.
     """
-    from agentkit.demo import Demo
+    from agentkit.demo.run import Demo
 
     if not Demo(Output(as_json=as_json)).run():
         raise typer.Exit(1)

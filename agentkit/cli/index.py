@@ -38,7 +38,7 @@ def index(
                     output.json_line(event)
                 if event["type"] == "FileSkipped":
                     skipped.append({"path": event["path"], "reason": event["reason"]})
-                _show(event, output, meter, watching=watch)
+                show_indexing(event, output, meter, watching=watch)
         except StopIteration as done:
             summary: dict[str, Any] = {**done.value, "skipped_files": skipped}
         finally:
@@ -76,7 +76,8 @@ def unindex(path: Folder, as_json: Json = False) -> None:
     output.line(f"forgot {gone['forgotten']} passages of {gone['path']}")
 
 
-def _show(event: dict[str, Any], output: Output, meter: Meter, *, watching: bool) -> None:
+def show_indexing(event: dict[str, Any], output: Output, meter: Meter, *, watching: bool = False) -> None:
+    """Show one event of indexing: how far it is, and with `watching` what changed."""
     match event:
         case {"type": "Progress", "done": int(done), "total": int(total)}:
             meter.show(done, total, Path(clean(str(event.get("path") or ""))).name)

@@ -225,7 +225,7 @@ class _PlainMeter:
     def __init__(self, output: Output, title: str, unit: str) -> None:
         self._output, self._title, self._unit = output, title, unit
         self._began = time.monotonic()
-        self._tenth = -1
+        self._tenth = 0 if unit != "bytes" else -1
 
     def show(self, done: int, total: int, label: str = "") -> None:  # noqa: ARG002 - a line a tenth names no file
         tenth = done * 10 // total if total else -1

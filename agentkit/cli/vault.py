@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,6 +11,10 @@ import typer
 from agentkit.cli.connect import ask_new_passphrase, ask_passphrase, connect, new_passphrase, open_vault
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output
+from agentkit.errors import BusyError
+from agentkit.paths import Home
+
+END_SECONDS = 30.0
 
 
 class Switch(StrEnum):
@@ -55,6 +60,7 @@ def stop(as_json: Json = False) -> None:
     """End the core; the vault is locked with it."""
     output = Output(as_json=as_json)
     stopped = _of_running("stop", otherwise={"stopped": False})
+    wait_until_gone(Home.default())
     output.json(stopped)
     output.line("stopped" if stopped["stopped"] else "no core was running")
 
@@ -90,6 +96,21 @@ def keyring(switch: Annotated[Switch, typer.Argument(help="on or off")], as_json
     output.line(
         "the keyring opens the vault" if switch is Switch.ON else "the keyring no longer opens the vault"
     )
+
+
+def wait_until_gone(home: Home) -> None:
+    """Return when the core that was told to end has given its socket back: the next verb starts a new one.
+
+    Raises:
+        BusyError: It is still there after half a minute.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    while home.socket.exists():
+        if time.monotonic() > deadline:
+            raise BusyError(
+                f"the core did not end in {END_SECONDS:.0f} s", hint="agentkit status says what it does"
+            )
+        time.sleep(0.02)
 
 
 def _of_running(op: str, *, otherwise: dict[str, Any]) -> dict[str, Any]:
