@@ -126,9 +126,20 @@ check_space() {
   fi
 }
 
+drop_half_installed() { # pip writes RECORD last; without it an interrupted install would count as done
+  local folder
+  for folder in $VENV/lib/python3*/site-packages/*.dist-info; do
+    if [ -d "$folder" ] && [ ! -s "$folder/RECORD" ]; then
+      say "      $(basename "$folder" .dist-info) was left half installed; it is installed again"
+      rm -rf "$folder"
+    fi
+  done
+}
+
 make_environment() {
   if [ -x $VENV/bin/python ] && $VENV/bin/python -c 'import pip' 2>/dev/null; then
     say "      $VENV is there ($($VENV/bin/python --version))"
+    drop_half_installed
     return
   fi
   local python
