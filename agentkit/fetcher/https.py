@@ -62,7 +62,7 @@ class _Known:
     sha256: str | None = None
 
 
-class _Retry(Exception):
+class _Retry(Exception):  # noqa: N818 - never leaves this file
     """The attempt failed in a way that another one may not."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
@@ -170,7 +170,7 @@ class _Download:
             if self._known.validator:
                 headers["If-Range"] = self._known.validator
         self._redirects.announced = None
-        question = urllib.request.Request(self._request.url, headers=headers)
+        question = urllib.request.Request(self._request.url, headers=headers)  # noqa: S310 - checked by check_url
         try:
             with self._opener.open(question, timeout=self._request.timeout_seconds) as answer:
                 self._receive(answer)

@@ -252,8 +252,8 @@ def _follow(
     on_progress: OnProgress,
     stderr: IO[bytes],
 ) -> dict[str, Any]:
-    assert process.stdin is not None
-    assert process.stdout is not None
+    assert process.stdin is not None  # noqa: S101 - both are pipes
+    assert process.stdout is not None  # noqa: S101
     process.stdin.write(to_json(request))
     process.stdin.close()
     while line := process.stdout.readline(MAX_EVENT_BYTES):
