@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agentkit.core.launcher import LauncherClient
 from agentkit.core.lock import Receipt
 from agentkit.core.server import Handler, Session
-from agentkit.errors import AgentkitError, ConfigError, LockedError, ModelMissingError, NotFoundError
+from agentkit.errors import AgentkitError, ConfigError, LockedError, NotFoundError
 from agentkit.paths import Home
 
 if TYPE_CHECKING:
@@ -122,12 +122,7 @@ class Service:
         """
         from agentkit.models.store import ModelStore
 
-        try:
-            return ModelStore(self.home.models).get(name).path
-        except NotFoundError as error:
-            raise ModelMissingError(
-                f"the model {name!r} is not in the store", hint=f"agentkit models pull {name}"
-            ) from error
+        return ModelStore(self.home.models).get(name).path
 
     # --- requests --------------------------------------------------------------------------------------------
 
