@@ -13,11 +13,12 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from agentkit.errors import (
+    AgentkitError,
     BusyError,
     ConfigError,
     EngineError,
@@ -83,6 +84,7 @@ class Engine:
         self._loaded: dict[str, Any] = {}
         self._repack = True
         self._counts: dict[bytes, int] = {}
+        self._running: tuple[Connection, int] | None = None
 
     # --- what it is ---------------------------------------------------------------------------------
 
@@ -163,6 +165,7 @@ class Engine:
             connection = self._connected()
             number = connection.send("complete", request)
             shown: list[str] = []
+            self._running = connection, number
             try:
                 while True:
                     frame = connection.receive(number, self._hang_seconds)
@@ -172,13 +175,30 @@ class Engine:
                             yield shown[-1]
                         case "completed":
                             return _completion(frame, tools, "".join(shown))
-            except GeneratorExit:
-                self._cancel(connection, number)
+            except _MisshapenError:
+                connection.kill()
+                raise
+            except AgentkitError:
+                raise  # the worker said so, or is gone: it is not at work on this any more
+            except BaseException:  # closed, or interrupted
+                self._stop(connection, number)
                 raise
             finally:
+                self._running = None
                 connection.forget(number)
 
-    def _cancel(self, connection: Connection, number: int) -> None:
+    def cancel(self) -> None:
+        """Stop the stream that runs, if one does: it ends with what it has, and `StopReason.CANCELLED`.
+
+        For another thread than the one that reads the stream, which may be waiting for the first token.
+        """
+        running = self._running
+        if running is not None:
+            connection, number = running
+            with suppress(EngineError):  # the worker is gone, and the stream's reader is told so
+                connection.forget(connection.send("cancel", {"of": number}))
+
+    def _stop(self, connection: Connection, number: int) -> None:
         """Stop a stream and wait until the worker is free again."""
         try:
             connection.forget(connection.send("cancel", {"of": number}))
@@ -340,5 +360,9 @@ def _number(frame: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _misshapen() -> EngineError:
-    return EngineError("the engine worker sent an answer of another shape")
+class _MisshapenError(EngineError):
+    """The worker is not what it should be."""
+
+
+def _misshapen() -> _MisshapenError:
+    return _MisshapenError("the engine worker sent an answer of another shape")

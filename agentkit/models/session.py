@@ -126,12 +126,12 @@ class Session:
             self._model, prompt, sampling, constraint=constraint, stream=stream, show=show, watch=watch
         ).run()
         try:
-            if stream.in_markup and outcome.stop is StopReason.END:
+            if stream.in_markup and outcome.stop in (StopReason.END, StopReason.LENGTH):
                 salt = hashlib.blake2b(array("i", prompt).tobytes()).digest()
                 calls = read_calls(tool_format, stream.markup, tools, salt)
-                if calls is None:
+                if calls is None and outcome.stop is StopReason.END:
                     raise InvalidError("the call breaks off")
-                outcome.calls = calls
+                outcome.calls = calls or ()
             elif schema is not None and outcome.stop is StopReason.END:
                 check(json.loads(stream.text), schema)
         except ValueError as error:
