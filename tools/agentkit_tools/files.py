@@ -1,0 +1,124 @@
+"""Read, list and write files for a model: text, in pieces it can hold, and only where it may.
+
+Reading reaches the workspace and the folders the user had indexed; writing reaches the workspace alone. What a
+file says is labelled `document`: somebody else may have written it.
+"""
+
+# A path a model wrote is a string until the broker has opened it:
+# ruff: noqa: PTH117
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agentkit_tools.broker import Broker
+from agentkit_tools.errors import ToolInputError
+
+MOST_READ_BYTES = 4 * 1024 * 1024
+MOST_ENTRIES = 500
+
+
+class Files:
+    """The files a model may see."""
+
+    def __init__(self, workspace: Path, roots: Callable[[], Sequence[Path]]) -> None:
+        """Name the folders; nothing is opened yet.
+
+        Args:
+            workspace: May be written; relative paths start here.
+            roots: Returns the folders that may be read as well.
+        """
+        self._workspace = workspace
+        self._roots = roots
+
+    def read(self, path: str, first_line: int = 1, lines: int = 400) -> str:
+        """Return some lines of a text file, and say how many there are when there are more.
+
+        Args:
+            path: Relative to the workspace, or absolute within a folder that may be read.
+            first_line: Counted from 1.
+            lines: How many at most.
+
+        Raises:
+            ToolInputError: The path lies elsewhere, or the file is not text.
+            BrokerError: It cannot be read safely.
+        """
+        if first_line < 1 or lines < 1:
+            raise ToolInputError("lines are counted from 1", hint="use first_line=1")
+        folder, inside = self._place(path)
+        content = Broker(str(folder)).read(inside, limit=MOST_READ_BYTES)
+        if b"\0" in content[:8192]:
+            raise ToolInputError(f"{path} is not text: it has {len(content)} bytes of something else")
+        every = content.decode("utf-8", errors="replace").splitlines()
+        shown = every[first_line - 1 : first_line - 1 + lines]
+        text = "\n".join(shown)
+        if len(shown) < len(every):
+            text += f"\n[lines {first_line} to {first_line + len(shown) - 1} of {len(every)}]"
+        return text or "[the file is empty]"
+
+    def entries(self, path: str = ".") -> str:
+        """Return what lies in a folder, one line each: name, then size; folders end in `/`.
+
+        Args:
+            path: Relative to the workspace, or absolute within a folder that may be read.
+
+        Raises:
+            ToolInputError: The path lies elsewhere.
+            BrokerError: It cannot be read safely.
+        """
+        folder, inside = self._place(path)
+        entries = Broker(str(folder)).entries(inside)
+        lines = [
+            f"{entry.name}/" if entry.kind == "folder" else f"{entry.name}  {_size(entry.size)}"
+            for entry in entries[:MOST_ENTRIES]
+        ]
+        if len(entries) > MOST_ENTRIES:
+            lines.append(f"[{MOST_ENTRIES} of {len(entries)} are shown]")
+        return "\n".join(lines) or "[the folder is empty]"
+
+    def write(self, path: str, content: str) -> str:
+        """Create or replace a file of the workspace, and say so.
+
+        Args:
+            path: Relative to the workspace, or absolute within it.
+            content: The whole text.
+
+        Raises:
+            ToolInputError: The path lies outside the workspace.
+            BrokerError: It cannot be written safely.
+        """
+        if os.path.isabs(path):
+            path = _inside(path, self._workspace) or ""
+            if not path:
+                raise ToolInputError("only files of the workspace can be written", hint="use a relative path")
+        data = content.encode("utf-8")
+        replaced = Broker(str(self._workspace)).write(path, data)
+        return f"{'replaced' if replaced else 'created'} {path} ({_size(len(data))})"
+
+    def _place(self, path: str) -> tuple[Path, str]:
+        """Return the folder that allows `path`, and the path in it."""
+        if not os.path.isabs(path):
+            return self._workspace, path
+        for folder in (self._workspace, *self._roots()):
+            inside = _inside(path, folder)
+            if inside is not None:
+                return folder, inside
+        raise ToolInputError(
+            f"{path} is in no folder that may be read",
+            hint="use a path of the workspace or of an indexed folder",
+        )
+
+
+def _inside(path: str, folder: Path) -> str | None:
+    """Return `path` relative to `folder`, by its words alone: the broker decides where it really leads."""
+    try:
+        return str(Path(path).relative_to(folder))
+    except ValueError:
+        return None
+
+
+def _size(count: int) -> str:
+    if count < 10_000:
+        return f"{count} bytes"
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
