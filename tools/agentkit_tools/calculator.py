@@ -35,7 +35,9 @@ _DECIMALS = Context(prec=30, Emax=999_999, Emin=-999_999)
 _SPELLINGS = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "√": "sqrt", "π": "pi"}  # noqa: RUF001
 _THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
 _PERCENT_OF = re.compile(r"%\s*of\b", re.IGNORECASE)
-_PERCENT = re.compile(r"%(?!\s*[\w.(])")
+_PERCENT = re.compile(r"%(?!\s*[+-]?[\w(.])")  # else it is what is left after dividing
+_QUESTION = re.compile(r"^(?:what is|what's|calculate|compute)\s+", re.IGNORECASE)
+_TIMES = re.compile(r"(?<=[\d)])(?<!\b0)\s*x\s*(?=[\d(])")
 _FACTORIAL = re.compile(r"(\d+)!(?!=)")
 _CONSTANTS: dict[str, Decimal] = {
     "pi": Decimal("3.14159265358979323846264338328"),
