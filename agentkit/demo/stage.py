@@ -30,7 +30,7 @@ def find_notes() -> Path:
     Raises:
         NotFoundError: It is not beside this installation.
     """
-    folder = Path(__file__).resolve().parent.parent / "examples" / "notes"
+    folder = Path(__file__).resolve().parents[2] / "examples" / "notes"
     if not folder.is_dir():
         raise NotFoundError(
             "the example notes are not part of this installation",

@@ -1,0 +1,172 @@
+"""The verbs over documents, memories and tools: what is sent, what is shown, and the JSON of each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.errors import Cancelled
+
+RECORD = {
+    "id": "babbd3c6aa", "text": "The boiler\x1b[31m was serviced.", "source": "/notes/boiler.md", "kind": "document",
+    "place": "lines 1-2", "title": "", "origin": "document", "privacy": "private", "created": 1795222802.0,
+}  # fmt: skip
+HITS = {"hits": [{"record": RECORD, "score": 0.91, "dense": 0.5, "lexical": 2.0}]}
+SUMMARY = {
+    "path": "/notes",
+    "indexed": 2,
+    "unchanged": 1,
+    "removed": 0,
+    "renamed": 0,
+    "skipped": 1,
+    "seconds": 0.5,
+}
+
+
+def indexing(request: dict[str, Any], session: Any) -> dict[str, Any]:
+    session.emit({"type": "Progress", "done": 1, "total": 3, "path": "/notes/a.md"})
+    session.emit({"type": "FileSkipped", "path": "/notes/big.bin", "reason": "not a text"})
+    session.emit({"type": "FileIndexed", "path": "/notes/a.md", "chunks": 2, "seconds": 0.1})
+    session.emit({"type": "IndexFinished", **SUMMARY})
+    if request["watch"]:
+        session.emit({"type": "Watching", "path": "/notes", "mode": "inotify"})
+        raise Cancelled("stopped")
+    return SUMMARY
+
+
+def test_index_sends_the_whole_path_and_says_what_was_left_out(
+    core: Any, run: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    core.answers["index"] = indexing
+    monkeypatch.chdir(tmp_path)
+    ended = run("index", "notes")
+    assert ended.code == 0
+    assert core.asked_for("index")["path"] == str(tmp_path / "notes")
+    assert ended.out == "/notes: 2 indexed, 1 unchanged, 1 skipped in 0.5 s\n"
+    assert "left out /notes/big.bin: not a text" in ended.err
+
+
+def test_index_json_is_one_document(core: Any, run: Any) -> None:
+    core.answers["index"] = indexing
+    said = json.loads(run("index", "/notes", "--json").out)
+    assert said["indexed"] == 2
+    assert said["skipped_files"] == [{"path": "/notes/big.bin", "reason": "not a text"}]
+
+
+def test_watch_shows_changes_as_they_happen_and_json_lines(core: Any, run: Any) -> None:
+    core.answers["index"] = indexing
+    ended = run("index", "/notes", "--watch")
+    assert ended.code == 130
+    assert ended.out == "read /notes/a.md\n"
+    assert "watching /notes by inotify" in ended.err
+    lines = [json.loads(line) for line in run("index", "/notes", "--watch", "--json").out.splitlines()]
+    assert [each["type"] for each in lines][-1] == "Watching"
+
+
+def test_folders_and_unindex(core: Any, run: Any) -> None:
+    core.answers["folders"] = {
+        "folders": [{"path": "/notes", "files": 2, "chunks": 5, "skipped": {"/notes/x": "y"}}]
+    }
+    core.answers["unindex"] = {"path": "/notes", "forgotten": 5}
+    assert run("folders").out == "/notes\t2\t5\t1\n"
+    assert json.loads(run("folders", "--json").out)["folders"][0]["chunks"] == 5
+    assert run("unindex", "/notes").out == "forgot 5 passages of /notes\n"
+
+
+def test_search_shows_the_place_and_no_escape_sequence(core: Any, run: Any) -> None:
+    core.answers["search"] = HITS
+    ended = run("search", "boiler", "service", "-k", "3", "--kind", "document", "--under", "/notes")
+    assert ended.out == "/notes/boiler.md, lines 1-2  (0.91)\n    The boiler was serviced.\n"
+    asked = core.asked_for("search")
+    assert (asked["text"], asked["k"], asked["kinds"]) == ("boiler service", 3, ["document"])
+    assert asked["source_prefix"] == "/notes"
+    raw = run("search", "boiler", "--json").out
+    assert "\x1b" not in raw
+    assert json.loads(raw) == HITS
+
+
+def test_search_that_finds_nothing_says_so(core: Any, run: Any) -> None:
+    core.answers["search"] = {"hits": []}
+    ended = run("search", "x")
+    assert (ended.code, ended.out, ended.err) == (0, "", "nothing found\n")
+
+
+def test_memory_verbs(core: Any, run: Any) -> None:
+    memory = {**RECORD, "kind": "memory", "origin": "user", "text": "I like plums"}
+    core.answers |= {
+        "remember": {"id": "babbd3c6aa"},
+        "records": {"total": 3, "records": [memory]},
+        "search": {"hits": [{"record": memory, "score": 1.0, "dense": 1.0, "lexical": 1.0}]},
+        "forget": {"forgotten": 1},
+        "forget_conversation": {},
+        "conversations": {
+            "conversations": [
+                {"id": "work", "messages": 4, "created": 0.0, "updated": 0.0, "opening": "Hello"}
+            ]
+        },
+        "conversation": {"messages": [{"role": "user", "text": "Hello"}]},
+    }
+    assert run("memory", "add", "I", "like", "plums").out == "remembered as babbd3c6\n"
+    assert core.asked_for("remember")["text"] == "I like plums"
+    listed = run("memory", "list")
+    assert listed.out.startswith("babbd3c6\t")
+    assert listed.out.endswith("\tuser\tI like plums\n")
+    assert "2 more" in listed.err
+    assert "I like plums" in run("memory", "search", "fruit").out
+    assert core.asked_for("search")["kinds"] == ["memory"]
+    assert run("memory", "forget", "babb").out == "forgot 1\n"
+    assert run("memory", "forget", "-c", "work").out == "forgot the conversation work\n"
+    assert run("memory", "conversations").out.startswith("work\t4\t")
+    assert run("memory", "conversations", "work").out == "user:\n    Hello\n"
+    for verb in (["list"], ["search", "x"], ["add", "x"], ["forget", "babb"], ["conversations"]):
+        assert json.loads(run("memory", *verb, "--json").out)
+
+
+def test_tools_shows_what_the_policy_says(core: Any, run: Any, tmp_path: Path) -> None:
+    core.answers["tools"] = {
+        "tools": [
+            {
+                "name": "write_file",
+                "description": "Write.",
+                "capabilities": ["write_files"],
+                "decision": "ask",
+                "reason": "",
+            }
+        ],
+        "sandbox": {"tier": "landlock", "reason": "bwrap is not installed"},
+    }
+    policy = tmp_path / "policy.toml"
+    policy.write_text("")
+    ended = run("tools", "list", "--policy", str(policy))
+    assert ended.out == "write_file\twrite_files\task\tWrite.\n"
+    assert "landlock: bwrap is not installed" in ended.err
+    assert core.asked_for("tools")["policy"] == str(policy)
+    assert json.loads(run("tools", "list", "--json").out)["tools"][0]["decision"] == "ask"
+
+
+@pytest.mark.parametrize("verb", [["list"], ["verify", "nothing"], ["show", "nothing"], ["rm", "nothing"]])
+def test_models_verbs_need_no_core(
+    verb: list[str], run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_MODELS", str(tmp_path))
+    ended = run("models", *verb, "--json")
+    if verb == ["list"]:
+        assert {each["name"] for each in json.loads(ended.out)["catalogue"]} == {
+            "smollm2-135m",
+            "minilm-l6-v2",
+        }
+    else:
+        assert ended.code == 3
+        assert "not in the store" in ended.err
+
+
+def test_a_truncated_model_is_refused(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_MODELS", str(tmp_path / "store"))
+    file = tmp_path / "bad.gguf"
+    file.write_bytes(b"GGUF\x03\x00\x00\x00")
+    ended = run("models", "import", str(file))
+    assert ended.code == 5
+    assert not list((tmp_path / "store").glob("*/manifest.json"))
