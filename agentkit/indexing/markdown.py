@@ -1,7 +1,7 @@
 """Markdown to blocks: headings, fenced code, list items and table rows; inline marks stay as written.
 
 Covered: ATX and setext headings, fences, bullet and numbered lists, pipe tables, quotes, front matter.
-Not covered: indented code (read as a paragraph), reference links, raw HTML (kept as text).
+Not covered: indented code (read as a paragraph), reference links, raw HTML and comments (kept as text).
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ _UNDERLINE = re.compile(r" {0,3}(=+|-{3,})\s*$")
 _RULE = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$")
 _FENCE = re.compile(r"\s{0,12}(`{3,}|~{3,})")
 _RULE_ROW = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _QUOTE = re.compile(r"^\s{0,3}> ?", re.MULTILINE)
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
     """Yield the blocks of a Markdown text, with the lines they stand on."""
-    text = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
     lines = text.split("\n")
     held = 0  # first line not yet given out
     number = _front_matter(lines)

@@ -79,7 +79,7 @@ def lock(limits: ReadLimits) -> tuple[str, ...]:
 def _answer(channel: Channel, request: dict[str, Any], fds: list[int], limits: ReadLimits) -> bool:
     """Read one file and send what is in it; return whether this process may take another."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime) + limits.cpu_seconds
+    seconds = int(used.ru_utime + used.ru_stime) + 1 + limits.cpu_seconds
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
     try:
         document = _read(request, fds, limits)

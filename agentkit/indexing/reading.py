@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Self
 
 from agentkit.errors import IndexingError, IsolationError
 from agentkit.indexing.document import DEFAULT_LIMITS, Block, Document, ReadLimits, block_from_wire
@@ -75,6 +76,12 @@ class Reader:
         self._spawner = spawner
         self._timeout = timeout_seconds
         self._child: Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     @property
     def pid(self) -> int | None:
@@ -140,7 +147,7 @@ class Reader:
                 return self._receive(child, deadline)
             except TimeoutError as error:
                 self.close()
-                raise IndexingError(f"reading it took more than {seconds:.0f} s") from error
+                raise IndexingError(f"reading it took more than {seconds:.3g} s") from error
             except ConnectionLost as error:
                 self.close()
                 if not began and attempt == 1:

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -236,6 +237,9 @@ def _inotify_observer(watcher: Watcher) -> BaseObserver:
         WatchCallback,
         WatchDescriptor,
     )
+
+    # a folder that was moved away and back is added a second time; watchdog replaces the first entry, and warns
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning, r"agentkit\.indexing\.watch")
 
     class TellingFD(InotifyFD):
         def add_callback(
