@@ -8,7 +8,6 @@ Not covered: an older copy of a single page, or of the whole file, put back (mem
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +22,6 @@ from agentkit_memory.errors import (
     StoreError,
     TamperedError,
     VaultBusyError,
-    from_os,
 )
 from agentkit_memory.schema import MIGRATIONS
 
@@ -178,9 +176,8 @@ def database_errors() -> Iterator[None]:
         raise VaultBusyError(
             "the vault's database is open elsewhere", hint="stop the other process"
         ) from None
-    except apsw.IOError as error:
-        system = getattr(error, "system_errno", 0) or errno.EIO
-        raise from_os(OSError(system, "input/output error"), "the vault's database") from None
+    except apsw.IOError:
+        raise StorageError("the vault's database failed: input/output error") from None
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
         raise StorageError(
             "the vault's database cannot be opened for writing", hint="check its permissions"

@@ -119,14 +119,18 @@ class LiveIndex:
             self._thread.join()
         with self._lock:
             index, self._index, self._pending = self._index, None, None
-            if index is None:
-                return
-            index.close()
-            if index.name == "chroma" and self._folder is not None:
-                state = self._state()
-                if not self._purged and state != self._sealed and self.error is None:
-                    self._snapshot.save(state, self._folder)
-                self._empty_folder()
+            if index is not None:
+                index.close()
+                self._save(index)
+            self._empty_folder()
+
+    def _save(self, index: VectorIndex) -> None:
+        """Seal the closed index, if there is anything new in it and nothing that was deleted."""
+        if self._folder is None or index.name != "chroma" or self._purged:
+            return
+        state = self._state()
+        if state != self._sealed:
+            self._snapshot.save(state, self._folder)
 
     def _follow(self, change: _Change) -> None:
         if self._index is not None:

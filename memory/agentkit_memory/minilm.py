@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-NAME: Final = "all-MiniLM-L6-v2"
+NAME: Final = "minilm-l6-v2"
+"""As the model catalogue calls it."""
 MAX_PIECES: Final = 256
 BATCH_PIECES: Final = 4096
 """Word pieces computed at once: enough for the matrix products, and under 60 MB of activations."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TEXT_LIMIT: Final = 1 << 20
 NAME_LIMIT: Final = 4096
+SOURCES_LIMIT: Final = 10_000
 _COLUMNS: Final = "id, text, source, kind, place, title, origin, privacy, created, sources, position"
 _LABEL: Final = re.compile(r"[a-z][a-z_]{0,31}")
 _LAST: Final = "\U0010ffff"
@@ -45,8 +46,10 @@ def check(record: NewRecord) -> None:
         "".join((record.text, record.source, record.place, record.title, *record.sources)).encode()
     except UnicodeEncodeError:
         raise RecordError("a record's text or a name in it is not valid Unicode (lone surrogates)") from None
-    for source in record.sources:
-        id_bytes(source)
+    if len(record.sources) > SOURCES_LIMIT or any(len(source) > NAME_LIMIT for source in record.sources):
+        raise RecordError(
+            f"a record has over {SOURCES_LIMIT} sources, or one longer than {NAME_LIMIT} characters"
+        )
 
 
 def check_vectors(embeddings: NDArray[np.floating[Any]], count: int, dimensions: int) -> NDArray[np.float32]:

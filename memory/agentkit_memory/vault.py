@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agentkit_memory import database as db
-from agentkit_memory import fusion, lexical, rows, state
+from agentkit_memory import fusion, rows, search, state
 from agentkit_memory.database import Database, database_errors
 from agentkit_memory.durable import sync_folder
 from agentkit_memory.errors import (
@@ -48,10 +48,6 @@ if TYPE_CHECKING:
 
 EVERYTHING: Final = Filter()
 """No restriction."""
-POOL: Final = 50
-"""Least number of candidates each arm of a search brings."""
-RANKED: Final = 1000
-"""How many lexical matches get a BM25 score."""
 
 
 class Vault:
@@ -148,11 +144,15 @@ class Vault:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = WriterLock(folder)
         try:
-            for name in (HEADER_FILE, db.FILE):
-                if (folder / name).exists():
-                    raise VaultExistsError(
-                        f"{folder} holds a vault already", hint="open it, or choose another folder"
-                    )
+            if cls.exists(folder):
+                raise VaultExistsError(
+                    f"{folder} holds a vault already", hint="open it, or choose another folder"
+                )
+            if (folder / db.FILE).exists():
+                raise VaultExistsError(
+                    f"{folder} holds a database without its header",
+                    hint=f"restore {HEADER_FILE} from a backup, or move {db.FILE} away: alone it cannot be opened",
+                )
             header, master = VaultHeader.create(passphrase, kdf)
             _create_database(
                 folder, master, {"vault": header.id, "embedder": embedder, "dimensions": dimensions}
@@ -293,38 +293,13 @@ class Vault:
         Raises:
             EmbeddingMismatchError: The vector has another size than the vault's.
         """
-        depth = max(POOL, 4 * k)
         with self._reading() as database:
-            said = lexical.search(database, text, where, RANKED)
-            pool = list(said)[:depth]
-            near: dict[str, float] = {}
+            vector = None
             if embedding is not None:
                 vector = rows.check_vectors(embedding.reshape(1, -1), 1, self.dimensions)[0]
-                # Kind and origin the index knows itself; anything else is asked of the database.
-                asks_database = (
-                    bool(where.source_prefix) or where.since is not None or where.until is not None
-                )
-                near = dict(
-                    self._index.search(
-                        vector,
-                        depth,
-                        kinds=where.kinds,
-                        origins=where.origins,
-                        among=rows.ids_where(database, where) if asks_database else None,
-                    )
-                )
-                missing = rows.vectors_of(
-                    database, [each for each in pool if each not in near], self.dimensions
-                )
-                pool = [*near, *pool]
-                near |= {each: float(other @ vector) for each, other in missing.items()}
-            best = fusion.fuse(near, said, pool, lexical_weight if near else 1.0)[:k]
-            found = rows.get(database, [each for each, _ in best])
-        return [
-            Hit(found[each], score, near.get(each, 0.0), said.get(each, 0.0))
-            for each, score in best
-            if each in found
-        ]
+            return search.search(
+                database, self._index, text, vector, k=k, where=where, lexical_weight=lexical_weight
+            )
 
     def neighbours(self, record_id: str, *, before: int = 1, after: int = 1) -> list[Record]:
         """Return the records beside one in the same source, in order, without itself."""
@@ -478,6 +453,19 @@ class Vault:
         """Why Chroma does not answer, when it was asked to and failed."""
         return self._index.error
 
+    def check_embedder(self, name: str, dimensions: int) -> None:
+        """Refuse another embedding model than the one the vault's vectors come from.
+
+        Raises:
+            EmbeddingMismatchError: Name or size differ.
+        """
+        if (self.embedder, self.dimensions) != (name, dimensions):
+            raise EmbeddingMismatchError(
+                f"the vault's vectors come from {self.embedder} ({self.dimensions} dimensions), "
+                f"not from {name} ({dimensions})",
+                hint=f"use {self.embedder}",
+            )
+
     def verify(self) -> None:
         """Read and check every page of the database.
 
@@ -548,17 +536,3 @@ def _create_database(folder: Path, master: MasterKey, meta: dict[str, Any]) -> N
         fresh.chmod(0o600)
         fresh.rename(folder / db.FILE)
         sync_folder(folder)
-
-
-def check_embedder(vault: Vault, name: str, dimensions: int) -> None:
-    """Refuse to search or add with another model than the vault's vectors come from.
-
-    Raises:
-        EmbeddingMismatchError: Name or size differ.
-    """
-    if (vault.embedder, vault.dimensions) != (name, dimensions):
-        raise EmbeddingMismatchError(
-            f"the vault's vectors come from {vault.embedder} ({vault.dimensions} dimensions), "
-            f"not from {name} ({dimensions})",
-            hint=f"use {vault.embedder}",
-        )
