@@ -30,11 +30,11 @@ from agentkit.events import (
     ToolFinished,
     ToolStarted,
 )
-from agentkit.labels import Labels, Origin, Privacy
+from agentkit.labels import Labels, Origin, Privacy, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Sampling, StopReason, ToolChoice
-from agentkit.selection import Chosen, Selection, intent
+from agentkit.selection import Selection, intent
 from agentkit.support import support
 from agentkit.transcript import Transcript
 
@@ -137,8 +137,9 @@ class Loop:
                     yield from self._execute(call, window, spent)
                 if ending is not None:
                     break
-                if forced:  # the call was made: what is left is to say what came of it
-                    chosen, choice = Chosen((), {}), NONE
+                if forced and (results := self._results()):
+                    yield from self._tell(results, spent)
+                    return
             self.transcript.repair(prompt.stopped(ending))
             yield self._finished("", ending, window, spent)
         except Cancelled:
@@ -173,6 +174,15 @@ class Loop:
             return completion
         finally:
             stream.close()
+
+    def _tell(self, results: list[Message], spent: Spent) -> Iterator[Event]:
+        """End a turn whose request named its tool with the tool's own words: they are the answer."""
+        text = "\n".join(message.text.strip() for message in results)
+        self.transcript.append(Message.assistant(text, join_all(message.labels for message in results)))
+        yield TextDelta(text)
+        sure = not any(message.text.startswith("error:") for message in results)
+        reason = "it is the tool's own result" if sure else "the tool could not do it"
+        yield Finished(text, Ending.ANSWERED, (), spent.usage, "high" if sure else "low", reason)
 
     def _say(self, completion: Completion, window: Window) -> None:
         """Append what the model said; it is as untrusted and as private as all it had read."""

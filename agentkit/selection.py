@@ -9,8 +9,8 @@ data, and all there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkit.context.compress import Embeds
@@ -42,6 +42,8 @@ class Intent:
 
     tool: str
     reason: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Values that stand in the request word for word, by parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,11 @@ class Rule:
 
     tool: str
     pattern: re.Pattern[str]
-    """Must match the whole request, white space and a final `?`, `.` or `!` aside."""
+    """Must match the whole request, white space and a final `?`, `.` or `!` aside. A named group is the value of
+    the parameter of that name."""
     reason: str
+    verbatim: bool = False
+    """Match the request as it stands, line breaks and all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +69,8 @@ class Chosen:
     """Why each is there."""
 
 
-def _rule(tool: str, pattern: str, reason: str) -> Rule:
-    return Rule(tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason)
+def _rule(tool: str, pattern: str, reason: str, *, verbatim: bool = False) -> Rule:
+    return Rule(tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, verbatim)
 
 
 _PLEASE = r"(?:please |can you |could you )?"
@@ -76,26 +81,58 @@ _OPERATOR = (
 )
 _NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week|is it today|is it now)"
 _ARITHMETIC = "it is nothing but arithmetic"
+_RUN = _PLEASE + r"(?:run|execute)\s+"
+_CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>.+?)\s*(?:```)?\s*"
+_COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>.+?)\s*(?:```)?\s*"
+_CODE_GIVEN = "it gives what to run"
 
 INTENTS: tuple[Rule, ...] = (
     _rule(
         "remember",
-        _PLEASE + r"remember\b(?: that|:|,)?\s+(?!when|how|what|who|where|if|the time)\S.*",
+        _PLEASE + r"remember\b(?: that|:|,)?\s+(?P<fact>(?!when|how|what|who|where|if|the time)\S.*)",
         "it begins with remember",
     ),
     _rule(
-        "remember", r"(?:please )?(?:note|make a note|keep in mind)(?: that|:)\s+\S.*", "it asks for a note"
+        "remember",
+        r"(?:please )?(?:note|make a note|keep in mind)(?: that|:)\s+(?P<fact>\S.*)",
+        "it asks for a note",
     ),
-    _rule("calculator", rf"(?:{_ASKED})?{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+\s*=?", _ARITHMETIC),
-    _rule("calculator", rf"(?:{_ASKED})?(?:the )?(?:square root|sqrt) of {_NUMBER}", _ARITHMETIC),
+    _rule(
+        "calculator",
+        rf"(?:{_ASKED})?(?P<expression>{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+)\s*=?",
+        _ARITHMETIC,
+    ),
+    _rule(
+        "calculator", rf"(?:{_ASKED})?(?:the )?(?P<expression>(?:square root|sqrt) of {_NUMBER})", _ARITHMETIC
+    ),
     _rule(
         "current_time",
         _PLEASE + r"(?:tell me |do you know )?what(?:'s| is)?(?: the)?(?: current)? "
         rf"(?:time|date|day|weekday|year|month)(?:\s{_NOW})*",
         "it asks for the time or date",
     ),
-    _rule("recall", r"(?:please )?what do you (?:remember|know) about (?:me|my)\b.*", "it asks for memories"),
-    _rule("recall", r"(?:please )?what did i (?:ask you to remember|tell you)\b.*", "it asks for memories"),
+    _rule(
+        "recall",
+        r"(?:please )?what do you (?:remember|know) about (?P<query>(?:me|my)\b.*)",
+        "it asks for memories",
+    ),
+    _rule(
+        "recall",
+        r"(?P<query>(?:please )?what did i (?:ask you to remember|tell you)\b.*)",
+        "it asks for memories",
+    ),
+    _rule(
+        "run_python",
+        _RUN + r"(?:this |the following )?python(?: code| program| script)?" + _CODE,
+        _CODE_GIVEN,
+        verbatim=True,
+    ),
+    _rule(
+        "run_shell",
+        _RUN + r"(?:this |the following )?(?:shell )?(?:command|shell)" + _COMMAND,
+        _CODE_GIVEN,
+        verbatim=True,
+    ),
 )
 """Every rule there is, tried in order."""
 
@@ -110,8 +147,13 @@ def intent(text: str, available: Iterable[str]) -> Intent | None:
     names = frozenset(available)
     request = " ".join(text.split()).rstrip("?.! ")
     for rule in INTENTS:
-        if rule.tool in names and rule.pattern.fullmatch(request):
-            return Intent(rule.tool, rule.reason)
+        if rule.tool not in names:
+            continue
+        match = rule.pattern.fullmatch(text.strip() if rule.verbatim else request)
+        if match is not None:
+            return Intent(
+                rule.tool, rule.reason, {name: said.strip() for name, said in match.groupdict().items()}
+            )
     return None
 
 
@@ -141,7 +183,9 @@ class Selection:
         """
         every = {tool.name: tool for tool in tools}
         if forced is not None:
-            return Chosen((_spec(every[forced.tool]),), {forced.tool: forced.reason})
+            return Chosen(
+                (_narrowed(_spec(every[forced.tool]), forced.arguments),), {forced.tool: forced.reason}
+            )
         reasons = {name: "pinned" for name in sorted(every) if name in self._pins}
         left = self._budget_tokens - sum(self._cost(every[name]) for name in reasons)
         free = [tool for name, tool in every.items() if name not in reasons]
@@ -176,6 +220,24 @@ class Selection:
 
 def _words(tool: Described) -> str:
     return f"{tool.name.replace('_', ' ')}: {tool.description}"
+
+
+def _narrowed(spec: ToolSpec, arguments: Mapping[str, str]) -> ToolSpec:
+    """Leave the model only what the request does not already say: given values are the only ones allowed."""
+    properties = spec.parameters.get("properties", {})
+    required = [name for name in properties if name in {*spec.parameters.get("required", ()), *arguments}]
+    return replace(
+        spec,
+        parameters={
+            "type": "object",
+            "properties": {
+                name: {"enum": [arguments[name]]} if name in arguments else properties[name]
+                for name in required
+            },
+            "required": required,
+            "additionalProperties": False,
+        },
+    )
 
 
 def _spec(tool: Described) -> ToolSpec:

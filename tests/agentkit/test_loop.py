@@ -205,18 +205,18 @@ def test_a_call_runs_and_its_result_reaches_the_model() -> None:
     well_formed(loop.transcript)
 
 
-def test_a_call_without_arguments_named_by_the_words_is_forced_and_then_told() -> None:
-    model = FakeModel((call("calculator", expression="3*4"),), "It is 12")
+def test_a_call_the_request_names_is_forced_and_its_result_is_the_answer() -> None:
+    model = FakeModel((call("calculator", expression="3*4"),), "never asked for")
     tool = FakeTool("calculator", "arithmetic", lambda _: FakeOutput("12"))
     events = list(make(model, tool, weather()).run("What is 3*4?"))
-    assert model.choices == [ToolChoice.named("calculator"), NONE]
-    assert finished(events).text == "It is 12"
+    assert model.choices == [ToolChoice.named("calculator")]
+    assert finished(events).text == "12"
 
 
 def test_an_answer_whose_numbers_no_tool_returned_is_of_low_confidence() -> None:
     model = FakeModel((call("calculator", expression="3*4"),), "It is 13")
     tool = FakeTool("calculator", "arithmetic", lambda _: FakeOutput("12"))
-    done = finished(list(make(model, tool).run("What is 3*4?")))
+    done = finished(list(make(model, tool).run("Do some arithmetic: how many are three rows of four?")))
     assert (done.confidence, done.confidence_reason) == ("low", "the tool results do not hold its numbers")
 
 

@@ -1,0 +1,105 @@
+"""Few tools, the same ones for the same words, and calls that the words themselves make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.selection import INTENTS, Selection, intent
+
+EVERY = [rule.tool for rule in INTENTS]
+
+
+@dataclass(frozen=True)
+class Described:
+    name: str
+    description: str
+    parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@pytest.mark.parametrize(
+    ("request_", "tool", "arguments"),
+    [
+        ("What is 17 * 23?", "calculator", {"expression": "17 * 23"}),
+        ("how much is 15% of 80", "calculator", {"expression": "15% of 80"}),
+        ("(2 + 3) * 4 =", "calculator", {"expression": "(2 + 3) * 4"}),
+        ("Remember that my sister's name is Anna.", "remember", {"fact": "my sister's name is Anna"}),
+        (
+            "please note: the spare key is under the pot",
+            "remember",
+            {"fact": "the spare key is under the pot"},
+        ),
+        ("What do you know about my sister?", "recall", {"query": "my sister"}),
+        ("What time is it?", "current_time", {}),
+        ("Run this Python: print(6 * 7)", "run_python", {"code": "print(6 * 7)"}),
+        (
+            "Run this Python:\n```python\nfor i in range(3):\n    print(i)\n```",
+            "run_python",
+            {"code": "for i in range(3):\n    print(i)"},
+        ),
+        ("Run this command: ls -l | wc -l", "run_shell", {"command": "ls -l | wc -l"}),
+    ],
+)
+def test_a_request_that_names_its_tool_is_a_call_with_its_own_words(
+    request_: str, tool: str, arguments: dict[str, str]
+) -> None:
+    named = intent(request_, EVERY)
+    assert named is not None
+    assert (named.tool, dict(named.arguments)) == (tool, arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Do you remember when we met?",
+        "Remember when we met?",
+        "How many people live in 2 * 3 houses?",
+        "Explain how Python runs this: code",
+        "When is the next dentist appointment?",
+        "",
+    ],
+)
+def test_anything_less_plain_is_left_to_the_model(text: str) -> None:
+    assert intent(text, EVERY) is None
+
+
+@given(st.text(max_size=200))
+def test_given_values_stand_in_the_request_word_for_word(text: str) -> None:
+    named = intent(text, EVERY)
+    if named is not None:
+        collapsed = " ".join(text.split())
+        assert all(value in text or value in collapsed for value in named.arguments.values())
+
+
+def test_a_tool_that_is_not_offered_is_never_forced() -> None:
+    assert intent("What is 2 + 2?", ["remember"]) is None
+
+
+def test_a_forced_call_leaves_the_model_nothing_to_invent() -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"expression": {"type": "string"}, "precision": {"type": "integer"}},
+        "required": ["expression"],
+        "additionalProperties": False,
+    }
+    named = intent("What is 2 + 2?", ["calculator"])
+    assert named is not None
+    (spec,) = Selection().choose("", [Described("calculator", "does sums", parameters)], forced=named).tools
+    assert spec.parameters["properties"] == {"expression": {"enum": ["2 + 2"]}}
+    assert spec.parameters["required"] == ["expression"]
+
+
+def test_the_same_request_gets_the_same_few_tools() -> None:
+    tools = [
+        Described(f"tool_{n}", f"does thing number {n} with apples" if n % 2 else "is of no use")
+        for n in range(20)
+    ]
+    first = Selection(limit=3).choose("apples thing number", tools)
+    again = Selection(limit=3).choose("apples thing number", reversed(tools))
+    assert first == again
+    assert len(first.tools) == 3
+    assert set(first.reasons) == {tool.name for tool in first.tools}
