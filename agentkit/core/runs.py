@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MODES = ("agent", "ask", "chat")
 MAX_TEXT_CHARACTERS = 200_000
+DEFAULT_SAMPLING = Sampling(repeat_penalty=1.15, max_tokens=320)
+"""Greedy, but for a penalty without which a very small model repeats itself to the end of its budget."""
 
 
 class RunOps:
@@ -329,7 +331,7 @@ def _no_tools() -> Toolbox:
 
 def _sampling(given: Mapping[str, Any] | None) -> Sampling:
     if given is None:
-        return Sampling()
+        return DEFAULT_SAMPLING
     try:
         return Sampling(**{**given, "stop": tuple(given.get("stop") or ())})
     except (TypeError, ValueError) as error:
