@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH: Final = 2000
+OVERFETCH: Final = 4
+"""How many times more neighbours are asked for when they are filtered here."""
 _COLLECTION: Final = "vectors"
 _IMPORTING: Final = threading.Lock()
 _QUIET: Final = {
@@ -107,25 +109,52 @@ class ChromaIndex:
         among: Collection[str] | None = None,
     ) -> list[tuple[str, float]]:
         """Return up to `k` ids and their cosines, nearest first."""
-        if among is not None and not among:
+        if among is not None:
+            return self._among(vector, k, kinds, origins, among)
+        if kinds or origins:
+            # Chroma's own filter reads the labels of every vector at each query: try to do without it.
+            wide = self._query(vector, OVERFETCH * k, None, None)
+            passed = [
+                (identity, cosine)
+                for identity, cosine, (kind, origin) in wide
+                if (not kinds or kind in kinds) and (not origins or origin in origins)
+            ]
+            if len(passed) >= k or len(wide) < OVERFETCH * k:
+                return passed[:k]
+        return [each[:2] for each in self._query(vector, k, _where(kinds, origins), None)]
+
+    def _among(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        kinds: Collection[str],
+        origins: Collection[str],
+        among: Collection[str],
+    ) -> list[tuple[str, float]]:
+        """Search within given ids. Chroma fails as a whole when asked about one it does not know: drop those first."""
+        if not among:
             return []
-        terms: list[dict[str, Any]] = [
-            {name: {"$in": list(values)}} for name, values in (("kind", kinds), ("origin", origins)) if values
-        ]
-        where: dict[str, Any] | None = {"$and": terms} if len(terms) > 1 else terms[0] if terms else None
+        with _chroma_errors():
+            known = self._collection.get(ids=list(among), include=[])["ids"]
+        return [each[:2] for each in self._query(vector, k, _where(kinds, origins), known)] if known else []
+
+    def _query(
+        self, vector: NDArray[np.float32], k: int, where: dict[str, Any] | None, ids: list[str] | None
+    ) -> list[tuple[str, float, Labels]]:
         with _chroma_errors():
             found = self._collection.query(
                 query_embeddings=vector.reshape(1, -1),
                 n_results=k,
                 where=where,
-                ids=None if among is None else list(among),
-                include=["distances"],
+                ids=ids,
+                include=["distances", "metadatas"],
             )
-        distances = found["distances"]
-        assert distances is not None  # noqa: S101 - it was asked for
+        distances, labels = found["distances"], found["metadatas"]
+        assert distances is not None  # noqa: S101 - both were asked for
+        assert labels is not None  # noqa: S101
         return [
-            (identity, 1.0 - distance)
-            for identity, distance in zip(found["ids"][0], distances[0], strict=True)
+            (identity, 1.0 - distance, (str(label["kind"]), str(label["origin"])))
+            for identity, distance, label in zip(found["ids"][0], distances[0], labels[0], strict=True)
         ]
 
     def __len__(self) -> int:
@@ -152,6 +181,14 @@ def _chroma_errors() -> Iterator[None]:
         yield
     except (ChromaError, ValueError, RuntimeError, OSError) as error:
         raise VectorIndexError(f"chroma failed: {type(error).__name__}") from None
+
+
+def _where(kinds: Collection[str], origins: Collection[str]) -> dict[str, Any] | None:
+    """Return the labels wanted as Chroma's filter."""
+    terms: list[dict[str, Any]] = [
+        {name: {"$in": list(values)}} for name, values in (("kind", kinds), ("origin", origins)) if values
+    ]
+    return {"$and": terms} if len(terms) > 1 else terms[0] if terms else None
 
 
 def engine() -> str:

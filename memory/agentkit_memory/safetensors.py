@@ -51,18 +51,20 @@ def read(path: Path) -> dict[str, NDArray[np.float32]]:
         raise malformed
     tensors: dict[str, NDArray[np.float32]] = {}
     for name, entry in header.items():
+        if not isinstance(entry, dict) or (
+            name != "__metadata__" and not isinstance(entry.get("dtype"), str)
+        ):
+            raise malformed
+        if entry.get("dtype") != "F32":
+            continue
         match entry:
-            case {"dtype": "F32", "shape": [*shape], "data_offsets": [int(begin), int(end)]} if all(
-                isinstance(side, int) and side >= 0 for side in shape
+            case {"shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
+                all(isinstance(side, int) and side >= 0 for side in shape)
+                and 0 <= begin <= end <= len(data) - start
+                and end - begin == _ITEM * math.prod(shape)
             ):
-                if not 0 <= begin <= end <= len(data) - start or end - begin != _ITEM * math.prod(shape):
-                    raise malformed
                 flat = np.frombuffer(data, "<f4", (end - begin) // _ITEM, start + begin)
                 tensors[name] = flat.reshape(shape)
-            case {"dtype": str(), "shape": [*_], "data_offsets": [*_]}:
-                continue
-            case dict() if name == "__metadata__":
-                continue
             case _:
                 raise malformed
     return tensors

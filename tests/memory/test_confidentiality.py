@@ -15,7 +15,7 @@ from agentkit_memory import FileState, NewRecord
 from agentkit_memory.header import VaultHeader
 
 if TYPE_CHECKING:
-    from conftest import Vaults
+    from tests.memory.conftest import Vaults
 
 CANARIES = ("zanzibar marmalade telescope", "/home/quixotic/umbrella.txt", "Kaleidoskop-Überschrift")
 MESSAGE = "periwinkle conversation canary"
@@ -93,7 +93,7 @@ def test_nothing_written_is_readable(
     assert _hits(places, needles) == []
     vault.close()
     assert _hits(places, needles) == []
-    vaults.open(**({"index_folder": memory_folders()} if with_snapshot else {})).close()
+    vaults.open().close()
     assert {each.name for each in vaults.folder.iterdir()} == {"vault.json", "vault.db", "lock"}
     for name in ("work", "home", "tmp", "cache"):
         assert list((tmp_path / name).rglob("*")) == []

@@ -15,7 +15,7 @@ from agentkit_memory import DiskFullError, StorageError, StoreError
 from agentkit_memory.durable import write_file
 
 if TYPE_CHECKING:
-    from conftest import Vaults
+    from tests.memory.conftest import Vaults
 
 ADDER = """
 import sys

@@ -39,7 +39,7 @@ def test_a_header_survives_writing_and_reading(tmp_path: Path, made: tuple[Vault
     assert [file.name for file in tmp_path.iterdir()] == ["vault.json"]
     assert (tmp_path / "vault.json").stat().st_mode & 0o777 == 0o600
     for how in ({"passphrase": b"old"}, {"keyring_secret": SECRET}):
-        opened = header.unlock(allow_weak_kdf=True, **how)  # type: ignore[arg-type]
+        opened = header.unlock(allow_weak_kdf=True, **how)
         assert opened.subkey("database") == master.subkey("database")
 
 

@@ -13,7 +13,7 @@ from agentkit_memory import StoreError, TamperedError
 from agentkit_memory.seal import seal, unseal
 
 if TYPE_CHECKING:
-    from conftest import Vaults
+    from tests.memory.conftest import Vaults
 
 PAGE = 4096
 

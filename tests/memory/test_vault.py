@@ -20,6 +20,7 @@ from agentkit_memory import (
     NewerVaultError,
     NewRecord,
     RecordError,
+    StoreError,
     TamperedError,
     Vault,
     VaultBusyError,
@@ -33,7 +34,7 @@ from agentkit_memory.database import Database
 from agentkit_memory.schema import MIGRATIONS
 
 if TYPE_CHECKING:
-    from conftest import Vaults
+    from tests.memory.conftest import Vaults
 
 
 def _file(path: str, chunks: int = 1, digest: str = "d") -> FileState:
@@ -433,7 +434,7 @@ def test_threads_share_a_vault(vaults: Vaults) -> None:
                 assert vaults.search(vault, f"thread {number} turn {turn}")
                 if turn % 2:
                     vault.delete([identity])
-        except BaseException as error:
+        except (StoreError, AssertionError) as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]

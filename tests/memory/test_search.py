@@ -1,0 +1,117 @@
+"""Fusion and the lexical query, and what search finds with the real embedding model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit_memory import Filter, MiniLMEmbedder, NewRecord, Vault
+from agentkit_memory.fusion import fuse
+from agentkit_memory.lexical import TERM_LIMIT, match_expression
+
+if TYPE_CHECKING:
+    from tests.memory.conftest import Vaults
+
+scores = st.dictionaries(
+    st.sampled_from("abcdefgh"), st.integers(-10, 300).map(lambda tenths: tenths / 10), max_size=8
+)
+
+
+@given(dense=scores, lexical=scores, weight=st.floats(0, 1))
+def test_fusion_orders_exactly_the_pool(
+    dense: dict[str, float], lexical: dict[str, float], weight: float
+) -> None:
+    pool = [*dense, *lexical]
+    fused = fuse(dense, lexical, pool, weight)
+    assert sorted(each for each, _ in fused) == sorted(set(pool))
+    assert [score for _, score in fused] == sorted((score for _, score in fused), reverse=True)
+
+
+@given(dense=scores)
+def test_one_arm_alone_keeps_its_own_order(dense: dict[str, float]) -> None:
+    order = [each for each, _ in fuse(dense, {}, dense, 0.0)]
+    assert [dense[each] for each in order] == sorted(dense.values(), reverse=True)
+
+
+def test_what_both_arms_know_wins_over_what_one_knows() -> None:
+    dense = {"both": 0.6, "near": 0.7, "far": 0.0, "none": 0.1}
+    lexical = {"both": 8.0, "said": 9.0}
+    assert fuse(dense, lexical, ["near", "both", "said", "far", "none"])[0][0] == "both"
+    assert fuse({}, {}, []) == []
+
+
+@given(question=st.text(max_size=200))
+def test_every_term_is_quoted(question: str) -> None:
+    expression = match_expression(question)
+    for term in expression.split(" OR ") if expression else []:
+        assert term[0] == term[-1] == '"'
+        assert '"' not in term[1:-1]
+
+
+def test_stop_words_go_unless_nothing_else_is_there() -> None:
+    assert match_expression("What is the capital of France?") == '"capital" OR "france"'
+    assert match_expression("to be or not to be") == '"to" OR "be" OR "or" OR "not"'
+    assert match_expression(" ?! ") == ""
+    assert match_expression(" ".join(f"w{number}" for number in range(500))).count('"') == 2 * TERM_LIMIT
+
+
+FACTS = [
+    "The boiler in the cellar was last serviced on 3 March and the next check is due in spring.",
+    "Aunt Margarethe is allergic to hazelnuts and shellfish.",
+    "Invoice 2024-117 from the carpenter was 1,940 euros, paid in two instalments.",
+    "The car's winter tyres are stored at the garage on Lindenstrasse.",
+    "My doctor said to take 20 mg of the blood pressure tablets every morning.",
+    "The wifi router in the attic restarts itself when it gets too warm.",
+    "Our flight to Lisbon leaves at 6:40 from terminal 2.",
+    "Lena starts school in September and needs a satchel.",
+]
+QUESTIONS = [
+    ("when must the heating be looked at again?", 0),
+    ("which foods can my aunt not eat?", 1),
+    ("2024-117", 2),
+    ("where are the tyres?", 3),
+    ("how much medicine do I take?", 4),
+    ("why does the internet drop out?", 5),
+    ("what time is our plane?", 6),
+    ("who needs a school bag?", 7),
+]
+
+
+@pytest.fixture(scope="module")
+def minilm(minilm_path: Path) -> MiniLMEmbedder:
+    return MiniLMEmbedder(minilm_path)
+
+
+@pytest.fixture
+def remembered(vaults: Vaults, minilm: MiniLMEmbedder) -> Iterator[Vault]:
+    with vaults.create(embedder=minilm.name, dimensions=minilm.dimensions) as vault:
+        vault.add([NewRecord(fact) for fact in FACTS], minilm.embed(FACTS))
+        yield vault
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_paraphrased_questions_find_their_fact(remembered: Vault, minilm: MiniLMEmbedder) -> None:
+    vectors = minilm.embed([question for question, _ in QUESTIONS])
+    first = [
+        remembered.search(question, vector, k=1)[0].record.text
+        for (question, _), vector in zip(QUESTIONS, vectors, strict=True)
+    ]
+    right = [text == FACTS[fact] for text, (_, fact) in zip(first, QUESTIONS, strict=True)]
+    assert sum(right) >= 7, right
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_lexical_arm_finds_what_the_dense_one_cannot(remembered: Vault, minilm: MiniLMEmbedder) -> None:
+    hit = remembered.search("2024-117", minilm.embed(["2024-117"])[0], k=1)[0]
+    assert hit.lexical > 0
+    assert "carpenter" in hit.record.text
+    assert (
+        remembered.search("Lindenstrasse", None, where=Filter(kinds=("memory",)))[0].record.text == FACTS[3]
+    )
