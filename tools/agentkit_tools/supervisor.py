@@ -85,19 +85,25 @@ def supervise(tier: str, request: SandboxRequest, options: dict[str, str] | None
 # --- in the supervisor ---------------------------------------------------------------------------------------
 
 
+class _CallerGoneError(BaseException):
+    """The caller died, or wants no answer any more."""
+
+
 def main() -> NoReturn:
     """Read a request, run it, write the result; never return."""
     line, _, stdin = sys.stdin.buffer.read().partition(b"\n")
     head = json.loads(line)
     parent, tier, options = head.pop("parent"), head.pop("tier"), head.pop("options")
     request = SandboxRequest.from_wire({**head, "stdin": stdin})
-    _watch_parent(parent)
     body = b""
     try:
+        _watch_parent(parent)
         result = _run(tier, options, request)
         answer: dict[str, Any] = result.to_wire()
         body = answer.pop("stdout") + answer.pop("stderr")
         answer["stdout_bytes"] = len(result.stdout)
+    except _CallerGoneError:
+        os._exit(1)
     except SandboxError as error:
         answer = {"refused": error.message, "hint": error.hint}
     except OSError as error:
@@ -113,8 +119,8 @@ def _watch_parent(parent: int) -> None:
     """Be told when the caller dies, and adopt whatever our children leave behind."""
 
     def end(*_: object) -> NoReturn:
-        end_descendants()
-        os._exit(1)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _CallerGoneError  # past every `finally`: the program is killed and the workspace cleaned up
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -194,6 +200,8 @@ class _Run:
             try:
                 for target, fd in enumerate((stdin_read, stdout_write, stderr_write)):
                     os.dup2(fd, target)
+                for number in (signal.SIGTERM, signal.SIGPIPE):
+                    signal.signal(number, signal.SIG_DFL)
                 die_with_parent()
                 self._prepared.start()
             except (SandboxError, OSError) as error:
