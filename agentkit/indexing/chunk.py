@@ -23,7 +23,9 @@ _SENTENCE_END = re.compile(
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|No|Nr|Art|Fig|vs|etc|e\.g|i\.e|approx|ca|Jan|Feb|Mar|Apr|Jun"
-    r"|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\.\s*$"
+    r"|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\.\s*\Z"
+    r"|^\s*\d{1,3}\.\s*\Z",  # the number of a section or an item
+    re.MULTILINE,
 )
 _WORD = re.compile(r"\S+\s*")
 

@@ -74,27 +74,33 @@ class Folder:
             if not stat.S_ISLNK(state.st_mode):
                 yield self._found(start, state)
             return
-        try:
-            with os.scandir(start) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
-        except OSError:
-            self.unreadable.append(start)
-            return
-        for entry in listed:
-            path = start / entry.name
+        left = self._look_into(start)
+        while left:  # by hand: folders may lie deeper than Python's stack
+            entry = left.pop()
+            path = Path(entry.path)
             try:
-                if entry.is_symlink() or not self._passes_below(
-                    path, is_folder=entry.is_dir(follow_symlinks=False)
-                ):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if entry.is_symlink() or not self._passes_below(path, is_folder=is_folder):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self.files(path)
+                if is_folder:
+                    left += self._look_into(path)
                 else:
                     yield self._found(path, entry.stat(follow_symlinks=False))
             except FileNotFoundError:
                 continue  # it went while we looked
             except OSError:
                 self.unreadable.append(path)
+
+    def _look_into(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Return the entries of a folder, last name first; note it when it cannot be looked into."""
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name, reverse=True)
+        except FileNotFoundError:
+            return []
+        except OSError:
+            self.unreadable.append(folder)
+            return []
 
     def knows_nothing_of(self, path: Path) -> bool:
         """Tell whether `path` lies where the walk could not look."""
@@ -108,7 +114,7 @@ class Folder:
             refused = "it looks like a key or a password store"
         elif state.st_size > self.file_bytes:
             refused = f"it is larger than {self.file_bytes >> 20} MB: {state.st_size >> 20} MB"
-        elif not _is_text(str(path)):
+        elif not is_utf8(path):
             refused = "its name is not UTF-8"
         return Found(path, state.st_size, state.st_mtime_ns, refused)
 
@@ -141,9 +147,10 @@ def _read_patterns(root: Path) -> list[tuple[str, bool]]:
     return [(line.rstrip("/"), line.endswith("/")) for line in lines if line and line[0] not in "#!"]
 
 
-def _is_text(path: str) -> bool:
+def is_utf8(path: Path) -> bool:
+    """Tell whether a path can be written down; Linux allows any bytes in a name."""
     try:
-        path.encode("utf-8")
+        str(path).encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

@@ -8,6 +8,7 @@ Not covered: who may read the file; that is decided by the folders that are inde
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import time
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ from agentkit.wire import ConnectionLost, FrameError
 
 _START_SECONDS = 60.0
 _BYTES_A_SECOND = 1 << 20
+
+
+class ReadInterruptedError(IndexingError):
+    """Reading ended for a reason that need not lie in the file: it is worth another try."""
 
 
 @contextmanager
@@ -94,10 +99,62 @@ class Reader:
         Raises:
             IsolationError: The worker could not lock itself, or did not start.
         """
+        self._running()
+
+    def read(self, path: Path) -> Document:
+        """Read the document at `path`.
+
+        Raises:
+            IndexingError: It cannot be opened, is no document, is over a limit, or its parser failed.
+            IsolationError: The worker could not lock itself.
+        """
+        with open_document(path, self.limits) as fd:
+            return self.read_open(fd, path.name)
+
+    def read_open(self, fd: int, name: str) -> Document:
+        """Read an open file from its beginning; its offset stays where it is.
+
+        Raises:
+            ReadInterruptedError: The worker was killed, or took too long; the file may be innocent.
+            IndexingError: It is no document, is over a limit, or its parser failed.
+            IsolationError: The worker could not lock itself.
+        """
+        seconds = self._timeout + os.fstat(fd).st_size / _BYTES_A_SECOND
+        for attempt in (1, 2):
+            child = self._running()
+            began = False
+            deadline = time.monotonic() + seconds
+            try:
+                child.channel.send({"read": name}, fds=(fd,))
+                began = "began" in child.channel.receive(seconds)
+                return self._receive(child, deadline)
+            except TimeoutError as error:
+                self.close()
+                raise ReadInterruptedError(f"reading it took more than {seconds:.3g} s") from error
+            except ConnectionLost as error:
+                self.close()
+                if not began and attempt == 1:
+                    continue  # the worker was gone before it saw this file
+                if child.exit_status() in (None, -signal.SIGKILL):
+                    raise ReadInterruptedError("the reader worker was killed while reading it") from error
+                raise IndexingError("the reader worker ended while reading it") from error
+            except FrameError as error:
+                self.close()
+                raise IndexingError("the reader worker sent something else than frames") from error
+        raise ReadInterruptedError("the reader worker ended before reading it")
+
+    def close(self) -> None:
+        """End the worker; safe to call twice, and the next file starts a new one."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+
+    def _running(self) -> Child:
+        """Return the worker, started if there is none."""
         if self._child is not None and self._child.exit_status() is not None:
             self.close()
         if self._child is not None:
-            return
+            return self._child
         child = self._spawner.spawn("agentkit.indexing.reader_worker", idle=True)
         try:
             child.channel.send({"limits": asdict(self.limits)})
@@ -115,54 +172,7 @@ class Reader:
             )
         self.enforced = tuple(str(each) for each in answer["ready"])
         self._child = child
-
-    def read(self, path: Path) -> Document:
-        """Read the document at `path`.
-
-        Raises:
-            IndexingError: It cannot be opened, is no document, is over a limit, or its parser failed.
-            IsolationError: The worker could not lock itself.
-        """
-        with open_document(path, self.limits) as fd:
-            return self.read_open(fd, path.name)
-
-    def read_open(self, fd: int, name: str) -> Document:
-        """Read an open file from its beginning; its offset stays where it is.
-
-        Raises:
-            IndexingError: It is no document, is over a limit, or its parser failed.
-            IsolationError: The worker could not lock itself.
-        """
-        seconds = self._timeout + os.fstat(fd).st_size / _BYTES_A_SECOND
-        for attempt in (1, 2):
-            self.start()
-            began = False
-            try:
-                deadline = time.monotonic() + seconds
-                child = self._child
-                if child is None:
-                    continue
-                child.channel.send({"read": name}, fds=(fd,))
-                began = "began" in child.channel.receive(seconds)
-                return self._receive(child, deadline)
-            except TimeoutError as error:
-                self.close()
-                raise IndexingError(f"reading it took more than {seconds:.3g} s") from error
-            except ConnectionLost as error:
-                self.close()
-                if not began and attempt == 1:
-                    continue  # the worker was gone before it saw this file
-                raise IndexingError("the reader worker ended while reading it") from error
-            except FrameError as error:
-                self.close()
-                raise IndexingError("the reader worker sent something else than frames") from error
-        raise IndexingError("the reader worker ended before reading it")
-
-    def close(self) -> None:
-        """End the worker; safe to call twice, and the next file starts a new one."""
-        child, self._child = self._child, None
-        if child is not None:
-            child.kill()
+        return child
 
     def _receive(self, child: Child, deadline: float) -> Document:
         blocks: list[Block] = []
@@ -177,12 +187,12 @@ class Reader:
                     self.close()
                     raise IndexingError("the reader worker sent more than it may")
             elif "refused" in message:
-                raise IndexingError(str(message["refused"])[:300])
+                raise IndexingError(_printable(message["refused"]))
             else:
                 match message.get("done"):
                     case {"title": str(title), "notes": [*notes]}:
                         return Document(
-                            title[:200], tuple(blocks), tuple(str(note)[:300] for note in notes[:8])
+                            _printable(title), tuple(blocks), tuple(_printable(note) for note in notes[:8])
                         )
                 self.close()
                 raise IndexingError("the reader worker sent a frame of another shape")
@@ -193,6 +203,11 @@ class Reader:
         except IndexingError:
             self.close()  # a worker that sends such things is not to be trusted with the next document
             raise
+
+
+def _printable(value: object) -> str:
+    """Return a worker's word, short enough and safe to be shown on a terminal."""
+    return "".join(letter for letter in str(value)[:300] if letter.isprintable())
 
 
 def _listed(value: object) -> list[object]:

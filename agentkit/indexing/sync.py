@@ -15,11 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from agentkit.errors import IndexingError
-from agentkit.indexing.chunk import Chunk, approximate_pieces, chunks
-from agentkit.indexing.document import Document
 from agentkit.indexing.events import (
     FileIndexed,
     FileRemoved,
@@ -30,14 +28,12 @@ from agentkit.indexing.events import (
     IndexFinished,
     Progress,
 )
-from agentkit.indexing.folder import Folder, Found
-from agentkit.indexing.reading import Reader, open_document
-from agentkit_memory import FileState, NewRecord
+from agentkit.indexing.folder import Folder, Found, is_utf8
+from agentkit.indexing.reading import Reader, ReadInterruptedError, open_document
+from agentkit.indexing.writing import BATCH_CHUNKS, Index, Prepared, Writer
+from agentkit_memory import FileState
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from agentkit_memory import Embedder
 
 __all__ = [
@@ -52,49 +48,8 @@ __all__ = [
     "Sync",
 ]
 
-BATCH_CHUNKS = 64
-"""Chunks embedded at once; the run can be stopped between batches."""
-BULK_AFTER_CHUNKS = 300
-"""From here on the bulk embedder has earned its start-up time (5 s against 30 ms saved a chunk)."""
-PREFIX_PIECES = 32
-"""Of title and headings before a chunk's text; with `limit_pieces` of the chunker it stays within 256."""
 _SAME_TICK_NS = 20_000_000
 """A file changed this shortly before it was read may change again under the same modification time."""
-
-
-class Index(Protocol):
-    """What this module needs of `agentkit_memory.Vault`."""
-
-    def files(self, root: str = "") -> dict[str, FileState]:
-        """Return the state of every file under `root`."""
-        ...
-
-    def replace_file(
-        self, state: FileState, records: Sequence[NewRecord], embeddings: NDArray[np.float32]
-    ) -> object:
-        """Put new chunks and state in place of the old, in one transaction."""
-        ...
-
-    def remove_file(self, path: str) -> int:
-        """Forget a file."""
-        ...
-
-    def rename_file(self, old: str, new: str) -> None:
-        """Give a file another path."""
-        ...
-
-    def roots(self) -> list[str]:
-        """Return the indexed folders."""
-        ...
-
-    def add_root(self, path: str) -> None:
-        """Remember an indexed folder."""
-        ...
-
-
-@runtime_checkable
-class _CountsPieces(Protocol):
-    def count_pieces(self, text: str) -> int: ...
 
 
 @dataclass
@@ -107,7 +62,6 @@ class _Tally:
     removed: int = 0
     renamed: int = 0
     skipped: int = 0
-    embedded: int = 0
 
     def count(self, event: IndexEvent) -> IndexEvent:
         match event:
@@ -128,18 +82,6 @@ class _Tally:
         return IndexFinished(
             self.indexed, self.unchanged, self.removed, self.renamed, self.skipped, round(seconds, 3)
         )
-
-
-@dataclass
-class _Prepared:
-    """A file that was read and waits to be embedded."""
-
-    path: Path
-    state: FileState
-    records: list[NewRecord]
-    texts: list[str]
-    notes: tuple[str, ...]
-    seconds: float
 
 
 class Sync:
@@ -164,11 +106,9 @@ class Sync:
             clock: Seconds since the epoch.
         """
         self._index = index
-        self._embedder = embedder
-        self._bulk = bulk
         self._reader = reader
+        self._writer = Writer(index, embedder, bulk=bulk)
         self._clock = clock
-        self._count = embedder.count_pieces if isinstance(embedder, _CountsPieces) else approximate_pieces
 
     def run(self, root: Path) -> Iterator[IndexEvent]:
         """Bring the index in line with a folder or a single file; yield what happens as it happens.
@@ -182,8 +122,8 @@ class Sync:
         """
         tally = _Tally(time.monotonic())
         root = Path(os.path.abspath(root))  # noqa: PTH100 - links in it stay, as the user wrote it
+        folder = self._folder(root)
         known = self._index.files(str(root))
-        folder = self._folder(root, known)
         if str(root) not in self._index.roots():
             self._index.add_root(str(root))
         found = list(folder.files())
@@ -204,7 +144,7 @@ class Sync:
         known: dict[str, FileState] = {}
         gone: dict[str, FileState] = {}
         for root, below in self._by_root(paths).items():
-            folder = self._folder(root, self._index.files(str(root)))
+            folder = self._folder(root)
             for path in below:
                 states = self._index.files(str(path))
                 here = list(folder.files(path)) if folder.wants(path, is_folder=path.is_dir()) else []
@@ -216,7 +156,7 @@ class Sync:
 
     # --- what is there, what is gone -------------------------------------------------------------------------
 
-    def _folder(self, root: Path, known: Mapping[str, FileState]) -> Folder:
+    def _folder(self, root: Path) -> Folder:
         folder = Folder(root, self._reader.limits.file_bytes)
         try:
             if root.is_dir():
@@ -227,15 +167,15 @@ class Sync:
                 empty = False
         except FileNotFoundError as error:
             raise IndexingError(
-                f"the folder is not there: {root}",
+                f"no such file or folder: {root}",
                 hint="mount its disk, or check the spelling; nothing was deleted",
             ) from error
         except OSError as error:
             raise IndexingError(
-                f"the folder cannot be read: {os.strerror(error.errno or 0).lower()}: {root}",
+                f"it cannot be read: {os.strerror(error.errno or 0).lower()}: {root}",
                 hint="give this user the right to read it; nothing was deleted",
             ) from error
-        if empty and known:
+        if empty and (known := self._index.files(str(root))):
             raise IndexingError(
                 f"the folder is empty, but {len(known)} files of it are indexed: {root}",
                 hint="mount its disk; if it is meant to be empty, remove it from the index",
@@ -289,19 +229,23 @@ class Sync:
         for path in gone:
             self._index.remove_file(path)
             yield tally.count(FileRemoved(Path(path)))
-        waiting: list[_Prepared] = []
+        waiting: list[Prepared] = []
         for number, each in enumerate(changed):
             yield Progress(number, len(changed), each.path)
             made = self._prepare(each, known.get(str(each.path)))
-            if isinstance(made, _Prepared):
+            if isinstance(made, Prepared):
                 waiting.append(made)
             else:
                 yield tally.count(made)
             if sum(len(prepared.texts) for prepared in waiting) >= BATCH_CHUNKS:
-                yield from self._store(waiting, Progress(number, len(changed), each.path), tally)
+                for event in self._writer.write(waiting, Progress(number, len(changed), each.path)):
+                    yield tally.count(event)
                 waiting = []
         if waiting:
-            yield from self._store(waiting, Progress(len(changed) - 1, len(changed), changed[-1].path), tally)
+            for event in self._writer.write(
+                waiting, Progress(len(changed) - 1, len(changed), changed[-1].path)
+            ):
+                yield tally.count(event)
 
     def _renamed_from(self, found: Found, gone: Mapping[str, FileState]) -> str | None:
         """Return the vanished path whose content `found` has, if there is one."""
@@ -318,12 +262,9 @@ class Sync:
                 digest = _digest(fd)
         except (IndexingError, OSError):
             return None
-        return next(
-            (state.path for state in candidates if state.digest == digest),
-            None,
-        )
+        return next((state.path for state in candidates if state.digest == digest), None)
 
-    def _prepare(self, found: Found, state: FileState | None) -> _Prepared | IndexEvent:
+    def _prepare(self, found: Found, state: FileState | None) -> Prepared | IndexEvent:
         """Read and chunk one file, or say why there is nothing to embed."""
         started = time.monotonic()
         path = found.path
@@ -338,6 +279,8 @@ class Sync:
                     return self._touched(path, now)
                 try:
                     document = self._reader.read_open(fd, path.name)
+                except ReadInterruptedError as error:
+                    return FileSkipped(path, error.message)
                 except IndexingError as error:
                     return self._skip(found, error.message)
                 after = os.fstat(fd)
@@ -348,21 +291,15 @@ class Sync:
             return FileSkipped(path, error.message)
         except OSError as error:
             return FileSkipped(path, f"it cannot be read: {os.strerror(error.errno or 0).lower()}")
+        prepared = self._writer.prepare(path, now, document, time.monotonic() - started)
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            now = replace(
-                now, digest=""
-            )  # digest and text may be of two versions: the next run reads it again
-        elif self._clock() * 1e9 - before.st_mtime_ns < _SAME_TICK_NS:
-            now = replace(now, mtime_ns=0)  # the next run compares the content
-        pieces = chunks(document, self._count)
-        return _Prepared(
-            path,
-            replace(now, chunks=len(pieces)),
-            [_record(path, before.st_mtime_ns, document, chunk) for chunk in pieces],
-            [self._embedding_text(document, chunk) for chunk in pieces],
-            document.notes,
-            time.monotonic() - started,
-        )
+            # digest and text may be of two versions: the next run reads it again
+            return replace(prepared, state=replace(prepared.state, digest=""))
+        if self._clock() * 1e9 - before.st_mtime_ns < _SAME_TICK_NS:
+            return replace(
+                prepared, state=replace(prepared.state, mtime_ns=0)
+            )  # the next run compares the content
+        return prepared
 
     def _touched(self, path: Path, now: FileState) -> IndexEvent:
         """Note a new modification time, where the index can do so without new chunks."""
@@ -373,69 +310,10 @@ class Sync:
 
     def _skip(self, found: Found, reason: str) -> FileSkipped:
         """Put a note in place of the file's chunks, so that it is not tried again until it changes."""
-        if _storable(found.path):
+        if is_utf8(found.path):
             state = FileState(str(found.path), found.size, found.mtime_ns, "", 0, reason)
-            self._index.replace_file(state, [], self._nothing())
+            self._writer.write_refusal(state)
         return FileSkipped(found.path, reason)
-
-    # --- embedding -------------------------------------------------------------------------------------------
-
-    def _store(self, files: Sequence[_Prepared], progress: Progress, tally: _Tally) -> Iterator[IndexEvent]:
-        """Embed the chunks of some files together and commit each file."""
-        import numpy as np
-
-        texts = [text for prepared in files for text in prepared.texts]
-        started = time.monotonic()
-        parts: list[Any] = [self._nothing()]
-        for start in range(0, len(texts), BATCH_CHUNKS):
-            if start:
-                yield progress
-            tally.embedded += BATCH_CHUNKS
-            embedder = self._bulk if self._bulk and tally.embedded > BULK_AFTER_CHUNKS else self._embedder
-            parts.append(embedder.embed(texts[start : start + BATCH_CHUNKS]))
-        vectors = np.concatenate(parts)
-        each = (time.monotonic() - started) / max(1, len(texts))
-        offset = 0
-        for prepared in files:
-            end = offset + len(prepared.texts)
-            self._index.replace_file(prepared.state, prepared.records, vectors[offset:end])
-            seconds = prepared.seconds + each * len(prepared.texts)
-            offset = end
-            yield tally.count(
-                FileIndexed(prepared.path, len(prepared.records), round(seconds, 4), prepared.notes)
-            )
-
-    def _nothing(self) -> NDArray[np.float32]:
-        import numpy as np
-
-        return np.empty((0, self._embedder.dimensions), np.float32)
-
-    def _embedding_text(self, document: Document, chunk: Chunk) -> str:
-        """Return the chunk under its title and headings, shortened to what the embedder leaves room for."""
-        words = _title(document, chunk).split()
-        while words and self._count(" ".join(words)) > PREFIX_PIECES:
-            words.pop()
-        return f"{' '.join(words)}\n{chunk.text}" if words else chunk.text
-
-
-def _record(path: Path, mtime_ns: int, document: Document, chunk: Chunk) -> NewRecord:
-    return NewRecord(
-        text=chunk.text,
-        source=str(path),
-        kind="document",
-        place=chunk.place,
-        title=_title(document, chunk),
-        origin="document",
-        privacy="private",
-        created=mtime_ns / 1e9,
-        position=chunk.position,
-    )
-
-
-def _title(document: Document, chunk: Chunk) -> str:
-    """Return the document's title and the headings above the chunk, without saying the title twice."""
-    headings = [part for part in chunk.heading.split(" > ") if part and part != document.title]
-    return " > ".join([document.title, *headings])
 
 
 def _digest(fd: int) -> str:
@@ -446,11 +324,3 @@ def _digest(fd: int) -> str:
         digest.update(part)
         offset += len(part)
     return digest.hexdigest()
-
-
-def _storable(path: Path) -> bool:
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

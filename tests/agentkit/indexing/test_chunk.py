@@ -63,6 +63,15 @@ def test_abbreviations_and_numbers_end_no_sentence() -> None:
     assert {chunk.text.split()[0] for chunk in made} <= {"Dr.", "He"}
 
 
+def test_the_number_of_an_item_stays_with_it() -> None:
+    made = chunks(
+        Document("t", (Block("1. First thing.\n2. Second thing.\n3. Third.", "page 1"),)),
+        words,
+        target_pieces=3,
+    )
+    assert [chunk.text for chunk in made] == ["1. First thing.", "2. Second thing.", "3. Third."]
+
+
 def test_what_has_no_sentence_end_is_cut_at_words_and_at_last_within_one() -> None:
     made = chunks(read_document(b"word " * 100, "a.txt"), words, target_pieces=20, limit_pieces=25)
     assert all(words(chunk.text) <= 25 for chunk in made)

@@ -17,7 +17,7 @@ import pytest
 
 from agentkit.errors import IndexingError, IsolationError
 from agentkit.indexing.document import DEFAULT_LIMITS, Block
-from agentkit.indexing.reading import Reader
+from agentkit.indexing.reading import Reader, ReadInterruptedError
 from agentkit.spawn import LocalSpawner, clean_environment
 from agentkit.wire import Channel, ConnectionLost
 
@@ -250,6 +250,32 @@ def test_a_worker_that_ends_over_a_file_costs_that_file_and_is_replaced(note: Pa
     assert reason(reader, note) == "the reader worker ended while reading it"
     assert spawner.started == 2
     reader.close()
+
+
+def test_a_worker_killed_over_a_file_leaves_the_file_another_try(note: Path) -> None:
+    class Killed(ThreadChild):
+        def exit_status(self) -> int | None:
+            return -signal.SIGKILL if self._ended else None
+
+    def act(channel: Channel) -> None:
+        channel.receive(5)
+        channel.send({"ready": []})
+        channel.receive(5)
+        channel.send({"began": True})
+
+    class KilledSpawner(ThreadSpawner):
+        def spawn(
+            self,
+            module: str,
+            arguments: Sequence[str] = (),
+            *,
+            idle: bool = False,
+            extra: Mapping[str, str] | None = None,
+        ) -> ThreadChild:
+            return Killed(act)
+
+    with Reader(KilledSpawner(act)) as reader, pytest.raises(ReadInterruptedError, match="was killed"):
+        reader.read(note)
 
 
 def test_a_worker_that_cannot_lock_itself_reads_nothing(note: Path) -> None:

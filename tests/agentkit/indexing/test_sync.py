@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -218,9 +219,9 @@ def test_a_vanished_or_emptied_folder_erases_nothing(sync: Sync, vault: Vault, f
     list(sync.run(folder))
     aside = folder.with_name("aside")
     folder.rename(aside)
-    with pytest.raises(IndexingError, match="the folder is not there"):
+    with pytest.raises(IndexingError, match="no such file or folder"):
         list(sync.run(folder))
-    with pytest.raises(IndexingError, match="the folder is not there"):
+    with pytest.raises(IndexingError, match="no such file or folder"):
         list(sync.sync_paths([path]))
     folder.mkdir()
     with pytest.raises(IndexingError, match="the folder is empty, but 1 files of it are indexed"):
@@ -300,6 +301,23 @@ def test_a_name_that_is_not_utf8_is_skipped(sync: Sync, vault: Vault, folder: Pa
     path.write_text("Words.")
     assert happened(sync.run(folder)) == [FileSkipped(path, "its name is not UTF-8")]
     assert vault.files() == {}
+
+
+def test_folders_deeper_than_the_stack_are_walked(sync: Sync, vault: Vault, folder: Path) -> None:
+    write(folder / "a.txt", "Words.")
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    with os.fdopen(os.open("deep.txt", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=here), "w") as file:
+        file.write("Deep words.")
+    os.close(here)
+    try:
+        events = happened(sync.run(folder))
+    finally:
+        subprocess.run(["/bin/rm", "-rf", folder / "d"], check=True)  # too deep for Python's own rmtree
+    assert [event.path.name for event in events if isinstance(event, FileIndexed)] == ["a.txt", "deep.txt"]
 
 
 def test_a_single_file_can_be_indexed(sync: Sync, vault: Vault, folder: Path) -> None:
