@@ -53,8 +53,8 @@ class Core:
 
     def close(self) -> None:
         """End the core and every connection."""
-        with suppress(AgentkitError):
-            CoreClient.connect(self.home, start=False).request("stop")
+        with suppress(AgentkitError), CoreClient.connect(self.home, start=False) as client:
+            client.request("stop")
         for client in self._clients:
             client.close()
 
