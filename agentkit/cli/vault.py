@@ -11,7 +11,7 @@ import typer
 from agentkit.cli.connect import ask_new_passphrase, ask_passphrase, connect, new_passphrase, open_vault
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output
-from agentkit.errors import BusyError
+from agentkit.errors import BusyError, CoreError
 from agentkit.paths import Home
 
 END_SECONDS = 30.0
@@ -99,24 +99,26 @@ def keyring(switch: Annotated[Switch, typer.Argument(help="on or off")], as_json
 
 
 def wait_until_gone(home: Home) -> None:
-    """Return when the core that was told to end has given its socket back: the next verb starts a new one.
+    """Return when the core that was told to end no longer listens, so that the next verb starts a new one.
 
     Raises:
         BusyError: It is still there after half a minute.
     """
+    from agentkit.client import CoreClient
+
     deadline = time.monotonic() + END_SECONDS
-    while home.socket.exists():
-        if time.monotonic() > deadline:
-            raise BusyError(
-                f"the core did not end in {END_SECONDS:.0f} s", hint="agentkit status says what it does"
-            )
-        time.sleep(0.02)
+    while time.monotonic() < deadline:
+        try:
+            CoreClient.connect(home, start=False).close()
+        except CoreError:
+            return
+        time.sleep(0.05)
+    raise BusyError(f"the core did not end in {END_SECONDS:.0f} s", hint="agentkit status says what it does")
 
 
 def _of_running(op: str, *, otherwise: dict[str, Any]) -> dict[str, Any]:
     """Ask the core if one runs; none is started only to be told to rest."""
     from agentkit.client import CoreClient
-    from agentkit.errors import CoreError
 
     try:
         client = CoreClient.connect(start=False)

@@ -2,10 +2,11 @@
 
 Everything shown is real: the engine's own words, the kernel's own answers, the files as they lie on the disk. A
 step passes only if what came out holds what it must; one that does not is shown as failed, and the exit code says
-so. What is helped along is only what a user may do as well: the Python program of the sandbox step is part of the
-request, because a model of 135 million parameters cannot write one; it still travels as the argument of the
-model's call, through policy, approval and sandbox, and what comes back is what Python printed there. The demo
-answers the approval itself and says so.
+so. What is helped along is only what any such request gets: where it names its tool and gives the values, the model
+must call that tool with those values, and the tool's result is the answer (`agentkit.selection`). So the Python of
+the sandbox step was written by us and not by the model, which is too small to write one; it still travels as the
+argument of the model's call, through policy, approval and sandbox, and what comes back is what Python printed
+there. The demo answers the approvals itself, and says so.
 
 Not covered: how good the model is; the questions are ones it can answer.
 """
@@ -70,8 +71,23 @@ class Step:
 class Demo:
     """One run of the demonstration."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        connect: Callable[[Home], CoreClient] = CoreClient.connect,
+        fetch: bool = True,
+    ) -> None:
+        """Compose a demonstration.
+
+        Args:
+            output: Where it is shown.
+            connect: Returns a connection to the core of a home.
+            fetch: Fetch the models that are missing.
+        """
         self._output = output
+        self._connect = connect
+        self._fetch = fetch
         self._passphrase = secrets.token_urlsafe(24)
         self._steps: list[Step] = []
         self._receipt: dict[str, Any] = {}
@@ -80,10 +96,11 @@ class Demo:
         """Run every step, show what happens, and return whether all of them passed."""
         began = time.monotonic()
         models = Home.default().models
-        self._fetch_models(models)
+        if self._fetch:
+            self._fetch_models(models)
         notes = find_notes()
         with throw_away_folder() as folder, other_models(models):
-            self._home = Home(folder / "home")
+            self._home = Home(folder / "home").ensure()
             self._notes = folder / "notes"
             shutil.copytree(notes, self._notes)
             self._client: CoreClient | None = None
@@ -118,6 +135,8 @@ class Demo:
             said, passed = step(), True
         except (AgentkitError, ToolError, StoreError) as error:
             said, passed = error.message, False
+        except OSError as error:
+            said, passed = f"{error.filename or 'a file'}: {error.strerror}", False
         seconds = time.monotonic() - began
         self._steps.append(Step(name, passed, round(seconds, 2), said))
         self._output.line(
@@ -196,7 +215,7 @@ class Demo:
     def _watch(self) -> str:
         self._typed(f"index {self._notes} --watch")
         note = self._notes / NOTE
-        with watching(self._home, self._notes) as events:
+        with watching(self._connect(self._home), self._notes) as events:
             events.wait_for("Watching", "")
             began = time.monotonic()
             note.write_text(note.read_text(encoding="utf-8").replace(ANSWER, NEW_ANSWER), encoding="utf-8")
@@ -240,7 +259,7 @@ class Demo:
     @property
     def _core(self) -> CoreClient:
         if self._client is None:
-            self._client = CoreClient.connect(self._home)
+            self._client = self._connect(self._home)
         return self._client
 
     def _stop(self) -> None:
@@ -261,6 +280,7 @@ class Demo:
         finished = run_turn(self._core, self._output, answer=self._approve, text=text, mode=mode)
         if mode == "ask":
             show_sources(finished, self._output)
+        self._expect("ending" in finished, "the turn broke off")
         return finished
 
     def _approve(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from agentkit.client import CoreClient
 from agentkit.errors import AgentkitError, NotFoundError
-from agentkit.paths import Home
 
 WATCH_SECONDS = 30.0
 
@@ -92,10 +91,9 @@ class Watched:
 
 
 @contextmanager
-def watching(home: Home, folder: Path) -> Iterator[Watched]:
-    """Watch `folder` over a connection of its own while the block runs."""
+def watching(client: CoreClient, folder: Path) -> Iterator[Watched]:
+    """Watch `folder` over a connection of its own while the block runs; the connection is closed then."""
     watched = Watched()
-    client = CoreClient.connect(home)
 
     def follow() -> None:
         try:

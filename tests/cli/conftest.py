@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -146,6 +149,52 @@ class Ended:
 
 
 Type = Callable[..., Ended]
+
+
+class Terminal:
+    """A command on a real terminal: what it shows, and what is typed."""
+
+    def __init__(self, *arguments: str) -> None:
+        # in a process of its own, since this one has threads and must not fork
+        start = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", start, sys.executable, "-m", "agentkit.cli.app", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
+        )
+        self.shown = b""
+        self._seen = 0
+
+    def wait_for(self, text: str) -> None:
+        """Read until `text` is shown, behind what was waited for before."""
+        assert self._process.stdout is not None
+        while (found := self.shown.find(text.encode(), self._seen)) < 0:
+            data = os.read(self._process.stdout.fileno(), 4096)
+            assert data, f"it ended without {text!r}: {self.shown!r}"
+            self.shown += data
+        self._seen = found + len(text.encode())
+
+    def type(self, text: str) -> None:
+        """Type; Enter is a carriage return."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(text.encode())
+        self._process.stdin.flush()
+
+    def end(self) -> int:
+        """Read up to the end and return the exit code."""
+        assert self._process.stdout is not None
+        assert self._process.stdin is not None
+        self.shown += self._process.stdout.read()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        return self._process.wait(10)
+
+
+@pytest.fixture
+def terminal() -> type[Terminal]:
+    """Return what runs a command on a real terminal."""
+    return Terminal
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -111,29 +110,16 @@ def test_init_does_not_touch_a_vault_that_is_there(core: Any, run: Any, passphra
 
 
 @pytest.mark.slow
-def test_what_is_typed_is_not_shown(core: Any, home: Any) -> None:
+@pytest.mark.timeout(30)
+def test_what_is_typed_is_not_shown(core: Any, terminal: Any) -> None:
     """The real question on a real terminal: the passphrase is not echoed."""
-    import pty
-    import sys
-
     core.vault = "locked"
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-m", "agentkit.cli.app", "unlock"])
-    shown = os.read(terminal, 1024)
-    while b"passphrase:" not in shown:
-        shown += os.read(terminal, 1024)
-    os.write(terminal, f"{RIGHT}\n".encode())
-    try:
-        while data := os.read(terminal, 1024):
-            shown += data
-    except OSError:
-        pass  # Linux ends a terminal whose program ended with an error
-    _, status = os.waitpid(pid, 0)
-    os.close(terminal)
-    assert status == 0
-    assert RIGHT.encode() not in shown
-    assert b"unlocked" in shown
+    unlock = terminal("unlock")
+    unlock.wait_for("passphrase:")
+    unlock.type(f"{RIGHT}\r")
+    unlock.wait_for("unlocked")
+    assert unlock.end() == 0
+    assert RIGHT.encode() not in unlock.shown
 
 
 def test_lock_status_and_stop(core: Any, run: Any) -> None:

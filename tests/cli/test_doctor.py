@@ -1,0 +1,103 @@
+"""`doctor`: it works with nothing set up, judges what it is told, and names a fix for each fault."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit import doctor
+from agentkit.doctor import Check, State
+
+OK_RECEIPT: dict[str, Any] = {"self_test": {"TCP": "EACCES"}, "namespaces": "own", "not_enforced": []}
+
+
+@pytest.mark.slow
+def test_it_works_with_no_models_and_a_core(core: Any, run: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    core.vault = "absent"
+    monkeypatch.setenv("AGENTKIT_MODELS", str(tmp_path / "none"))
+    ended = run("doctor", "--json")
+    said = json.loads(ended.out)
+    by_name = {check["name"]: check for check in said["checks"]}
+    assert {
+        "python", "system", "core", "no way out", "namespaces", "sandbox", "vault", "engine", "keyring", "disk",
+        "memory", "swap", "core dumps", "inotify", "llama.cpp", "model smollm2-135m", "model minilm-l6-v2",
+    } <= by_name.keys()  # fmt: skip
+    assert all(set(check) == {"name", "state", "text", "fix"} for check in said["checks"])
+    assert by_name["vault"]["fix"] == "agentkit init"
+    assert by_name["model smollm2-135m"] | {"text": ""} == {
+        "name": "model smollm2-135m",
+        "state": "fail",
+        "text": "",
+        "fix": "agentkit models pull smollm2-135m",
+    }
+    assert by_name["llama.cpp"]["state"] == "ok"
+    assert ended.code == 1
+    assert said["fail"] >= 2
+
+
+def test_without_a_failure_the_exit_code_is_0(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [Check("one", State.OK, "fine"), Check("two", State.WARN, "less", "type this")]
+    monkeypatch.setattr(doctor, "examine", lambda home: iter(checks))
+    ended = run("doctor")
+    assert ended.code == 0
+    assert ended.out == "ok    one: fine\nwarn  two: less\n      fix: type this\n"
+    checks.append(Check("three", State.FAIL, "gone", "type that"))
+    assert run("doctor").code == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "state"),
+    [
+        ({}, "no way out", State.OK),
+        ({"self_test": {}}, "no way out", State.WARN),
+        ({"namespaces": "shared with the system (EPERM)"}, "namespaces", State.WARN),
+        ({"not_enforced": ["Landlock is not in this kernel"]}, "not enforced", State.WARN),
+    ],
+)
+def test_what_the_receipt_lacks_is_a_warning(change: dict[str, Any], name: str, state: State) -> None:
+    checks = {check.name: check for check in doctor.egress_checks({**OK_RECEIPT, **change})}
+    assert checks[name].state is state
+    assert bool(checks[name].fix) is (state is not State.OK)
+
+
+@pytest.mark.parametrize(
+    ("tier", "state"), [("bubblewrap", State.OK), ("landlock", State.WARN), ("none", State.WARN)]
+)
+def test_the_sandbox_is_judged_by_its_tier(tier: str, state: State) -> None:
+    check = doctor.sandbox_check({"tier": tier, "reason": "because"})
+    assert check.state is state
+    assert (check.fix == "install bubblewrap") is (state is not State.OK)
+
+
+def test_key_slots_are_listed_and_a_vault_nobody_opens_is_a_failure() -> None:
+    locked = {"state": "locked", "format": 1, "slots": [{"name": "passphrase", "kind": "passphrase"}]}
+    vault, slots = doctor.vault_checks(locked)
+    assert (vault.text, slots.text) == ("locked, format 1", "passphrase (passphrase)")
+    _, slots = doctor.vault_checks({**locked, "slots": []})
+    assert slots.state is State.FAIL
+
+
+def test_an_engine_that_fell_back_is_a_warning() -> None:
+    assert doctor.engine_check(None).state is State.OK
+    loaded = {"context_tokens": 4096, "fallback": None}
+    assert doctor.engine_check({"m": loaded}).state is State.OK
+    assert doctor.engine_check({"m": {**loaded, "fallback": "it crashed"}}).state is State.WARN
+
+
+def test_unencrypted_swap_is_a_warning() -> None:
+    heads = "Filename Type Size Used Priority\n"
+    assert doctor._swap(heads).state is State.OK
+    assert doctor._swap(heads + "/dev/zram0 partition 1 0 -1\n").state is State.OK
+    assert doctor._swap(heads + "/swapfile file 1 0 -1\n").state is State.WARN
+
+
+def test_too_few_watches_are_a_warning(tmp_path: Path) -> None:
+    limit = tmp_path / "max_user_watches"
+    assert doctor._inotify(limit).state is State.OK
+    limit.write_text("8192\n")
+    assert doctor._inotify(limit).state is State.WARN
+    limit.write_text("524288\n")
+    assert doctor._inotify(limit).state is State.OK
