@@ -42,6 +42,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "OTEL_SDK_DISABLED": "true",
         "ORT_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "OPENBLAS_NUM_THREADS": "1",  # its waiting threads spin, and a busy core slows the engine tenfold
         **(extra or {}),
     }
 

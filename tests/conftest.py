@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,20 +18,20 @@ def _tripwire(event: str, arguments: tuple[object, ...]) -> None:
         return
     address = arguments[1] if event != "socket.getaddrinfo" else arguments[0]
     host = address[0] if isinstance(address, tuple) else address
-    if event == "socket.getaddrinfo" or isinstance(address, tuple):
-        if host not in ("127.0.0.1", "::1", "localhost", None):
-            raise RuntimeError(f"a test reached for the network: {event}")
+    remote = event == "socket.getaddrinfo" or isinstance(address, tuple)
+    if remote and host not in ("127.0.0.1", "::1", "localhost", None):
+        raise RuntimeError(f"a test reached for the network: {event}")
 
 
 sys.addaudithook(_tripwire)
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """Yield an empty agentkit home that only this test uses; the model store stays the shared one."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Return an empty agentkit home that only this test uses; the model store stays the shared one."""
     monkeypatch.setenv("AGENTKIT_MODELS", str(Home.default().models))
     monkeypatch.setenv("AGENTKIT_HOME", str(tmp_path / "home"))
-    yield Home.default().ensure()
+    return Home.default().ensure()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from agentkit.core.service import Service
     from agentkit.indexing.reading import Reader
     from agentkit.indexing.sync import IndexEvent, Sync
+    from agentkit.models.embedding import WorkerEmbedder
 
 CHECK_SECONDS = 0.2
 
@@ -27,6 +29,7 @@ class IndexOps:
         self._service = service
         self._working = threading.Lock()  # one writer of the index at a time
         self._reader: Reader | None = None
+        self._bulk: WorkerEmbedder | None = None
         self._watches = 0
         self._counting = threading.Lock()
         self._ending = threading.Event()
@@ -50,6 +53,7 @@ class IndexOps:
         self._ending.set()
         if self._reader is not None:
             self._reader.close()
+        self._release_bulk()
 
     def _index(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         root = Path(request["path"])
@@ -63,7 +67,10 @@ class IndexOps:
         watch = bool(request.get("watch"))
         changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
         if not watch:
-            return self._pass(self._sync().run(root), session, root)
+            try:
+                return self._pass(self._sync().run(root), session, root)
+            finally:
+                self._release_bulk()
         from agentkit.indexing.watch import Watcher
 
         watcher = Watcher(root, changes.put)  # before the first pass, so that no change falls between the two
@@ -73,7 +80,10 @@ class IndexOps:
             self._watches += 1
         try:
             summary = self._pass(self._sync().run(root), session, root)
-            session.emit({"type": "Watching", "path": str(root), "mode": watcher.mode})
+            self._release_bulk()
+            session.emit(
+                {"type": "Watching", "path": str(root), "mode": watcher.mode, "reason": watcher.reason}
+            )
             while not ending.is_set() and self._service.unlocked and self._service.vault is vault:
                 session.check()
                 try:
@@ -100,10 +110,23 @@ class IndexOps:
     def _sync(self) -> Sync:
         from agentkit.indexing.reading import Reader
         from agentkit.indexing.sync import Sync
+        from agentkit.models.embedding import WorkerEmbedder
 
+        service = self._service
         if self._reader is None:
-            self._reader = Reader(self._service.launcher)
-        return Sync(self._service.vault, self._service.embedder(), self._reader)
+            self._reader = Reader(service.launcher)
+        light = service.embedder()
+        if self._bulk is None:
+            self._bulk = WorkerEmbedder(
+                service.model_path(light.name), service.launcher, name=light.name, dimensions=light.dimensions
+            )
+        return Sync(service.vault, light, self._reader, bulk=self._bulk)
+
+    def _release_bulk(self) -> None:
+        """End the bulk embedder: half a gigabyte is not kept for the next folder."""
+        bulk, self._bulk = self._bulk, None
+        if bulk is not None:
+            bulk.close()
 
     def _folders(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         vault = self._service.vault
@@ -121,7 +144,7 @@ class IndexOps:
         return {"folders": listed}
 
     def _unindex(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        vault, root = self._service.vault, str(Path(request["path"]))
+        vault, root = self._service.vault, os.path.abspath(request["path"])  # noqa: PTH100 - not through links
         with self._working:
             removed = 0
             for path in vault.files(root):

@@ -19,12 +19,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agentkit_tools.sandbox import Sandbox, SandboxReport, SandboxRequest, SandboxResult, choose, probe
-
 from agentkit.core import namespaces
 from agentkit.errors import AgentkitError, CoreError
 from agentkit.spawn import CHANNEL_FD, clean_environment, worker_argv
 from agentkit.wire import Channel, ConnectionLost
+from agentkit_tools.sandbox import Sandbox, SandboxReport, SandboxRequest, SandboxResult, choose, probe
 
 WORKER_MODULES = frozenset(
     {
@@ -107,7 +106,10 @@ class _Launcher:
                 return {"status": self._ended.get(int(request["pid"]))}
             case "report":
                 report = self._probed()
-                return {"isolation": self._isolation, "sandbox": {"tier": report.tier, "reason": report.reason}}
+                return {
+                    "isolation": self._isolation,
+                    "sandbox": {"tier": report.tier, "reason": report.reason},
+                }
         raise CoreError("the launcher does not know this request")
 
     def _chosen(self) -> Sandbox:

@@ -159,9 +159,8 @@ class RunOps:
         return Toolbox([*(tool for tool in builtin if tool.name not in names), *callers])
 
     def _builtin(self, text: str) -> list[Tool]:
-        from agentkit_tools.builtin import builtin_tools
-
         from agentkit.memory_tools import memory_tools
+        from agentkit_tools.builtin import builtin_tools
 
         service = self._service
         tools = builtin_tools(
@@ -206,9 +205,8 @@ class RunOps:
     # --- proof -----------------------------------------------------------------------------------------------
 
     def _probe_egress(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        from agentkit_tools.sandbox import SandboxRequest
-
         from agentkit.core import lock
+        from agentkit_tools.sandbox import SandboxRequest
 
         workspace = str(self._service.home.workspace)
         result = self.sandbox().run(SandboxRequest(("python3", "-c", _SANDBOX_PROBE), workspace))
