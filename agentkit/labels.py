@@ -68,7 +68,7 @@ class Labels:
         """
         match value:
             case [str(origin), str(privacy), [*sources]] if all(isinstance(each, str) for each in sources):
-                return cls(Origin(origin), Privacy(privacy), tuple(sources))
+                return cls(Origin(origin), Privacy(privacy), tuple(map(str, sources)))
         raise ValueError("labels have another shape")
 
 
