@@ -124,9 +124,20 @@ def compress_all(
 
 
 def rank(
-    question: str, texts: Sequence[Sequence[Sentence]], *, embedder: Embeds | None = None
+    question: str,
+    texts: Sequence[Sequence[Sentence]],
+    *,
+    embedder: Embeds | None = None,
+    contexts: Sequence[Sequence[str]] | None = None,
 ) -> list[list[Scored]]:
-    """Score every sentence of several texts for `question`; the scores compare across the texts."""
+    """Score every sentence of several texts for `question`; the scores compare across the texts.
+
+    Args:
+        question: In any words.
+        texts: The sentences of each text, in order.
+        embedder: For meaning beside words.
+        contexts: What the embedder reads for each sentence; default: the sentence after the one before it.
+    """
     flat = [(row, place) for row, text in enumerate(texts) for place in range(len(text))]
     if not flat:
         return [[] for _ in texts]
@@ -134,7 +145,8 @@ def rank(
     lexical = _bm25(terms(question), bags)
     dense = [0.0] * len(flat)
     if embedder is not None:
-        vectors = embedder.embed([question, *(_in_context(texts[row], place) for row, place in flat)])
+        read = [contexts[row][place] if contexts else _in_context(texts[row], place) for row, place in flat]
+        vectors = embedder.embed([question, *read])
         dense = [float(value) for value in vectors[1:] @ vectors[0]]
     weighted = [
         LEXICAL_WEIGHT * bm25 + DENSE_WEIGHT * cosine + POSITION_WEIGHT / (1 + place)

@@ -1,6 +1,7 @@
 """Cut a text into sentences with their offsets; what must not be torn stays one piece.
 
-Atomic: a fenced or indented block of code up to the length limit, a table row, a list item, a heading.
+Atomic: a fenced block of code up to the length limit, a table row, a list item's number, a heading. A line
+that ends where the next word would still have fitted ends a piece: lists, code and addresses are not wrapped prose.
 Every piece is a slice of the text (`text[start:end]`), in order and without overlap; what lies between two
 pieces is white space. A piece longer than the limit (minified JSON, a log without line ends) is cut at line
 ends, else at spaces, else hard: otherwise nothing of it could ever be selected.
@@ -16,7 +17,7 @@ LIMIT_CHARACTERS = 800
 
 _ABBREVIATIONS = frozenset(
     """
-    mr mrs ms dr prof st sr jr no nr vs etc eg ie e.g i.e a.m p.m approx dept est fig ref inc ltd co corp
+    mr mrs ms dr prof st sr jr no nr vs eg ie e.g i.e approx dept est fig ref inc ltd co corp
     jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun
     vol pp p ed al cf ca resp tel ext
     """.split()  # noqa: SIM905 - readable
@@ -27,6 +28,10 @@ _END = re.compile(
 _ITEM = re.compile(r"\s*(?:[-*+•·]|\(?\d{1,3}[.)]|[a-zA-Z][.)]|\[[ xX]\])\s+\S")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
+_CELLS = re.compile(r"[^:,|.]{1,40}: .*, [^:,|.]{1,40}: ")
+_LEAD = re.compile(r"(?:\(?\d{1,3}[.)]\s+)?\S+(?:\s+\S+){0,3}")
+_LEAST_WIDTH = 60
+"""Characters under which a line is never taken for wrapped prose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,57 +64,64 @@ def sentences(text: str, *, limit: int = LIMIT_CHARACTERS) -> list[Sentence]:
 
 def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
     """Yield (start, end, atomic) of each paragraph, item, row, heading or code block."""
+    lines = text.splitlines(keepends=True)
+    width = max((len(line.rstrip()) for line in lines), default=0)
     offset = 0
-    open_start: int | None = None  # of the paragraph being gathered
-    open_end = 0
+    gathered: tuple[int, int] | None = None  # the paragraph so far
     fence: tuple[int, str] | None = None
-    for line in text.splitlines(keepends=True):
-        start, end = offset, offset + len(line.rstrip())
+    for number, line in enumerate(lines):
+        start, end = offset + len(line) - len(line.lstrip()), offset + len(line.rstrip())
         offset += len(line)
         if fence is not None:
-            open_end = max(end, open_end)
             if line.strip().startswith(fence[1]):
                 yield fence[0], end, True
                 fence = None
             continue
         opened = _FENCE.match(line)
         single = bool(_HEADING.match(line)) or _is_row(line)
-        if (not line.strip() or opened or single or _ITEM.match(line)) and open_start is not None:
-            yield open_start, open_end, False
-            open_start = None
+        if gathered and (not line.strip() or opened or single or _ITEM.match(line)):
+            yield *gathered, False
+            gathered = None
         if opened:
-            fence = (start + _indent(line), opened[1])
-            open_end = end
+            fence = (start, opened[1])
         elif single:
-            yield start + _indent(line), end, True
+            yield start, end, True
         elif line.strip():
-            if open_start is None:
-                open_start = start + _indent(line)
-            open_end = end
+            gathered = (gathered[0] if gathered else start, end)
+            if _is_deliberate(line, lines[number + 1 : number + 2], width):
+                yield *gathered, False
+                gathered = None
     if fence is not None:
-        yield fence[0], max(open_end, fence[0]), True
-    elif open_start is not None:
-        yield open_start, open_end, False
+        yield fence[0], len(text.rstrip()), True
+    elif gathered is not None:
+        yield *gathered, False
 
 
 def _is_row(line: str) -> bool:
     stripped = line.strip()
-    return (
-        stripped.count("|") >= 2
-        or "\t" in stripped
-        or bool(re.fullmatch(r"[^.!?]*(?:[;,][^\s,;][^,;]*){2,}", stripped))
-    )
+    if stripped.count("|") >= 2 or "\t" in stripped or _CELLS.match(stripped):
+        return True
+    return stripped.count(",") >= 2 and ", " not in stripped and " " not in stripped.split(",")[0]
 
 
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
+def _is_deliberate(line: str, following: list[str], width: int) -> bool:
+    """Say whether a line ends although the first word of the next one would have fitted."""
+    word = following[0].split()[:1] if following else []
+    end = len(line.rstrip())
+    if not word:
+        return False
+    if word[0][0].islower() and len(line.split()) > 3 and line.rstrip()[-1] not in ".:;{}()":
+        return False  # a sentence that goes on, in a text wrapped unevenly
+    return end < _LEAST_WIDTH or end + 1 + len(word[0]) <= width
 
 
 def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the sentences between two offsets."""
     begin = start
     for match in _END.finditer(text, start, end):
-        if _is_abbreviation(text, begin, match):
+        if _is_abbreviation(text, begin, match) or (
+            begin == start and _is_lead(text, begin, match.end(), end)
+        ):
             continue
         yield begin, match.end()
         begin = match.end()
@@ -117,6 +129,11 @@ def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             begin += 1
     if begin < end:
         yield begin, end
+
+
+def _is_lead(text: str, begin: int, end: int, last: int) -> bool:
+    """Say whether a paragraph starts with a few words that only name what follows: "2. Seed swap. Mei ..."."""
+    return end < last and text[end - 1] == "." and bool(_LEAD.fullmatch(text, begin, end - 1))
 
 
 def _is_abbreviation(text: str, begin: int, match: re.Match[str]) -> bool:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|[^\W_]+")
+_WORD = re.compile(r"[^\W\d_]{1,3}-[^\W\d_]{1,4}(?![\w-])|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[^\W_]+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
 STOP_WORDS = frozenset(
@@ -35,7 +35,18 @@ def terms(text: str) -> list[str]:
 
 def words(text: str) -> list[str]:
     """Return every word of `text`, folded: lower case, no accents, no possessive."""
-    return [re.sub(r"['\u2019]s?$", "", word).replace("\u2019", "'") for word in _WORD.findall(fold(text))]
+    found = _WORD.findall(fold(text).replace("\u2019", "'"))
+    return [re.sub(r"'s?$", "", word).replace("-", "") for word in found]  # wi-fi and wifi are one word
+
+
+def alike(one: str, other: str) -> bool:
+    """Say whether two stems are one word in two forms: equal, or long and the same at the start."""
+    shared = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        shared += 1
+    return one == other or (shared >= 4 and shared >= 0.65 * max(len(one), len(other)))
 
 
 def numbers(text: str) -> list[str]:

@@ -1,0 +1,217 @@
+"""Which sentences of the found passages answer a question, and whether any does.
+
+A sentence is judged by four things a person can check: how near its meaning is (cosine), how many of the question's
+content words it holds together with its headings (coverage), whether it holds the kind of thing asked for
+(`agentkit.expected`), and where its passage ranked. No model is asked: a small one says yes to anything.
+The thresholds were set on a household of notes that is neither in the tests nor in the benchmarks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from agentkit.context.compress import Embeds, rank
+from agentkit.context.sentences import Sentence, sentences
+from agentkit.context.words import alike, terms
+from agentkit.expected import Kind, counted, expected
+from agentkit.messages import Evidence
+
+FOUND_STRENGTH = 0.73
+"""Strength from which the documents are taken to hold the answer."""
+SURE_STRENGTH = 0.95
+"""Strength from which they hold it almost always."""
+COVERAGE_WEIGHT = 0.45
+MISFIT = 0.45
+"""What a sentence loses that does not hold the kind of thing asked for."""
+
+_GENERIC = frozenset(
+    terms(
+        "much many long old high tall far big large often time date day number name amount take need use get go"
+        " make happen start begin place kind type possible money"
+    )
+)
+"""Content words that carry no meaning in a question: its kind already says what they say."""
+_HEADING = re.compile(r"(?:\d+[.)]?\s+)?[^\W\d][^.:!?|=]{0,70}")
+_POINTS_BACK = re.compile(
+    r"(?:it|they|this|that|these|those|he|she|his|her|its|their|both|all|each)\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that may answer the question."""
+
+    passage: int
+    """Index of its passage."""
+    place: int
+    """Index of the sentence in its passage."""
+    text: str
+    score: float
+    """For ordering the candidates of one question."""
+    strength: float
+    """For deciding whether it answers at all; compares across questions."""
+    coverage: float
+    """Share of the question's content words it and its headings hold, 0 to 1."""
+    fits: bool
+    """Whether it holds the kind of thing asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the passages have to say to a question."""
+
+    candidates: tuple[Candidate, ...]
+    """Best first."""
+    quotes: tuple[Evidence, ...]
+    """The best sentences as they stand, grouped by passage, best passage first."""
+    strength: float
+    found: bool
+    reason: str
+
+    @property
+    def best(self) -> str:
+        """The sentences of the best passage; empty when there is none."""
+        return self.quotes[0].quote if self.quotes else ""
+
+
+def find(
+    question: str, passages: Sequence[Evidence], *, embedder: Embeds | None = None, quotes: int = 3
+) -> Finding:
+    """Judge the sentences of `passages` and return the best.
+
+    Args:
+        question: In the user's words.
+        passages: From a search, best first.
+        embedder: The one of the search; without it strength rests on words alone.
+        quotes: Sentences to quote at most.
+    """
+    texts = [sentences(each.quote) for each in passages]
+    headings = [_headings(each, text) for each, text in zip(passages, texts, strict=True)]
+    kind = expected(question)
+    candidates = sorted(
+        _candidates(question, kind, passages, texts, headings, embedder),
+        key=lambda each: (-each.score, each.passage, each.place),
+    )
+    if not candidates:
+        return Finding((), (), 0.0, found=False, reason="no document is near the question")
+    strength = max(each.strength for each in candidates[:quotes])
+    found = strength >= FOUND_STRENGTH
+    return Finding(
+        tuple(candidates),
+        _quotes(candidates[:quotes], passages, texts),
+        strength,
+        found=found,
+        reason=_reason(candidates[0], kind, found=found),
+    )
+
+
+def _candidates(
+    question: str,
+    kind: Kind | None,
+    passages: Sequence[Evidence],
+    texts: Sequence[Sequence[Sentence]],
+    headings: Sequence[Sequence[str]],
+    embedder: Embeds | None,
+) -> list[Candidate]:
+    asked = list(dict.fromkeys(terms(question)))
+    core = [term for term in asked if term not in _GENERIC] or asked
+    things = [term for term in terms(counted(question)) if term not in _GENERIC]
+    contexts = [
+        [_context(text, place, heads[place]) for place in range(len(text))]
+        for text, heads in zip(texts, headings, strict=True)
+    ]
+    made: list[Candidate] = []
+    for passage, row in enumerate(rank(question, texts, embedder=embedder, contexts=contexts)):
+        title = _title(passages[passage])
+        for place, scored in enumerate(row):
+            text = scored.sentence.text
+            own = set(terms(text))
+            around = own | set(terms(f"{title} {texts[passage][0].text} {contexts[passage][place]}"))
+            said = _share(core, own)
+            coverage = _share(core, around)
+            fits = (kind is None or bool(kind.answer.search(text))) and _share(things, around) in (None, 1.0)
+            new = any(not any(alike(term, other) for other in asked) for term in own)
+            dense = scored.dense if embedder is not None else 0.5 * ((said or 0.0) + (coverage or 0.0))
+            empty = not new or headings[passage][place] == text or text.endswith("?")
+            made.append(
+                Candidate(
+                    passage,
+                    place,
+                    text,
+                    score=scored.score
+                    + (said or 0.0)
+                    + (0.6 if kind is not None and fits else 0.0)
+                    - (0.0 if fits else 0.6)
+                    - 0.05 * passage
+                    - (4.0 if empty else 0.0),
+                    strength=dense + COVERAGE_WEIGHT * (coverage or 0.0) - (0.0 if fits else MISFIT),
+                    coverage=coverage or 0.0,
+                    fits=fits,
+                )
+            )
+    return made
+
+
+def _share(wanted: Sequence[str], held: set[str]) -> float | None:
+    """Return how many of the wanted words are held, 0 to 1; `None` where nothing is wanted."""
+    if not wanted:
+        return None
+    return sum(1 for term in wanted if any(alike(term, other) for other in held)) / len(wanted)
+
+
+def _headings(passage: Evidence, text: Sequence[Sentence]) -> list[str]:
+    """Return, for each sentence, the heading it stands under; a heading stands under itself."""
+    heading = ""
+    found: list[str] = []
+    for number, each in enumerate(text):
+        following = text[number + 1].start if number + 1 < len(text) else each.end
+        if _is_heading(each.text, passage.quote[each.end : following]):
+            heading = each.text
+        found.append(heading)
+    return found
+
+
+def _is_heading(text: str, gap: str) -> bool:
+    if "\n" not in gap or len(text.split()) > 10 or text.startswith(("-", "*", ">", '"', "|")):
+        return False
+    alone = gap.count("\n") >= 2 and text[-1] not in ".!?;,|"
+    return alone or text.startswith("#") or bool(_HEADING.fullmatch(text))
+
+
+def _context(text: Sequence[Sentence], place: int, heading: str) -> str:
+    """Return what a sentence is read with: its heading, and the sentence before it in the same paragraph."""
+    own = text[place].text
+    before = text[place - 1].text if place and text[place - 1].block == text[place].block else ""
+    return " ".join(part for part in (heading if heading not in (own, before) else "", before, own) if part)
+
+
+def _title(passage: Evidence) -> str:
+    name = passage.source.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return re.sub(r"[_-]+", " ", name)
+
+
+def _quotes(
+    chosen: Sequence[Candidate], passages: Sequence[Evidence], texts: Sequence[Sequence[Sentence]]
+) -> tuple[Evidence, ...]:
+    """Return one quote per passage, its sentences in order, each with the one it points back to."""
+    made: list[Evidence] = []
+    for passage in dict.fromkeys(each.passage for each in chosen):
+        places = {each.place for each in chosen if each.passage == passage}
+        text = texts[passage]
+        places |= {p - 1 for p in places if p and _POINTS_BACK.match(text[p].text)}
+        ordered = sorted(places)
+        quote = text[ordered[0]].text
+        for previous, place in pairwise(ordered):
+            quote += (" " if place == previous + 1 else " [...] ") + text[place].text
+        made.append(replace(passages[passage], quote=quote))
+    return tuple(made)
+
+
+def _reason(best: Candidate, kind: Kind | None, *, found: bool) -> str:
+    if not best.fits and kind is not None:
+        return f"the nearest sentence does not hold {kind.name}"
+    words = f"the nearest sentence holds {best.coverage:.0%} of the question's words"
+    return words if found else f"{words}, which is too little"
