@@ -18,6 +18,7 @@ import apsw
 from agentkit_memory.errors import (
     DiskFullError,
     NewerVaultError,
+    RecordError,
     StorageError,
     StoreError,
     TamperedError,
@@ -182,5 +183,9 @@ def database_errors() -> Iterator[None]:
         raise StorageError(
             "the vault's database cannot be opened for writing", hint="check its permissions"
         ) from None
+    except UnicodeEncodeError:
+        raise RecordError("a name or text is not valid Unicode (lone surrogates)") from None
+    except OverflowError:
+        raise RecordError("a number has over 64 bits") from None
     except apsw.NoMemError:
         raise StorageError("the vault's database ran out of memory") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,8 @@ def check(record: NewRecord) -> None:
     for name in ("kind", "origin", "privacy"):
         if not _LABEL.fullmatch(getattr(record, name)):
             raise RecordError(f"a record's {name} is a word of a-z and the underscore, of 1 to 32 characters")
+    if record.created is not None and not math.isfinite(record.created):
+        raise RecordError("a record's time is not finite")
     try:
         "".join((record.text, record.source, record.place, record.title, *record.sources)).encode()
     except UnicodeEncodeError:

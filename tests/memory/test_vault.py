@@ -233,6 +233,8 @@ def test_roots_conversations_and_settings_are_kept(vaults: Vaults) -> None:
         NewRecord("\ud800"),
         NewRecord("x" * ((1 << 20) + 1)),
         NewRecord("x", source="s" * 5000),
+        NewRecord("x", created=float("nan")),
+        NewRecord("x", position=1 << 64),
         NewRecord("x", sources=("s" * 5000,)),
     ],
 )
@@ -273,6 +275,23 @@ def test_values_that_are_not_json_are_refused(vaults: Vaults) -> None:
             vault.append_message("c", {"value": value})
     with pytest.raises(RecordError):
         vault.get(["no id"])
+
+
+def test_names_that_are_not_unicode_are_refused(vaults: Vaults) -> None:
+    vault = vaults.create()
+    name = "/a/\udcff.txt"  # what `os.fsdecode` makes of a file name that is not UTF-8
+    for call in (
+        lambda: vault.replace_file(_file(name), [], vaults.embedder.embed([])),
+        lambda: vault.remove_file(name),
+        lambda: vault.rename_file("/a/b", name),
+        lambda: vault.files(name),
+        lambda: vault.add_root(name),
+        lambda: vault.get_setting(name),
+        lambda: vault.append_message(name, {}),
+        lambda: vault.search("x", None, where=Filter(source_prefix=name)),
+    ):
+        with pytest.raises(RecordError):
+            call()
 
 
 def test_a_second_writer_is_told_who_has_it_open(vaults: Vaults) -> None:
