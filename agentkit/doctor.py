@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import AgentkitError
 from agentkit.paths import Home
+from agentkit_tools.errors import ToolError
+
+if TYPE_CHECKING:
+    from agentkit.client import CoreClient
 
 CHILD_SECONDS = 30
 LOW_DISK_BYTES, NO_DISK_BYTES = 2_000_000_000, 100_000_000
@@ -86,6 +90,7 @@ def _core(home: Home) -> Iterator[Check]:
     try:
         with CoreClient.connect(home) as client:
             said = client.request("status")
+            probed = _probe(client)
     except AgentkitError as error:
         yield Check("core", State.FAIL, error.message, error.hint or "")
         return
@@ -94,8 +99,24 @@ def _core(home: Home) -> Iterator[Check]:
     )
     yield from egress_checks(said["receipt"])
     yield sandbox_check(said["launcher"]["sandbox"])
+    yield probed
     yield from vault_checks(said["vault"])
     yield engine_check(said["engine"])
+
+
+def _probe(client: CoreClient) -> Check:
+    """Let the core and a sandboxed tool try to get out, now."""
+    name = "tried just now"
+    try:
+        answers = client.request("probe_egress")
+    except ToolError as error:
+        return Check(name, State.WARN, f"the sandbox did not run: {error.message}", error.hint or "")
+    tried = [f"{who}: {attempt}" for who in ("core", "sandbox") for attempt in answers[who]]
+    if "open" in [*answers["core"].values(), *answers["sandbox"].values()]:
+        return Check(
+            name, State.FAIL, "a way out of the core or of a tool is open", "report this as a defect"
+        )
+    return Check(name, State.OK, f"{len(tried)} attempts of the core and of a tool, none got out")
 
 
 def egress_checks(receipt: dict[str, Any]) -> Iterator[Check]:
@@ -120,7 +141,7 @@ def egress_checks(receipt: dict[str, Any]) -> Iterator[Check]:
 
 def sandbox_check(sandbox: dict[str, Any]) -> Check:
     """Say what contains a program that a tool runs."""
-    text = f"{sandbox['tier']}: {sandbox['reason']}"
+    text = f"{sandbox['tier']}: {sandbox['reason']}" if sandbox["reason"] else str(sandbox["tier"])
     if sandbox["tier"] == "bubblewrap":
         return Check("sandbox", State.OK, text)
     if sandbox["tier"] == "none":

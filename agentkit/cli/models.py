@@ -110,6 +110,34 @@ def list_models(as_json: Json = False) -> None:
     )
 
 
+@app.command("found")
+def found(as_json: Json = False) -> None:
+    """List model files other programs keep on this machine, ready to be imported."""
+    from agentkit.models.found import found_models
+
+    output = Output(as_json=as_json)
+    files = found_models()
+    output.json(
+        {
+            "found": [
+                {
+                    "owner": each.owner,
+                    "name": each.name,
+                    "path": str(each.path),
+                    "size_bytes": each.size_bytes,
+                    "suggested_name": each.suggested_name,
+                }
+                for each in files
+            ]
+        }
+    )
+    output.rows(
+        ("of", "name", "size", "path"),
+        [(each.owner, each.name, size(each.size_bytes), each.path) for each in files],
+    )
+    output.note("agentkit models import PATH shares one of them" if files else "no program here keeps any")
+
+
 @app.command("show")
 def show(name: Name, as_json: Json = False) -> None:
     """Show all there is to say of a stored model."""

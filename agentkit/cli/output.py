@@ -273,6 +273,11 @@ def place_of(source: Mapping[str, Any]) -> str:
     return f"{where}, {source['place']}" if source.get("place") else where
 
 
+def tier_of(sandbox: Mapping[str, Any]) -> str:
+    """Return which sandbox it is, and why that one where there is a reason."""
+    return f"{sandbox['tier']}: {sandbox['reason']}" if sandbox.get("reason") else str(sandbox["tier"])
+
+
 def _has_colour(stream: IO[str]) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 

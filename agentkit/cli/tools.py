@@ -6,7 +6,7 @@ import typer
 
 from agentkit.cli.connect import connect
 from agentkit.cli.options import Json, PolicyFile
-from agentkit.cli.output import Output, excerpt
+from agentkit.cli.output import Output, excerpt, tier_of
 
 app = typer.Typer(help="What the agent may use, and what the policy says of it.", no_args_is_help=True)
 
@@ -40,4 +40,4 @@ def show_tools(output: Output, policy: str | None) -> None:
             for tool in said["tools"]
         ],
     )
-    output.note(f"sandbox: {said['sandbox']['tier']}: {said['sandbox']['reason']}")
+    output.note(f"sandbox: {tier_of(said['sandbox'])}")

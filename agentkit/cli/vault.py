@@ -10,7 +10,7 @@ import typer
 
 from agentkit.cli.connect import ask_new_passphrase, ask_passphrase, connect, new_passphrase, open_vault
 from agentkit.cli.options import Json
-from agentkit.cli.output import Output
+from agentkit.cli.output import Output, tier_of
 from agentkit.errors import BusyError, CoreError
 from agentkit.paths import Home
 
@@ -143,7 +143,7 @@ def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
         ("opened by", ", ".join(slot["kind"] for slot in vault.get("slots", ())) or "-"),
         ("folders", ", ".join(vault.get("roots", ())) or "-"),
         ("engine", ", ".join(engine) if engine else "not started yet"),
-        ("sandbox", f"{sandbox['tier']}: {sandbox['reason']}"),
+        ("sandbox", tier_of(sandbox)),
         ("no way out", f"refused by the kernel: {refused}"),
     ]
     rows += [("not enforced", each) for each in receipt["not_enforced"]]

@@ -24,7 +24,7 @@ from typing import Any
 
 from agentkit.cli.approve import show_approval
 from agentkit.cli.index import show_indexing
-from agentkit.cli.output import Output, excerpt, size
+from agentkit.cli.output import Output, excerpt, size, tier_of
 from agentkit.cli.turn import run_turn, show_sources
 from agentkit.cli.vault import wait_until_gone
 from agentkit.client import CoreClient
@@ -44,7 +44,8 @@ from agentkit_tools.errors import ToolError
 
 QUESTION = "What is the password of the guest network?"
 NOTE, ANSWER, NEW_ANSWER = "home/wifi_and_router.md", "visiting-biscuit", "lantern-pigeon-63"
-PDF_QUESTION, PDF, PDF_ANSWER = "Who inspected the boiler?", "home/boiler_inspection_report.pdf", ""
+PDF_QUESTION = "What is the serial number of the gas boiler?"
+PDF, PDF_ANSWER = "home/boiler_inspection_report.pdf", "NT24-5580193"
 SUM, SUM_ANSWER = "What is 1234.56 * 78.9?", "97406.784"
 METER, YEAR = "home/meter_readings.csv", "2025"
 FACT, FACT_QUESTION, FACT_ANSWER = (
@@ -54,6 +55,8 @@ FACT, FACT_QUESTION, FACT_ANSWER = (
 )
 UNKNOWN = "What is the name of the captain of the ferry to Norway?"
 LEAST_FILES = 25
+REFUSALS = {"EACCES", "EPERM", "ENOSYS", "ENETUNREACH", "EAFNOSUPPORT"}
+"""What the kernel answers to an attempt that went nowhere; a timeout would mean that something was sent."""
 LONG_ENOUGH = 24
 """A shorter line of a note could stand in a file by chance."""
 
@@ -164,9 +167,11 @@ class Demo:
         return f"{count} files ({', '.join(kinds)}) in {folder['chunks']} passages"
 
     def _ask(self) -> str:
-        finished = self._turn("ask", QUESTION)
-        source = self._must_hold(finished, ANSWER, NOTE)
-        return f"the answer is in {source}"
+        asked = ((QUESTION, ANSWER, NOTE), (PDF_QUESTION, PDF_ANSWER, PDF))
+        places = [
+            self._must_hold(self._turn("ask", question), value, note) for question, value, note in asked
+        ]
+        return f"the answers are in {' and '.join(places)}"
 
     def _calculate(self) -> str:
         finished = self._turn("agent", SUM)
@@ -234,7 +239,7 @@ class Demo:
                 self._output.line(f"   {who}: {attempt}: {answer}")
         everything = [*said["core"].values(), *said["sandbox"].values()]
         self._expect(bool(said["core"]) and bool(said["sandbox"]), "one of the two was not tried")
-        self._expect("open" not in everything, "a way out is open")
+        self._expect(set(everything) <= REFUSALS, "an attempt was not refused")
         return f"{len(everything)} attempts, all refused by the kernel"
 
     def _search_disk(self) -> str:
@@ -374,4 +379,4 @@ def receipt_lines(receipt: dict[str, Any], sandbox: dict[str, Any]) -> Iterator[
     for each in receipt["not_enforced"]:
         yield f"not enforced: {each}"
     if sandbox:
-        yield f"tools: sandbox {sandbox['tier']}{': ' + sandbox['reason'] if sandbox.get('reason') else ''}"
+        yield f"tools: sandbox {tier_of(sandbox)}"

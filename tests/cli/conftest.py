@@ -158,7 +158,7 @@ class Terminal:
         # in a process of its own, since this one has threads and must not fork
         start = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", start, sys.executable, "-m", "agentkit.cli.app", *arguments],
+            [sys.executable, "-c", start, sys.executable, "-m", "agentkit", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},

@@ -147,7 +147,7 @@ def test_ctrl_c_is_code_130_without_a_word_of_python(run: Any, monkeypatch: pyte
 @pytest.mark.slow
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     done = subprocess.run(
-        f"{sys.executable} -m agentkit.cli.app models list --json | true",
+        f"{sys.executable} -m agentkit models list --json | true",
         shell=True,
         capture_output=True,
         text=True,

@@ -17,12 +17,18 @@ OK_RECEIPT: dict[str, Any] = {"self_test": {"TCP": "EACCES"}, "namespaces": "own
 @pytest.mark.slow
 def test_it_works_with_no_models_and_a_core(core: Any, run: Any, tmp_path: Path, monkeypatch: Any) -> None:
     core.vault = "absent"
+    core.answers["probe_egress"] = {
+        "core": {"TCP": "EACCES"},
+        "sandbox": {"TCP": "EPERM"},
+        "tier": "bubblewrap",
+    }
     monkeypatch.setenv("AGENTKIT_MODELS", str(tmp_path / "none"))
     ended = run("doctor", "--json")
     said = json.loads(ended.out)
     by_name = {check["name"]: check for check in said["checks"]}
     assert {
-        "python", "system", "core", "no way out", "namespaces", "sandbox", "vault", "engine", "keyring", "disk",
+        "python", "system", "core", "no way out", "namespaces", "sandbox", "tried just now",
+        "vault", "engine", "keyring", "disk",
         "memory", "swap", "core dumps", "inotify", "llama.cpp", "model smollm2-135m", "model minilm-l6-v2",
     } <= by_name.keys()  # fmt: skip
     assert all(set(check) == {"name", "state", "text", "fix"} for check in said["checks"])

@@ -170,3 +170,12 @@ def test_a_truncated_model_is_refused(run: Any, tmp_path: Path, monkeypatch: pyt
     ended = run("models", "import", str(file))
     assert ended.code == 5
     assert not list((tmp_path / "store").glob("*/manifest.json"))
+
+
+def test_models_of_other_programs_are_offered(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HOME", raising=False)
+    assert json.loads(run("models", "found", "--json").out) == {"found": []}
+    assert run("models", "found").err == "no program here keeps any\n"
