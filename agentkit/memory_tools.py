@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 RESULTS = 4
 QUERY = {
     "type": "object",
-    "properties": {"query": {"type": "string", "description": "What to look for, in a few words.", "maxLength": 300}},
+    "properties": {
+        "query": {"type": "string", "description": "What to look for, in a few words.", "maxLength": 300}
+    },
     "required": ["query"],
     "additionalProperties": False,
 }
@@ -97,7 +99,9 @@ def _listed(found: list[Evidence], nothing: str) -> ToolOutput:
 
     if not found:
         return ToolOutput(nothing)
-    lines = [f"[{number}] {each.quote.strip()} ({_where(each)})" for number, each in enumerate(found, start=1)]
+    lines = [
+        f"[{number}] {each.quote.strip()} ({_where(each)})" for number, each in enumerate(found, start=1)
+    ]
     origin = max((each.labels.origin for each in found), key=list(type(found[0].labels.origin)).index)
     sources = tuple(sorted({source for each in found for source in each.labels.sources}))
     return ToolOutput("\n".join(lines), origin=origin.value, sources=sources)

@@ -12,9 +12,8 @@ from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence
 
 if TYPE_CHECKING:
-    from agentkit_memory.embed import Embedder
-
     from agentkit_memory import Hit, Record, Vault
+    from agentkit_memory.embed import Embedder
 
 NEAREST_SCORE = 0.25
 """Cosine under which a passage that shares no word with the question is left out."""
