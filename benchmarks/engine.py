@@ -28,7 +28,19 @@ PREFILL_WORDS = 470
 HISTORY_WORDS = 1900
 GENERATED = 128
 STORY = "Write a long story about a lighthouse keeper, his daughter and a storm that lasts for seven days."
-WORDS = ("river", "stone", "copper", "window", "garden", "letter", "engine", "paper", "winter", "market", "bridge")
+WORDS = (
+    "river",
+    "stone",
+    "copper",
+    "window",
+    "garden",
+    "letter",
+    "engine",
+    "paper",
+    "winter",
+    "market",
+    "bridge",
+)
 KEYS = (
     "prefill_ratio",
     "generate_ratio",

@@ -22,7 +22,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.errors import EngineError, ModelError
+from agentkit.errors import AgentkitError, ConfigError, EngineError, ModelError
 from agentkit.models.base import Sampling
 
 BATCH_TOKENS = 512
@@ -69,6 +69,7 @@ class LlamaModel:
             on_load: Called with the fraction loaded, 0 to 1.
 
         Raises:
+            ConfigError: The context is longer than the model was trained for.
             ModelError: llama.cpp refused the file, or the context does not fit into memory.
         """
         llama_cpp.llama_log_set(_drop_log, None)
@@ -77,7 +78,10 @@ class LlamaModel:
         params.use_extra_bufts = settings.repack
 
         def loading(fraction: float, _data: object) -> bool:
-            on_load(fraction)
+            try:
+                on_load(fraction)
+            except AgentkitError:  # nobody listens any more; ctypes would print it and go on
+                return False
             return True
 
         params.progress_callback = llama_cpp.llama_progress_callback(loading)
@@ -103,8 +107,16 @@ class LlamaModel:
         """The ledger: what the cache of the one sequence holds."""
 
     def _open_context(self, settings: Settings) -> Any:  # noqa: ANN401 - an opaque pointer of ctypes
+        wanted = (
+            min(4096, self.trained_tokens) if settings.context_tokens is None else settings.context_tokens
+        )
+        if not 0 < wanted <= self.trained_tokens:
+            raise ConfigError(
+                f"a context of {wanted} tokens is outside what the model was trained for (1 to {self.trained_tokens})",
+                hint=f"--context {min(4096, self.trained_tokens)}",
+            )
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = settings.context_tokens or min(4096, self.trained_tokens or 4096)
+        params.n_ctx = wanted
         params.n_batch = params.n_ubatch = BATCH_TOKENS
         params.n_seq_max = 1
         params.n_outputs_max = params.n_outputs_max_per_seq = 1  # one row of logits, never one a token
@@ -269,10 +281,23 @@ class LlamaModel:
         if watch is None:
             yield
             return
-        callback = llama_cpp.ggml_abort_callback(lambda _data: watch())
+        failures: list[BaseException] = []
+
+        def stop(_data: object) -> bool:
+            try:
+                return watch()
+            except BaseException as error:  # noqa: BLE001 - ctypes would print and drop it; it is raised below
+                failures.append(error)
+                return True
+
+        callback = llama_cpp.ggml_abort_callback(stop)
         llama_cpp.llama_set_abort_callback(self._context, callback, None)
         try:
             yield
+        except Aborted:
+            if failures:
+                raise failures[0] from None
+            raise
         finally:
             llama_cpp.llama_set_abort_callback(self._context, llama_cpp.ggml_abort_callback(), None)
 

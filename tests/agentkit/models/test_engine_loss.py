@@ -5,12 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from agentkit.errors import AgentkitError, ModelError, NotFoundError, WorkerHungError, WorkerLostError
+from agentkit.errors import (
+    AgentkitError,
+    ConfigError,
+    EngineError,
+    ModelError,
+    NotFoundError,
+    WorkerHungError,
+    WorkerLostError,
+)
 from agentkit.messages import Message
 from agentkit.models.base import Completion, Sampling, Stream
 from agentkit.models.engine import Engine
@@ -163,6 +172,35 @@ def test_what_the_header_check_lets_through_is_still_a_typed_error(
     with pytest.raises(AgentkitError):
         engine.describe()
     engine.close()
+
+
+def test_a_context_over_the_trained_length_is_refused_with_the_numbers(smollm2_path: Path) -> None:
+    engine = Engine(smollm2_path, LocalSpawner(), context_tokens=10_000)
+    with pytest.raises(ConfigError, match=r"10000 tokens.*1 to 8192"):
+        engine.describe()
+    engine.close()
+
+
+def test_a_worker_ends_with_its_owner_even_in_the_middle_of_a_prompt(start: Callable[..., Engine]) -> None:
+    engine = start()
+    engine.describe()
+    lost: list[EngineError] = []
+
+    def read() -> None:
+        try:
+            finish(engine.complete([Message.user("word " * 400)], sampling=SHORT))
+        except EngineError as error:
+            lost.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while engine._running is None:
+        reader.join(0.005)
+    child = engine._connected()._child
+    child.channel.close()  # as the kernel does when the owner dies
+    reader.join()
+    assert isinstance(lost[0], WorkerLostError)
+    assert child.exit_status() == 0  # it went by itself
 
 
 def test_a_missing_file_says_what_to_type(tmp_path: Path) -> None:
