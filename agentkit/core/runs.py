@@ -178,13 +178,12 @@ class RunOps:
     def _policy(self, request: Mapping[str, Any]) -> Policy:
         from agentkit_tools import Policy
 
-        if request.get("yes"):
-            return Policy.yes()
-        chosen = request.get("policy")
+        chosen, own = request.get("policy"), self._service.home.policy
         if chosen is not None:
-            return Policy.load(Path(chosen))
-        own = self._service.home.policy
-        return Policy.load(own) if own.exists() else Policy.default()
+            policy = Policy.load(Path(chosen))
+        else:
+            policy = Policy.load(own) if own.exists() else Policy.default()
+        return Policy.yes(policy) if request.get("yes") else policy  # what the user denied stays denied
 
     def _tools(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         policy = self._policy(request)
