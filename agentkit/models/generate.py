@@ -120,7 +120,7 @@ class Generation:
         outcome, model = self._outcome, self._model
         before = time.perf_counter()
         outcome.prefill_seconds = before - started
-        step_seconds = 0.0
+        step_seconds = math.inf  # the first step tells how fast this model is
         while not self._watch():
             token = self._draw(sampler)
             if model.ends(token):

@@ -46,16 +46,21 @@ class Session:
             self._model.chat_template(), bos=self._text(self._model.bos), eos=self._text(self._model.eos)
         )
         self._tokeniser: GrammarTokeniser | None = None
-        self._warm()
+        self._warm(beat)
 
     def _text(self, token: int) -> str:
         return self._model.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
-    def _warm(self) -> None:
+    def _warm(self, beat: Callable[[], None]) -> None:
         """Decode a batch and a single token: a build with broken kernels dies here and not in a conversation."""
+
+        def watch() -> bool:  # the weights of a large model are read from disk here, which takes time
+            beat()
+            return False
+
         size = self._model.vocabulary_size
-        self._model.decode([index % size for index in range(_WARM_TOKENS)])
-        self._model.decode([0])
+        self._model.decode([index % size for index in range(_WARM_TOKENS)], watch)
+        self._model.decode([0], watch)
         self._model.keep(0)
 
     def describe(self) -> dict[str, Any]:
