@@ -113,7 +113,7 @@ def write_documents(folder: Path) -> None:
     for number in range(FILES):
         paragraphs = []
         for _ in range(CHUNKS // FILES):
-            sentences = (" ".join(draw.choices(words, k=12)).capitalize() + "." for _ in range(12))
+            sentences = (" ".join(draw.choices(words, k=12)).capitalize() + "." for _ in range(9))
             paragraphs.append(" ".join(sentences))
         if number == FILES // 2:
             paragraphs[3] += " " + ANSWER
