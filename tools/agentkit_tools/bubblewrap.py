@@ -84,7 +84,7 @@ class BubblewrapSandbox:
         Raises:
             SandboxError: bubblewrap is missing or could not set the sandbox up; the program was not started.
         """
-        from agentkit_tools.supervisor import supervise
+        from agentkit_tools.supervise import supervise
 
         find_bwrap()
         return supervise(self.tier, request, self._variant.details())
@@ -225,6 +225,8 @@ class _Gate:
         for line in self._text.splitlines():
             if b"exit-code" in line:
                 return int(json.loads(line)["exit-code"])
+        if b"bwrap: execvp" in stderr:
+            return 127  # there is no such program, or it cannot be started
         if status < 0:
             return as_a_shell_counts(status, stderr)  # killed at a limit
         said = stderr.decode(errors="replace").strip().splitlines()

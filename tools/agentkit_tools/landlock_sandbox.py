@@ -1,10 +1,11 @@
 """Tier B: Landlock, a system call filter and limits, where no user namespace is to be had.
 
 Covered: as `sandbox` says. A workspace that holds protected folders lets a program change only what lies beside
-them, and create nothing at their level.
-Not covered: existence, names, sizes and times of other files can be looked at; other processes can be listed
-(not touched); kernels before 6.12 let it signal this user's other processes; a program that is killed together
-with its supervisor may leave detached children.
+them, and create nothing at their level. Modes, owners and times cannot be changed at all, not even in the workspace.
+Not covered: existence, names, sizes and times of other files can be looked at; other processes can be counted (not
+touched); kernels before 6.12 let it signal this user's other processes; a program that is killed together with its
+supervisor may leave detached children. Started as root, `readable` paths below a folder that is closed to others
+stay out of reach.
 """
 
 # Paths are plain strings and descriptors here, for they go to system calls:
@@ -48,7 +49,7 @@ class LandlockSandbox:
         Raises:
             SandboxError: This kernel's Landlock is too old, or it refused; the program was not started.
         """
-        from agentkit_tools.supervisor import supervise
+        from agentkit_tools.supervise import supervise
 
         version = landlock.abi()
         if version < LEAST_ABI or not seccomp.supported():

@@ -1,16 +1,15 @@
 """The process between us and a sandboxed program: it starts it, feeds it, counts, and kills.
 
-    caller ── request on stdin ──► supervisor ── fork, limits, confinement, exec ──► program
-    caller ◄── result on stdout ── supervisor ◄── stdout, stderr, capped ────────────┘
+    caller ── request ──► supervisor ── fork, limits, confinement, exec ──► program
+    caller ◄── result ─── supervisor ◄── stdout, stderr, capped ────────────┘
 
 A process of its own, with one thread, because what a sandbox needs (fork, becoming nobody, mounts, being told when
 the parent dies, reaping orphans) is unsafe or impossible in a process with threads. It ends with its caller, and
-nothing it started survives it, however it detached itself.
-Standard library only, and few of it: it starts for every run.
+nothing it started survives it, however it detached itself. `supervise` starts it.
 """
 
 # Paths are plain strings and descriptors here, for they go to system calls:
-# ruff: noqa: PTH100, PTH120, PTH123, PTH208
+# ruff: noqa: PTH123, PTH208
 from __future__ import annotations
 
 import ctypes
@@ -19,7 +18,6 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from typing import Any, NoReturn
@@ -30,59 +28,8 @@ from agentkit_tools.errors import SandboxError
 from agentkit_tools.sandbox import SandboxRequest, SandboxResult
 
 _FLOOD = 64  # times the output limit that is read and thrown away before the program is killed
-_GRACE_SECONDS = 10.0  # what a supervisor may need beside the program's own time
-_LOCK_SECONDS = 5.0
+LOCK_SECONDS = 5.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-
-
-# --- in the caller -------------------------------------------------------------------------------------------
-
-
-def supervise(tier: str, request: SandboxRequest, options: dict[str, str] | None = None) -> SandboxResult:
-    """Run `request` under a supervisor and wait for it.
-
-    Args:
-        tier: `bubblewrap` or `landlock`.
-        request: What to run.
-        options: Details of the tier.
-
-    Raises:
-        SandboxError: The program was not started, or the supervisor was killed.
-    """
-    head = {"tier": tier, "options": options or {}, "parent": os.getpid(), **request.to_wire(), "stdin": None}
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    start = f"import sys; sys.path.insert(0, {root!r}); from agentkit_tools.supervisor import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", "-c", start],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={},
-        start_new_session=True,
-    )
-    with process:
-        try:
-            output, _ = process.communicate(
-                json.dumps(head).encode() + b"\n" + request.stdin,
-                timeout=request.limits.seconds + _LOCK_SECONDS + _GRACE_SECONDS,
-            )
-        except subprocess.TimeoutExpired as error:
-            process.terminate()
-            raise SandboxError("the sandbox did not end in time and was killed") from error
-        except BaseException:
-            process.terminate()  # interrupted: what runs must not outlive the one who waits for it
-            raise
-    line, _, body = output.partition(b"\n")
-    try:
-        answer = json.loads(line)
-    except ValueError as error:
-        raise SandboxError("the sandbox was killed before it could answer") from error
-    if "refused" in answer:
-        raise SandboxError(answer["refused"], hint=answer["hint"])
-    first = answer.pop("stdout_bytes")
-    return SandboxResult.from_wire({**answer, "stdout": body[:first], "stderr": body[first:], "tier": tier})
-
-
-# --- in the supervisor ---------------------------------------------------------------------------------------
 
 
 class _CallerGoneError(BaseException):
@@ -90,8 +37,18 @@ class _CallerGoneError(BaseException):
 
 
 def main() -> NoReturn:
-    """Read a request, run it, write the result; never return."""
-    line, _, stdin = sys.stdin.buffer.read().partition(b"\n")
+    """Serve the request on standard input; what `supervise` starts as a fresh program."""
+    serve(sys.stdin.buffer.read(), 1)
+
+
+def serve(request_bytes: bytes, answer_fd: int) -> NoReturn:
+    """Read a request, run it, write the result, and end this process.
+
+    Args:
+        request_bytes: One line of JSON, then the program's standard input.
+        answer_fd: Where one line of JSON, then stdout, then stderr of the program go.
+    """
+    line, _, stdin = request_bytes.partition(b"\n")
     head = json.loads(line)
     parent, tier, options = head.pop("parent"), head.pop("tier"), head.pop("options")
     request = SandboxRequest.from_wire({**head, "stdin": stdin})
@@ -110,8 +67,8 @@ def main() -> NoReturn:
         answer = {"refused": f"the sandbox could not be set up: {error.strerror}", "hint": None}
     finally:
         end_descendants()
-    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + body)
-    sys.stdout.buffer.flush()
+    with os.fdopen(answer_fd, "wb") as file:
+        file.write(json.dumps(answer).encode() + b"\n" + body)
     os._exit(0)
 
 
@@ -158,7 +115,7 @@ def _run(tier: str, options: dict[str, str], request: SandboxRequest) -> Sandbox
 
 def _take(lock: int) -> None:
     """Wait for the workspace: two programs in it at once could play each other's files against us."""
-    deadline = time.monotonic() + _LOCK_SECONDS
+    deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -200,7 +157,7 @@ class _Run:
             try:
                 for target, fd in enumerate((stdin_read, stdout_write, stderr_write)):
                     os.dup2(fd, target)
-                for number in (signal.SIGTERM, signal.SIGPIPE):
+                for number in (signal.SIGTERM, signal.SIGPIPE, signal.SIGINT):
                     signal.signal(number, signal.SIG_DFL)
                 die_with_parent()
                 self._prepared.start()
