@@ -1,0 +1,115 @@
+"""What the README shows, runs; what it lists, is there. The examples too, with the real models."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from agentkit.cli.app import app
+from agentkit.client import CoreClient
+from agentkit.errors import CoreError
+from agentkit.paths import Home
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PASSPHRASE = "four unrelated quiet words\n"
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(home: Home, smollm2_path: Path, minilm_path: Path, tmp_path: Path) -> Iterator[Run]:
+    """Yield a way to run a Python program as a user would, in an empty home with the real models."""
+    passphrase = tmp_path / "passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text(PASSPHRASE)
+    environment = {**os.environ, "AGENTKIT_PASSPHRASE_FILE": str(passphrase)}
+
+    def run(*arguments: str, typed: str = "") -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            input=typed,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            timeout=110,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    yield run
+    with suppress(CoreError):  # it ended by itself, or never started
+        CoreClient.connect(home, start=False).request("stop")
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_the_python_example_runs_as_printed(run: Run, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    program = tmp_path / "example.py"
+    program.write_text(example)
+    shown = run(str(program))
+    assert "2027" in shown  # when the lease in examples/notes ends
+    assert "5.0 minutes" in shown  # the caller's own tool was called, with 2 litres
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_runs(run: Run, example: Path) -> None:
+    typed = (
+        "Remember that the spare key is with Mrs Okafor.\nWhere is the spare key?\n"
+        if example.stem == "assistant"
+        else ""
+    )
+    shown = run(str(example), typed=typed)
+    assert EXPECTED[example.stem] in shown
+
+
+EXPECTED = {
+    "ask_my_documents": "boiler",
+    "assistant": "[answered",
+    "sandboxed_agent": "0.40 euros",
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short(example: Path) -> None:
+    assert len(example.read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_the_readme_lists_the_verbs_there_are() -> None:
+    command = typer.main.get_command(app)
+    verbs = set(command.commands)  # type: ignore[attr-defined]
+    table = README[README.index("| command |") : README.index("| variable |")]
+    assert set(re.findall(r"`agentkit (\w+)", table)) == verbs
+
+
+def test_the_readme_lists_the_exit_codes_there_are() -> None:
+    import agentkit.cli.app
+    import agentkit.errors
+
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, flags=re.MULTILINE)}
+    written = " ".join(((agentkit.errors.__doc__ or "") + (agentkit.cli.app.__doc__ or "")).split())
+    assert documented == {int(code) for code in re.findall(r"(?:·|codes:) (\d+) ", written)}
+
+
+def test_the_readme_lists_the_variables_there_are() -> None:
+    read = {
+        name
+        for path in (ROOT / "agentkit").rglob("*.py")
+        for name in re.findall(r'"(AGENTKIT_\w+)"', path.read_text(encoding="utf-8"))
+    }
+    assert set(re.findall(r"`(AGENTKIT_\w+)`", README)) == read
