@@ -6,6 +6,8 @@ import enum
 import json
 import threading
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -215,3 +217,10 @@ def test_docstrings_of_every_shape_are_read() -> None:
     assert read_docstring("One.\n\nArgs:\n    a (int): First: with a colon.\n\n        More.\n    b: Second.") == (
         "One.", {"a": "First: with a colon. More.", "b": "Second."},
     )  # fmt: skip
+
+
+def test_the_example_in_the_readme_works(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[2] / "tools" / "README.md").read_text(encoding="utf-8")
+    module = ModuleType("example")
+    exec(readme.split("```python\n")[1].split("```")[0], module.__dict__)
+    assert capsys.readouterr().out == "2\n"
