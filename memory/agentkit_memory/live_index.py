@@ -133,6 +133,8 @@ class LiveIndex:
             self._snapshot.save(state, self._folder)
 
     def _follow(self, change: _Change) -> None:
+        if not change[0]:
+            return
         if self._index is not None:
             try:
                 self._apply(self._index, change)

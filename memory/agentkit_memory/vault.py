@@ -12,33 +12,19 @@ when it returns. Covered and not covered: memory/README.md.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agentkit_memory import database as db
 from agentkit_memory import fusion, rows, search, state
-from agentkit_memory.database import Database, database_errors
-from agentkit_memory.durable import sync_folder
-from agentkit_memory.errors import (
-    EmbeddingMismatchError,
-    RecordError,
-    StoreError,
-    TamperedError,
-    VaultClosedError,
-    VaultExistsError,
-    VaultMissingError,
-    disk_errors,
-)
+from agentkit_memory.access import Access
+from agentkit_memory.database import Database
+from agentkit_memory.errors import EmbeddingMismatchError, RecordError, StoreError
 from agentkit_memory.header import FILE as HEADER_FILE
 from agentkit_memory.header import SlotInfo, VaultHeader
-from agentkit_memory.keys import KdfParameters, MasterKey
+from agentkit_memory.keys import KdfParameters
 from agentkit_memory.live_index import LiveIndex
-from agentkit_memory.lock import WriterLock
 from agentkit_memory.record import ConversationInfo, FileState, Filter, Hit, NewRecord, Record
 from agentkit_memory.snapshot import Snapshot
 
@@ -54,39 +40,21 @@ class Vault:
     """An unlocked vault. Make one with `create` or `open`; close it, or use it in a `with` block."""
 
     def __init__(
-        self,
-        folder: Path,
-        header: VaultHeader,
-        master: MasterKey,
-        lock: WriterLock,
-        index_folder: Path | None,
-        clock: Callable[[], float],
-        *,
-        allow_weak_kdf: bool,
+        self, access: Access, index_folder: Path | None, clock: Callable[[], float], *, allow_weak_kdf: bool
     ) -> None:
-        """Open the database; `create` and `open` are the public ways in."""
-        self._folder = folder
-        self._header = header
-        self._master = master
-        self._writer_lock = lock
+        """Take over opened files; `create` and `open` are the public ways in."""
+        self._access = access
         self._clock = clock
         self._allow_weak_kdf = allow_weak_kdf
-        self._lock = threading.RLock()
-        self._database = Database(folder / db.FILE, master.subkey("database"))
-        self._open = True
+        self.embedder: str = access.meta["embedder"]
+        """Name of the embedding model its vectors come from."""
+        self.dimensions: int = access.meta["dimensions"]
+        """Size of its vectors."""
+        snapshot = Snapshot(access.folder, access.master.subkey("snapshot"), access.header.id)
         try:
-            with database_errors():
-                meta = dict(self._database.rows("SELECT key, value FROM meta"))
-            if meta.get("vault") != header.id:
-                raise TamperedError("the vault's database belongs to another vault")
-            self.embedder: str = meta["embedder"]
-            """Name of the embedding model its vectors come from."""
-            self.dimensions: int = meta["dimensions"]
-            """Size of its vectors."""
-            snapshot = Snapshot(folder, master.subkey("snapshot"), header.id)
-            self._index = LiveIndex(self._database, self.dimensions, self._lock, snapshot, index_folder)
+            self._index = LiveIndex(access.database, self.dimensions, access.lock, snapshot, index_folder)
         except StoreError:
-            self._database.close()
+            access.close()
             raise
 
     @staticmethod
@@ -96,11 +64,7 @@ class Vault:
 
     @staticmethod
     def read_header(folder: Path) -> VaultHeader:
-        """Read what can be known of a vault without a key: id, version, slots.
-
-        Raises:
-            VaultMissingError, NewerVaultError, TamperedError, StorageError: See `VaultHeader.read`.
-        """
+        """Read what can be known of a vault without a key; raises what `VaultHeader.read` does."""
         return VaultHeader.read(folder)
 
     @classmethod
@@ -140,28 +104,8 @@ class Vault:
             raise RecordError(f"vectors of {dimensions} dimensions cannot be stored")
         kdf = kdf or KdfParameters.tuned()
         kdf.check(allow_weak=allow_weak_kdf)
-        with disk_errors("the vault's folder"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = WriterLock(folder)
-        try:
-            if cls.exists(folder):
-                raise VaultExistsError(
-                    f"{folder} holds a vault already", hint="open it, or choose another folder"
-                )
-            if (folder / db.FILE).exists():
-                raise VaultExistsError(
-                    f"{folder} holds a database without its header",
-                    hint=f"restore {HEADER_FILE} from a backup, or move {db.FILE} away: alone it cannot be opened",
-                )
-            header, master = VaultHeader.create(passphrase, kdf)
-            _create_database(
-                folder, master, {"vault": header.id, "embedder": embedder, "dimensions": dimensions}
-            )
-            header.write(folder)
-            return cls(folder, header, master, lock, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
-        except BaseException:
-            lock.release()
-            raise
+        access = Access.create(folder, passphrase, kdf, embedder=embedder, dimensions=dimensions)
+        return cls(access, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
 
     @classmethod
     def open(
@@ -185,44 +129,29 @@ class Vault:
             WeakKeyError: Its key derivation is out of bounds.
             StorageError: The disk failed.
         """
-        if not cls.exists(folder):
-            raise VaultMissingError(f"no vault in {folder}", hint="create one first")
-        lock = WriterLock(folder)
-        try:
-            header = VaultHeader.read(folder)
-            master = header.unlock(
-                passphrase=passphrase, keyring_secret=keyring_secret, allow_weak_kdf=allow_weak_kdf
-            )
-            return cls(folder, header, master, lock, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
-        except BaseException:
-            lock.release()
-            raise
+        access = Access.open(
+            folder, passphrase=passphrase, keyring_secret=keyring_secret, allow_weak_kdf=allow_weak_kdf
+        )
+        return cls(access, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
 
     def close(self) -> None:
         """Seal the index snapshot if it is stale, close everything, let others in; safe to call twice."""
-        with self._lock:
-            if not self._open:
-                return
-            self._open = False
-        try:
-            self._index.close()
-        finally:
-            with self._lock:
-                self._database.close()
-                self._writer_lock.release()
+        if self._access.stop():
+            try:
+                self._index.close()
+            finally:
+                self._access.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
     def id(self) -> str:
         """Random, 32 hexadecimal digits."""
-        return self._header.id
+        return self._access.header.id
 
     # Records
 
@@ -239,34 +168,33 @@ class Vault:
             DiskFullError, StorageError: Nothing was stored.
         """
         vectors = self._checked(records, embeddings)
-        with self._lock:
-            with self._transaction() as database:
+        with self._access.lock:
+            with self._access.transaction() as database:
                 ids = rows.insert(database, records, vectors, self._clock())
             return self._indexed(ids, records, vectors)
 
     def get(self, ids: Sequence[str]) -> list[Record]:
         """Return the records that exist among `ids`, in that order."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             found = rows.get(database, ids)
         return [found[each] for each in ids if each in found]
 
     def records(self, where: Filter = EVERYTHING, *, limit: int = 100, offset: int = 0) -> list[Record]:
         """Return the records that pass `where`, in the order they were added."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return rows.select(database, where, limit=limit, offset=offset)
 
     def count(self, where: Filter = EVERYTHING) -> int:
         """Return how many records pass `where`."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return rows.count(database, where)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records from table, full text, index and snapshot; return how many there were."""
-        with self._lock:
-            with self._transaction() as database:
-                gone = rows.delete(database, ids)
-                self._forget(database, gone)
-            self._unindexed(gone)
+        with self._access.lock:
+            with self._access.transaction() as database:
+                gone = self._drop(database, ids)
+            self._index.delete(gone)
         return len(gone)
 
     def search(
@@ -293,7 +221,7 @@ class Vault:
         Raises:
             EmbeddingMismatchError: The vector has another size than the vault's.
         """
-        with self._reading() as database:
+        with self._access.reading() as database:
             vector = None
             if embedding is not None:
                 vector = rows.check_vectors(embedding.reshape(1, -1), 1, self.dimensions)[0]
@@ -303,14 +231,14 @@ class Vault:
 
     def neighbours(self, record_id: str, *, before: int = 1, after: int = 1) -> list[Record]:
         """Return the records beside one in the same source, in order, without itself."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return rows.neighbours(database, record_id, before, after)
 
     # Files and roots
 
     def files(self, root: str = "") -> dict[str, FileState]:
         """Return the state of every indexed file under `root`, by path; of all, when it is empty."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return state.files(database, root)
 
     def replace_file(
@@ -324,101 +252,94 @@ class Vault:
         if any(record.kind != "document" or record.source != file.path for record in records):
             raise RecordError("a file's chunks are of kind document, and their source is its path")
         vectors = self._checked(records, embeddings)
-        with self._lock:
-            with self._transaction() as database:
-                gone = rows.delete(database, state.chunk_ids(database, file.path))
-                self._forget(database, gone)
+        with self._access.lock:
+            with self._access.transaction() as database:
+                gone = self._drop(database, state.chunk_ids(database, file.path))
                 ids = rows.insert(database, records, vectors, self._clock())
                 state.put_file(database, file)
-            self._unindexed(gone)
+            self._index.delete(gone)
             return self._indexed(ids, records, vectors)
 
     def remove_file(self, path: str) -> int:
         """Forget a file and its chunks; return how many chunks there were."""
-        with self._lock:
-            with self._transaction() as database:
-                gone = rows.delete(database, state.chunk_ids(database, path))
-                self._forget(database, gone)
+        with self._access.lock:
+            with self._access.transaction() as database:
+                gone = self._drop(database, state.chunk_ids(database, path))
                 state.drop_file(database, path)
-            self._unindexed(gone)
+            self._index.delete(gone)
         return len(gone)
 
     def rename_file(self, old: str, new: str) -> None:
         """Give a file and its chunks another path; what stood under that path is forgotten."""
         if old == new:
             return
-        with self._lock:
-            with self._transaction() as database:
-                gone = rows.delete(database, state.chunk_ids(database, new))
-                self._forget(database, gone)
+        with self._access.lock:
+            with self._access.transaction() as database:
+                gone = self._drop(database, state.chunk_ids(database, new))
                 state.drop_file(database, new)
                 state.move_file(database, old, new)
-            self._unindexed(gone)
+            self._index.delete(gone)
 
     def roots(self) -> list[str]:
         """Return the indexed folders, sorted."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return state.roots(database)
 
     def add_root(self, path: str) -> None:
         """Note that a folder is indexed."""
-        with self._transaction() as database:
+        with self._access.transaction() as database:
             database.change("INSERT OR IGNORE INTO roots (path) VALUES (?)", (path,))
 
     def remove_root(self, path: str) -> None:
         """Note that a folder is no longer indexed; its files stay until they are removed."""
-        with self._transaction() as database:
+        with self._access.transaction() as database:
             database.change("DELETE FROM roots WHERE path = ?", (path,))
 
     # Conversations and settings
 
     def append_message(self, conversation: str, message: dict[str, Any]) -> int:
         """Add a JSON-able message at the end of a conversation; return its number, from 0."""
-        with self._transaction() as database:
+        with self._access.transaction() as database:
             return state.append_message(database, conversation, message, self._clock())
 
     def conversation(self, conversation: str) -> list[dict[str, Any]]:
         """Return the messages of a conversation, oldest first; none when it does not exist."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return state.messages(database, conversation)
 
     def conversations(self) -> list[ConversationInfo]:
         """Return every conversation, the one last used first."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return state.conversations(database)
 
     def delete_conversation(self, conversation: str) -> int:
         """Delete a conversation's messages; return how many there were. Its rounds are records: delete them too."""
-        with self._transaction() as database:
+        with self._access.transaction() as database:
             return state.delete_conversation(database, conversation)
 
     def get_setting(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON value
         """Return a setting, or `default` when it was never set."""
-        with self._reading() as database:
+        with self._access.reading() as database:
             return state.setting(database, key, default)
 
     def set_setting(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Set a small JSON-able value."""
-        with self._transaction() as database:
+        with self._access.transaction() as database:
             state.put_setting(database, key, value)
 
     # Slots
 
     def slots(self) -> list[SlotInfo]:
         """Return the ways to unlock this vault."""
-        return list(self._header.slots)
+        return list(self._access.header.slots)
 
     def add_keyring_slot(self, secret: bytes) -> None:
         """Let 32 random bytes open this vault too; the caller keeps them in the OS keyring. Replaces an older one."""
-        self._write_header(lambda header: header.with_keyring(secret, self._master))
+        self._access.rewrite_header(lambda header: header.with_keyring(secret, self._access.master))
 
     def remove_slot(self, name: str) -> None:
-        """Remove a way to unlock; the last one stays.
-
-        Raises:
-            RecordError: There is no such slot, or it is the last.
-        """
-        self._write_header(lambda header: header.without(name, self._master))
+        """Remove a way to unlock; refuse (`RecordError`) one that is not there, and the last."""
+        self._access.rewrite_header(lambda header: header.without(name, self._access.master))
 
     def change_passphrase(self, old: bytes, new: bytes) -> None:
         """Replace a passphrase. No record is rewritten; a copy of the old header still opens with the old one.
@@ -426,7 +347,7 @@ class Vault:
         Raises:
             WrongPassphraseError: `old` opens no slot.
         """
-        self._write_header(
+        self._access.rewrite_header(
             lambda header: header.with_passphrase(old, new, allow_weak_kdf=self._allow_weak_kdf)
         )
 
@@ -472,20 +393,8 @@ class Vault:
         Raises:
             TamperedError: Something is damaged.
         """
-        with self._reading() as database:
+        with self._access.reading() as database:
             database.verify()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Database]:
-        with self._lock, database_errors():
-            if not self._open:
-                raise VaultClosedError("the vault is closed")
-            yield self._database
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Database]:
-        with self._reading() as database, database.transaction():
-            yield database
 
     def _checked(
         self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]
@@ -497,42 +406,13 @@ class Vault:
     def _indexed(
         self, ids: list[str], records: Sequence[NewRecord], vectors: NDArray[np.float32]
     ) -> list[str]:
-        if ids:
-            self._index.put(ids, vectors, [(record.kind, record.origin) for record in records])
+        self._index.put(ids, vectors, [(record.kind, record.origin) for record in records])
         return ids
 
-    def _forget(self, database: Database, gone: Sequence[str]) -> None:
-        """Start a new epoch before a deletion is committed, so that no snapshot of the old one is ever used."""
+    def _drop(self, database: Database, ids: Sequence[str]) -> list[str]:
+        """Delete records; a new epoch begins with it, so that no older snapshot is used again."""
+        gone = rows.delete(database, ids)
         if gone:
             database.change("UPDATE meta SET value = ? WHERE key = 'epoch'", (os.urandom(16),))
             self._index.forget()
-
-    def _unindexed(self, gone: Sequence[str]) -> None:
-        if gone:
-            self._index.delete(gone)
-
-    def _write_header(self, change: Callable[[VaultHeader], VaultHeader]) -> None:
-        with self._reading():
-            header = change(self._header)
-            header.write(self._folder)
-            self._header = header
-
-
-def _create_database(folder: Path, master: MasterKey, meta: dict[str, Any]) -> None:
-    """Make the database under another name, and give it its own once it is complete."""
-    fresh = folder / (db.FILE + ".new")
-    with disk_errors("the vault's database"):
-        for leftover in folder.glob(fresh.name + "*"):
-            leftover.unlink()
-    database = Database(fresh, master.subkey("database"), create=True)
-    try:
-        with database_errors(), database.transaction():
-            database.change_many(
-                "INSERT INTO meta (key, value) VALUES (?, ?)", [*meta.items(), ("epoch", os.urandom(16))]
-            )
-    finally:
-        database.close()
-    with disk_errors("the vault's database"):
-        fresh.chmod(0o600)
-        fresh.rename(folder / db.FILE)
-        sync_folder(folder)
+        return gone

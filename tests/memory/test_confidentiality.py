@@ -83,8 +83,8 @@ def test_nothing_written_is_readable(
         *[bytes.fromhex(each) for each in ids],
         *[each.encode() for each in ids],
         vaults.passphrase,
-        *[vault._master.subkey(purpose) for purpose in ("database", "snapshot", "header")],
-        vault._master._key,
+        *[vault._access.master.subkey(purpose) for purpose in ("database", "snapshot", "header")],
+        vault._access.master._key,
     ]
     needles = _needles([*CANARIES, MESSAGE, SETTING, "digest-canary-value", "key-canary-name"], blobs)
     places = [vaults.folder, tmp_path]

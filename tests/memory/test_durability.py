@@ -87,13 +87,15 @@ def _note(line: str, kept: set[str], gone: set[str]) -> None:
 def test_a_full_disk_is_said_and_rolled_back(vaults: Vaults) -> None:
     vault = vaults.create()
     vaults.add(vault, ["kept"])
-    pages = vault._database.scalar("PRAGMA page_count")
-    vault._database.scalar(f"PRAGMA max_page_count = {pages + 20}")  # SQLite's own word for a full disk
+    pages = vault._access.database.scalar("PRAGMA page_count")
+    vault._access.database.scalar(
+        f"PRAGMA max_page_count = {pages + 20}"
+    )  # SQLite's own word for a full disk
     with pytest.raises(DiskFullError) as refused:
         vaults.add(vault, ["x" * 100_000] * 5)
     assert refused.value.exit_code == 7
     assert vault.count() == 1
-    vault._database.scalar("PRAGMA max_page_count = 1000000")
+    vault._access.database.scalar("PRAGMA max_page_count = 1000000")
     vaults.add(vault, ["more"])
     assert [record.text for record in vault.records()] == ["kept", "more"]
     vault.verify()

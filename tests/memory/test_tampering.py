@@ -59,7 +59,7 @@ def test_a_flipped_bit_in_any_page_is_noticed(closed: Vaults) -> None:
 def _free_pages(vaults: Vaults) -> int:
     vault = vaults.open()
     try:
-        return int(vault._database.scalar("PRAGMA freelist_count"))
+        return int(vault._access.database.scalar("PRAGMA freelist_count"))
     finally:
         vault.close()
 

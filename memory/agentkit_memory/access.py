@@ -1,0 +1,155 @@
+"""The way into a vault's files: made, unlocked, locked against others, opened and closed together.
+
+`Access` owns the folder, the header, the master key, the right to write and the database; `Vault` is what is done
+with them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agentkit_memory import database as db
+from agentkit_memory.database import Database, database_errors
+from agentkit_memory.durable import sync_folder
+from agentkit_memory.errors import (
+    StoreError,
+    TamperedError,
+    VaultClosedError,
+    VaultExistsError,
+    VaultMissingError,
+    disk_errors,
+)
+from agentkit_memory.header import FILE as HEADER_FILE
+from agentkit_memory.header import VaultHeader
+from agentkit_memory.keys import KdfParameters, MasterKey
+from agentkit_memory.lock import WriterLock
+
+
+class Access:
+    """An unlocked vault's files. `lock` guards everything in it, and may be taken by the same thread again."""
+
+    def __init__(self, folder: Path, header: VaultHeader, master: MasterKey, writer_lock: WriterLock) -> None:
+        self.folder = folder
+        self.header = header
+        self.master = master
+        self.lock = threading.RLock()
+        self.database = Database(folder / db.FILE, master.subkey("database"))
+        self._writer_lock = writer_lock
+        self._open = True
+        try:
+            with database_errors():
+                self.meta: dict[str, Any] = dict(self.database.rows("SELECT key, value FROM meta"))
+            if self.meta.get("vault") != header.id:
+                raise TamperedError("the vault's database belongs to another vault")
+        except StoreError:
+            self.database.close()
+            raise
+
+    @classmethod
+    def create(
+        cls, folder: Path, passphrase: bytes, kdf: KdfParameters, *, embedder: str, dimensions: int
+    ) -> Access:
+        """Make a vault's files; the header last, so that a creation that was interrupted leaves no vault."""
+        with disk_errors("the vault's folder"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writer_lock = WriterLock(folder)
+        try:
+            if (folder / HEADER_FILE).exists():
+                raise VaultExistsError(
+                    f"{folder} holds a vault already", hint="open it, or choose another folder"
+                )
+            if (folder / db.FILE).exists():
+                raise VaultExistsError(
+                    f"{folder} holds a database without its header",
+                    hint=f"restore {HEADER_FILE} from a backup, or move {db.FILE} away: alone it cannot be opened",
+                )
+            header, master = VaultHeader.create(passphrase, kdf)
+            _create_database(
+                folder, master, {"vault": header.id, "embedder": embedder, "dimensions": dimensions}
+            )
+            header.write(folder)
+            return cls(folder, header, master, writer_lock)
+        except BaseException:  # an interrupt, too, must not leave the vault locked
+            writer_lock.release()
+            raise
+
+    @classmethod
+    def open(
+        cls, folder: Path, *, passphrase: bytes | None, keyring_secret: bytes | None, allow_weak_kdf: bool
+    ) -> Access:
+        """Unlock and open a vault's files; see `Vault.open`."""
+        if not (folder / HEADER_FILE).is_file():
+            raise VaultMissingError(f"no vault in {folder}", hint="create one first")
+        writer_lock = WriterLock(folder)
+        try:
+            header = VaultHeader.read(folder)
+            master = header.unlock(
+                passphrase=passphrase, keyring_secret=keyring_secret, allow_weak_kdf=allow_weak_kdf
+            )
+            return cls(folder, header, master, writer_lock)
+        except BaseException:  # an interrupt, too, must not leave the vault locked
+            writer_lock.release()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """Hold the lock and give the database.
+
+        Raises:
+            VaultClosedError: It was closed.
+        """
+        with self.lock, database_errors():
+            if not self._open:
+                raise VaultClosedError("the vault is closed")
+            yield self.database
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """Hold the lock, and commit what is done inside, or nothing of it."""
+        with self.reading() as database, database.transaction():
+            yield database
+
+    def rewrite_header(self, change: Callable[[VaultHeader], VaultHeader]) -> None:
+        """Replace the header by what `change` makes of it; on disk when this returns."""
+        with self.reading():
+            header = change(self.header)
+            header.write(self.folder)
+            self.header = header
+
+    def stop(self) -> bool:
+        """Refuse all further use; return whether it was in use until now."""
+        with self.lock:
+            was_open, self._open = self._open, False
+            return was_open
+
+    def close(self) -> None:
+        """Close the database and let others in."""
+        with self.lock:
+            self._open = False
+            self.database.close()
+            self._writer_lock.release()
+
+
+def _create_database(folder: Path, master: MasterKey, meta: dict[str, Any]) -> None:
+    """Make the database under another name, and give it its own once it is complete."""
+    fresh = folder / (db.FILE + ".new")
+    with disk_errors("the vault's database"):
+        for leftover in folder.glob(fresh.name + "*"):
+            leftover.unlink()
+    database = Database(fresh, master.subkey("database"), create=True)
+    try:
+        with database_errors(), database.transaction():
+            database.change_many(
+                "INSERT INTO meta (key, value) VALUES (?, ?)", [*meta.items(), ("epoch", os.urandom(16))]
+            )
+    finally:
+        database.close()
+    with disk_errors("the vault's database"):
+        fresh.chmod(0o600)
+        fresh.rename(folder / db.FILE)
+        sync_folder(folder)
