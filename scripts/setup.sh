@@ -112,6 +112,8 @@ explain() {
     fail "the disk is full" "free about $VENV_MEGABYTES MB here and in $CACHE, then run \`make setup\` again"
   elif grep -qiE 'NewConnectionError|NameResolutionError|Temporary failure in name resolution|Network is unreachable|ConnectTimeout|Read timed out|ProxyError' "$1"; then
     fail "the package index cannot be reached" "check the connection or the proxy, then run \`make setup\` again: what is done is kept"
+  elif grep -qF 'No matching distribution found' "$1"; then
+    fail "the package index cannot be reached, or does not have this" "check the connection, and PIP_INDEX_URL if you set it; then run \`make setup\` again"
   elif grep -qiE 'CMAKE_C(XX)?_COMPILER|No CMAKE|CMake Error|fatal error: .* No such file|is not able to compile' "$1"; then
     fail "the engine could not be built" "$(install_line gcc g++ cmake make), then run \`make setup\` again"
   fi
