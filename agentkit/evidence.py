@@ -26,6 +26,16 @@ SURE_STRENGTH = 0.95
 COVERAGE_WEIGHT = 0.45
 MISFIT = 0.45
 """What a sentence loses that does not hold the kind of thing asked for."""
+SAID_WEIGHT = 0.7
+"""For the share of the question's words a sentence holds itself."""
+HEADED_WEIGHT = 1.0
+"""For the share it holds together with its headings."""
+LABELLED = 0.5
+"""For a line "label: value" whose label is asked for."""
+FITTING = 0.9
+"""For holding, or against lacking, the kind of thing asked for."""
+NEAR_THE_BEST = 1.0
+"""How far under the best score a sentence may stay and still be quoted beside it."""
 
 _GENERIC = frozenset(
     terms(
@@ -35,6 +45,7 @@ _GENERIC = frozenset(
 )
 """Content words that carry no meaning in a question: its kind already says what they say."""
 _HEADING = re.compile(r"(?:\d+[.)]?\s+)?[^\W\d][^.:!?|=]{0,70}")
+_BULLET = re.compile(r"^\s*(?:[-*+\u2022]|\(?\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
 _POINTS_BACK = re.compile(
     r"(?:it|they|this|that|these|those|he|she|his|her|its|their|both|all|each)\b", re.IGNORECASE
 )
@@ -67,14 +78,11 @@ class Finding:
     """Best first."""
     quotes: tuple[Evidence, ...]
     """The best sentences as they stand, grouped by passage, best passage first."""
+    text: str
+    """The best sentence for a model to read: with its heading and what it points back to, without bullets."""
     strength: float
     found: bool
     reason: str
-
-    @property
-    def best(self) -> str:
-        """The sentences of the best passage; empty when there is none."""
-        return self.quotes[0].quote if self.quotes else ""
 
 
 def find(
@@ -96,15 +104,22 @@ def find(
         key=lambda each: (-each.score, each.passage, each.place),
     )
     if not candidates:
-        return Finding((), (), 0.0, found=False, reason="no document is near the question")
-    strength = max(each.strength for each in candidates[:quotes])
+        return Finding((), (), "", 0.0, found=False, reason="no document is near the question")
+    best = candidates[0]
+    chosen = [
+        each
+        for each in candidates[:quotes]
+        if each.score >= best.score - NEAR_THE_BEST and (each is best or each.strength >= FOUND_STRENGTH)
+    ]
+    strength = max(each.strength for each in chosen)
     found = strength >= FOUND_STRENGTH
     return Finding(
         tuple(candidates),
-        _quotes(candidates[:quotes], passages, texts),
+        _quotes(chosen, passages, texts),
+        _lead(best, texts[best.passage], headings[best.passage]),
         strength,
         found=found,
-        reason=_reason(candidates[0], kind, found=found),
+        reason=_reason(best, kind, found=found),
     )
 
 
@@ -142,9 +157,11 @@ def _candidates(
                     place,
                     text,
                     score=scored.score
-                    + (said or 0.0)
-                    + (0.6 if kind is not None and fits else 0.0)
-                    - (0.0 if fits else 0.6)
+                    + SAID_WEIGHT * (said or 0.0)
+                    + HEADED_WEIGHT * (coverage or 0.0)
+                    + (LABELLED if _is_labelled(text, asked) else 0.0)
+                    + (FITTING if kind is not None and fits else 0.0)
+                    - (0.0 if fits else FITTING)
                     - 0.05 * passage
                     - (4.0 if empty else 0.0),
                     strength=dense + COVERAGE_WEIGHT * (coverage or 0.0) - (0.0 if fits else MISFIT),
@@ -153,6 +170,13 @@ def _candidates(
                 )
             )
     return made
+
+
+def _is_labelled(text: str, asked: Sequence[str]) -> bool:
+    """Say whether a line is "label: value" and the question asks for the label."""
+    label, colon, value = text.partition(":")
+    own = terms(label)
+    return bool(colon and value.strip() and own) and len(own) <= 3 and _share(own, set(asked)) == 1.0
 
 
 def _share(wanted: Sequence[str], held: set[str]) -> float | None:
@@ -184,8 +208,22 @@ def _is_heading(text: str, gap: str) -> bool:
 def _context(text: Sequence[Sentence], place: int, heading: str) -> str:
     """Return what a sentence is read with: its heading, and the sentence before it in the same paragraph."""
     own = text[place].text
-    before = text[place - 1].text if place and text[place - 1].block == text[place].block else ""
+    beside = place and (text[place - 1].block == text[place].block or _POINTS_BACK.match(own))
+    before = text[place - 1].text if beside else ""
     return " ".join(part for part in (heading if heading not in (own, before) else "", before, own) if part)
+
+
+def _lead(best: Candidate, text: Sequence[Sentence], headings: Sequence[str]) -> str:
+    heading = headings[best.place].strip("# ")
+    own = _without_bullet(best.text)
+    if best.place and _POINTS_BACK.match(own):
+        own = f"{_without_bullet(text[best.place - 1].text)} {own}"
+    return own if not heading or heading in own else f"{heading}: {own}"
+
+
+def _without_bullet(text: str) -> str:
+    """Leave out what only numbers a list; a small model takes the number for the answer."""
+    return _BULLET.sub("", text)
 
 
 def _title(passage: Evidence) -> str:

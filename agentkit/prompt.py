@@ -14,7 +14,7 @@ from agentkit.messages import Evidence
 ASSISTANT = "You are a helpful assistant. Answer in one or two short sentences."
 """The system prompt of a conversation."""
 
-GROUNDED = "You answer questions from the text you are given. Answer in a few words, copied from the text."
+GROUNDED = "Read the text and answer the question. Use only words and numbers of the text."
 """The system prompt of `ask`."""
 
 DENIED = "error: this call was not allowed"
@@ -32,9 +32,11 @@ def question(text: str, passages: Sequence[Evidence] = ()) -> str:
     return "Passages from my documents:\n\n" + "\n\n".join(blocks) + f"\n\nQuestion: {text}"
 
 
-def grounded(text: str, sentences: Sequence[str]) -> str:
-    """Return the question of `ask`: the sentences that hold the answer, then the question."""
-    return "Text: " + " ".join(sentences) + f"\n\nQuestion: {text}"
+def grounded(text: str, passages: Sequence[Evidence] = ()) -> str:
+    """Return the question of `ask`: the sentence that should hold the answer, then the question."""
+    if not passages:
+        return text
+    return "Text: " + " ".join(each.quote for each in passages) + f"\n\nAnswer from the text: {text}"
 
 
 def failed(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agentkit.context.words import numbers, terms
+from agentkit.context.words import alike, numbers, terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,6 @@ def support(answer: str, sources: Iterable[str], question: str = "") -> Support:
         figures.update(numbers(text))
     asked = set(terms(question))
     new = [term for term in dict.fromkeys(terms(answer)) if term not in asked]
-    share = sum(1 for term in new if term in held) / len(new) if new else 0.0
+    share = sum(1 for term in new if any(alike(term, other) for other in held)) / len(new) if new else 0.0
     missing = tuple(each for each in dict.fromkeys(numbers(answer)) if each not in figures)
     return Support(share, len(new), missing)

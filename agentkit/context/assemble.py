@@ -9,7 +9,7 @@ numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit import prompt
@@ -23,6 +23,10 @@ from agentkit.messages import Evidence, Message, Role, ToolSpec
 from agentkit.models.base import Model
 
 SMALLEST_RESULT_TOKENS = 16
+
+
+Frame = Callable[[str, Sequence[Evidence]], str]
+"""Puts the user's words and the passages for them into one text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,13 @@ class Context:
         model: Model,
         *,
         system: str = prompt.ASSISTANT,
+        frame: Frame = prompt.question,
         budget: Budget | None = None,
         embedder: Embeds | None = None,
     ) -> None:
         self._model = model
         self._system = Message.system(system)
+        self._frame = frame
         self.budget = budget or Budget.of(model.context_tokens)
         self._embedder = embedder
 
@@ -173,7 +179,7 @@ class Context:
         while True:
             question = replace(
                 current[0],
-                text=prompt.question(current[0].text, shown),
+                text=self._frame(current[0].text, shown),
                 labels=current[0].labels.join(*(each.labels for each in shown)),
             )
             tokens = self._count(question, *current[1:], tools=tools)

@@ -11,7 +11,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_WORD = re.compile(r"[^\W\d_]{1,3}-[^\W\d_]{1,4}(?![\w-])|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[^\W_]+")
+_WORD = re.compile(
+    r"(?=[^\W\d_]*\d)(?=\d*[^\W\d_])[^\W_]+|[^\W\d_]{1,3}-[^\W\d_]{1,4}(?![\w-])|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[^\W_]+"
+)
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
 STOP_WORDS = frozenset(
@@ -50,8 +52,11 @@ def alike(one: str, other: str) -> bool:
 
 
 def numbers(text: str) -> list[str]:
-    """Return the numbers of `text` in a canonical spelling: `1,250.00` and `1250` are the same."""
-    return [canonical_number(each) for each in _NUMBER.findall(text)]
+    """Return the numbers of `text` in a canonical spelling: `1,250.00` and `1250` are the same.
+
+    Digits within a word (`K2209`) are part of the word, not a number.
+    """
+    return [canonical_number(each) for each in _WORD.findall(text) if _NUMBER.fullmatch(each)]
 
 
 def canonical_number(text: str) -> str:

@@ -1,0 +1,160 @@
+"""Answer a question from the user's documents, with a model that cannot be trusted to.
+
+    search → sentences → do they hold it? no: say so → the model answers from one sentence
+                                                     → borne out by it? no: show the sentence instead
+
+The model writes the answer and nothing else: whether there is one, what it rests on and how sure it is are decided
+by rules a person can check (`agentkit.evidence`, `agentkit.support`). What the rules reject is not shown as an
+answer, but told in the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from agentkit import prompt
+from agentkit.context.assemble import Context, Window
+from agentkit.context.budget import Budget
+from agentkit.context.compress import Embeds
+from agentkit.errors import Cancelled
+from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
+from agentkit.evidence import SURE_STRENGTH, Finding, find
+from agentkit.expected import expected
+from agentkit.loop import GREEDY, Searches
+from agentkit.messages import Message, Usage
+from agentkit.models.base import Completion, Model, Sampling, StopReason
+from agentkit.support import support
+
+NOT_FOUND = "That is not in your documents."
+"""Said by agentkit, not by the model."""
+REPLY_TOKENS = 48
+"""An answer is short; a small model that goes on makes things up."""
+LEAST_SHARE = 0.8
+"""Share of an answer's own words that must stand in the sentence it was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a model's answer."""
+
+    text: str
+    confidence: str
+    reason: str
+
+
+class Answerer:
+    """Answers one question at a time; keeps nothing."""
+
+    def __init__(
+        self,
+        model: Model,
+        recall: Searches,
+        *,
+        embedder: Embeds | None = None,
+        sampling: Sampling = GREEDY,
+        reply_tokens: int = REPLY_TOKENS,
+    ) -> None:
+        """Compose; nothing runs yet.
+
+        Args:
+            model: Writes the answer.
+            recall: Finds passages.
+            embedder: The one of the search, to judge sentences by meaning too.
+            sampling: Its `max_tokens` is cut to `reply_tokens`.
+            reply_tokens: The longest answer.
+        """
+        self._model = model
+        self._recall = recall
+        self._embedder = embedder
+        room = min(sampling.max_tokens, reply_tokens)
+        self._sampling = replace(sampling, max_tokens=room, stop=sampling.stop or ("\n",))
+        budget = replace(Budget.of(model.context_tokens), reply=room)
+        self._context = Context(model, system=prompt.GROUNDED, frame=prompt.grounded, budget=budget)
+
+    def run(self, question: str) -> Iterator[Event]:
+        """Answer `question`; yield what happens as it happens.
+
+        The answer comes in one piece, once it is known to be borne out. The last event is `Finished`.
+
+        Raises:
+            ContextOverflowError: The question alone exceeds the window.
+            EngineError: The model's worker failed.
+            StoreError: The vault cannot be read.
+        """
+        finding = find(question, self._recall.search(question), embedder=self._embedder)
+        yield Recalled(finding.quotes)
+        if not finding.found:
+            yield TextDelta(NOT_FOUND)
+            yield Finished(NOT_FOUND, Ending.NOT_FOUND, (), Usage(), *_sure_of_absence(finding))
+            return
+        best = replace(finding.quotes[0], quote=finding.text)
+        window = self._context.fit([Message.user(question)], evidence=[best])
+        yield window.report
+        completion = self._complete(window)
+        if completion.stop is StopReason.CANCELLED:
+            yield Finished("", Ending.CANCELLED, (), completion.usage, "low", "there is no answer")
+            return
+        verdict = judge(question, completion, finding)
+        yield TextDelta(verdict.text)
+        yield Finished(
+            verdict.text,
+            Ending.ANSWERED,
+            finding.quotes,
+            completion.usage,
+            verdict.confidence,
+            verdict.reason,
+        )
+
+    def _complete(self, window: Window) -> Completion:
+        stream = self._model.complete(window.messages, sampling=self._sampling)
+        try:
+            while True:
+                next(stream)
+        except StopIteration as end:
+            completion: Completion = end.value
+            return completion
+        except Cancelled:
+            return Completion("", (), StopReason.CANCELLED)
+        finally:
+            stream.close()
+
+
+def judge(question: str, completion: Completion, finding: Finding) -> Verdict:
+    """Accept the model's answer, or put the sentence it was made from in its place."""
+    said = completion.text.strip()
+    fault = _fault(question, completion, finding.text)
+    if fault is not None:
+        aside = f': "{said[:160]}"' if said else ""
+        return Verdict(f'Your documents say: "{finding.quotes[0].quote}"', "low", f"{fault}{aside}")
+    if finding.strength < SURE_STRENGTH:
+        return Verdict(said, "medium", finding.reason)
+    kind = expected(question)
+    choices = {found[0] for found in kind.answer.finditer(finding.text)} if kind is not None else set()
+    if kind is not None and len(choices) > 1 and kind.name not in ("a name", "a number"):
+        return Verdict(said, "medium", f"the sentence holds {kind.name} more than once")
+    return Verdict(said, "high", "its words and numbers stand in a sentence that answers the question")
+
+
+def _fault(question: str, completion: Completion, text: str) -> str | None:
+    """Return why the documents do not bear out what the model said, or nothing if they do."""
+    said = completion.text.strip()
+    if not said:
+        return "the model said nothing"
+    if completion.stop is StopReason.LENGTH:
+        return "the model did not come to an end"
+    backing = support(said, [text], question)
+    if backing.missing_numbers:
+        return "the documents do not hold the numbers the model gave"
+    if not backing.new:
+        return "the model only repeated the question"
+    if backing.share < LEAST_SHARE:
+        return "the documents do not bear out what the model said"
+    kind = expected(question)
+    if kind is not None and kind.answer.search(text) and not kind.answer.search(said):
+        return f"the model did not give {kind.name}"
+    return None
+
+
+def _sure_of_absence(finding: Finding) -> tuple[str, str]:
+    return ("high" if finding.strength < 0.5 else "medium"), finding.reason
