@@ -42,8 +42,8 @@ from agentkit.paths import Home
 from agentkit_memory.errors import StoreError
 from agentkit_tools.errors import ToolError
 
-QUESTION = "What is the password of the guest network?"
-NOTE, ANSWER, NEW_ANSWER = "home/wifi_and_router.md", "visiting-biscuit", "lantern-pigeon-63"
+QUESTION = "Who has the spare house key?"
+NOTE, ANSWER, NEW_ANSWER = "README.md", "Ingrid Solberg", "Olga Marchetti"
 PDF_QUESTION = "What is the serial number of the gas boiler?"
 PDF, PDF_ANSWER = "home/boiler_inspection_report.pdf", "NT24-5580193"
 SUM, SUM_ANSWER = "What is 1234.56 * 78.9?", "97406.784"
@@ -306,8 +306,9 @@ class Demo:
         raise StepFailedError(f"the model did not get {tool} to run")
 
     def _must_hold(self, finished: dict[str, Any], value: str, note: str) -> str:
-        """Check that the answer, or a passage it names from `note`, holds `value`; return where."""
+        """Check that the answer and a passage it names from `note` both hold `value`; return where that stands."""
         self._expect(finished["ending"] == "answered", "there was no answer")
+        self._expect(value in finished["text"], f"the answer does not hold {value!r}")
         for each in finished["evidence"]:
             if each["source"].endswith(note) and value in each["quote"]:
                 return f"{note}, {each['place']}" if each["place"] else note
