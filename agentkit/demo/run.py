@@ -53,7 +53,7 @@ FACT, FACT_QUESTION, FACT_ANSWER = (
     "What do you remember about my bicycle lock?",
     "4711",
 )
-UNKNOWN = "What is the name of the captain of the ferry to Norway?"
+UNKNOWN = "What did the new bicycle of Lena cost?"
 LEAST_FILES = 25
 REFUSALS = {"EACCES", "EPERM", "ENOSYS", "ENETUNREACH", "EAFNOSUPPORT"}
 """What the kernel answers to an attempt that went nowhere; a timeout would mean that something was sent."""

@@ -80,8 +80,8 @@ def test_the_notes_hold_what_the_demo_asks_for() -> None:
     assert NEW_ANSWER not in (notes / NOTE).read_text(encoding="utf-8")
     assert (notes / METER).is_file()
     everything = " ".join(path.read_text(encoding="utf-8") for path in notes.rglob("*.md"))
-    assert "Norway" in UNKNOWN
-    assert "Norway" not in everything
+    assert "new bicycle" in UNKNOWN
+    assert "new bicycle" not in everything
 
 
 def test_a_step_that_shows_nothing_fails(core: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
