@@ -10,24 +10,23 @@ from agentkit import Agent, Approval, Decision, Finished, ToolDenied, ToolFinish
 
 
 @tool
-def price_of(fruit: str) -> str:
-    """Look up the price of a fruit in our shop.
+def compute_price(kilos: float) -> str:
+    """Compute the price of apples in our shop.
 
     Args:
-        fruit: Its name, such as apple.
+        kilos: How many kilograms.
     """
-    prices = {"apple": 0.40, "pear": 0.55, "plum": 0.20}
-    return f"{prices[fruit.lower()]:.2f} euros" if fruit.lower() in prices else f"we do not sell {fruit}"
+    return f"{kilos * 2.40:.2f} euros"
 
 
 def approve(approval: Approval) -> Decision:
     """Allow code in the sandbox, and nothing else; a real program would ask its user."""
     print(f"  asked to approve {approval.call.name}: {approval.call.arguments}")
-    return Decision.ALLOW if approval.capabilities == ("execute",) else Decision.DENY
+    return Decision.ALLOW if "execute" in approval.capabilities else Decision.DENY
 
 
 REQUESTS = [
-    "What is the price of an apple in the shop?",
+    "How much do 3 kilos of apples cost?",
     "What is 17 * 23?",
     'Run this Python: print(sum(range(101)), __import__("socket").AF_INET)',
 ]
@@ -35,7 +34,7 @@ REQUESTS = [
 
 def main() -> None:
     """Run each request and show what happens as it happens."""
-    with Agent(tools=[price_of], approve=approve) as agent:
+    with Agent(tools=[compute_price], approve=approve) as agent:
         for request in REQUESTS:
             print(f"\n> {request}")
             for event in agent.run(request):

@@ -23,6 +23,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PASSPHRASE = "four unrelated quiet words\n"
 
+TYPED = {"assistant": "Remember that the spare key is with Mrs Okafor.\ny\nWhere is the spare key?\n"}
+EXPECTED = {
+    "ask_my_documents": ("boiler_inspection_report.pdf", "not in your documents"),
+    "assistant": ("remembered: the spare key is with Mrs Okafor",),
+    "sandboxed_agent": ("7.20 euros", "calculator(", "391", "asked to approve run_python", "5050"),
+}
+
 Run = Callable[..., str]
 
 
@@ -49,8 +56,8 @@ def run(home: Home, smollm2_path: Path, minilm_path: Path, tmp_path: Path) -> It
         return done.stdout
 
     yield run
-    with suppress(CoreError):  # it ended by itself, or never started
-        CoreClient.connect(home, start=False).request("stop")
+    with suppress(CoreError), CoreClient.connect(home, start=False) as client:
+        client.request("stop")
 
 
 @pytest.mark.slow
@@ -61,7 +68,7 @@ def test_the_python_example_runs_as_printed(run: Run, tmp_path: Path) -> None:
     program = tmp_path / "example.py"
     program.write_text(example)
     shown = run(str(program))
-    assert "2027" in shown  # when the lease in examples/notes ends
+    assert "1,480 euros" in shown  # the rent in examples/notes
     assert "5.0 minutes" in shown  # the caller's own tool was called, with 2 litres
 
 
@@ -69,20 +76,9 @@ def test_the_python_example_runs_as_printed(run: Run, tmp_path: Path) -> None:
 @pytest.mark.model
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_each_example_runs(run: Run, example: Path) -> None:
-    typed = (
-        "Remember that the spare key is with Mrs Okafor.\nWhere is the spare key?\n"
-        if example.stem == "assistant"
-        else ""
-    )
-    shown = run(str(example), typed=typed)
-    assert EXPECTED[example.stem] in shown
-
-
-EXPECTED = {
-    "ask_my_documents": "boiler",
-    "assistant": "[answered",
-    "sandboxed_agent": "0.40 euros",
-}
+    shown = run(str(example), typed=TYPED.get(example.stem, ""))
+    for each in EXPECTED[example.stem]:
+        assert each in shown
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
