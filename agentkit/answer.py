@@ -17,6 +17,7 @@ from agentkit import prompt
 from agentkit.context.assemble import Context, Window
 from agentkit.context.budget import Budget
 from agentkit.context.compress import Embeds
+from agentkit.context.words import numbers
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
 from agentkit.evidence import SURE_STRENGTH, Finding, find
@@ -129,10 +130,10 @@ def judge(question: str, completion: Completion, finding: Finding) -> Verdict:
         return Verdict(f'Your documents say: "{finding.quotes[0].quote}"', "low", f"{fault}{aside}")
     if finding.strength < SURE_STRENGTH:
         return Verdict(said, "medium", finding.reason)
-    kind = expected(question)
-    choices = {found[0] for found in kind.answer.finditer(finding.text)} if kind is not None else set()
-    if kind is not None and len(choices) > 1 and kind.name not in ("a name", "a number"):
-        return Verdict(said, "medium", f"the sentence holds {kind.name} more than once")
+    if expected(question) is None:
+        return Verdict(said, "medium", "its words stand in the documents; the question fits no known kind")
+    if len(set(numbers(finding.text)) - set(numbers(question))) > 1:
+        return Verdict(said, "medium", "the sentence holds more than one number it could mean")
     return Verdict(said, "high", "its words and numbers stand in a sentence that answers the question")
 
 

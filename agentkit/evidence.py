@@ -46,6 +46,10 @@ _GENERIC = frozenset(
 """Content words that carry no meaning in a question: its kind already says what they say."""
 _HEADING = re.compile(r"(?:\d+[.)]?\s+)?[^\W\d][^.:!?|=]{0,70}")
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022]|\(?\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
+_YES_OR_NO = re.compile(
+    r"\s*(?:is|are|am|was|were|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b",
+    re.IGNORECASE,
+)
 _POINTS_BACK = re.compile(
     r"(?:it|they|this|that|these|those|he|she|his|her|its|their|both|all|each)\b", re.IGNORECASE
 )
@@ -133,6 +137,7 @@ def _candidates(
 ) -> list[Candidate]:
     asked = list(dict.fromkeys(terms(question)))
     core = [term for term in asked if term not in _GENERIC] or asked
+    yes_or_no = bool(_YES_OR_NO.match(question))
     things = [term for term in terms(counted(question)) if term not in _GENERIC]
     contexts = [
         [_context(text, place, heads[place]) for place in range(len(text))]
@@ -149,8 +154,8 @@ def _candidates(
             coverage = _share(core, around)
             fits = (kind is None or bool(kind.answer.search(text))) and _share(things, around) in (None, 1.0)
             new = any(not any(alike(term, other) for other in asked) for term in own)
-            dense = scored.dense if embedder is not None else 0.5 * ((said or 0.0) + (coverage or 0.0))
-            empty = not new or headings[passage][place] == text or text.endswith("?")
+            dense = scored.dense if embedder is not None else 0.35 * ((said or 0.0) + (coverage or 0.0))
+            empty = not (new or yes_or_no) or headings[passage][place] == text or text.endswith("?")
             made.append(
                 Candidate(
                     passage,

@@ -60,7 +60,9 @@ KINDS: tuple[Kind, ...] = (
     ),
     _kind("a repetition", r"\bhow (?:soon|often)\b", f"{_COUNT}|{_CALENDAR}"),
     _kind("a length of time", r"\bhow long\b", f"{_SPAN}|{_LENGTH}"),
-    _kind("an age", r"\bhow old\b", r"\b(?:years?|months?|weeks?|born|age|aged)\b|\b(?:19|20)\d\d\b"),
+    _kind(
+        "an age", r"\bhow old\b", r"\b(?:years?|(?:months?|weeks?)[ -]old|born|age|aged)\b|\b(?:19|20)\d\d\b"
+    ),
     _kind("a length", r"\bhow (?:tall|far|deep|wide|thick)\b", _LENGTH),
     _kind(
         "a number", r"\bhow (?:much|many|high|big|large|fast|heavy|hot|cold|few|warm|full|strong)\b", _COUNT
@@ -82,7 +84,8 @@ KINDS: tuple[Kind, ...] = (
 
 
 _COUNTED = re.compile(
-    r"\bhow (?:many|much) (?!is\b|are\b|was\b|were\b|do\b|does\b|did\b|can\b|should\b|of\b)(\w+)", re.IGNORECASE
+    r"\bhow (?:many|much) (?!is\b|are\b|was\b|were\b|do\b|does\b|did\b|can\b|should\b|of\b)(\w+)",
+    re.IGNORECASE,
 )
 
 

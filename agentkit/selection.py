@@ -43,7 +43,7 @@ class Intent:
     tool: str
     reason: str
     arguments: Mapping[str, str] = field(default_factory=dict)
-    """Values that stand in the request word for word, by parameter."""
+    """Values that stand in the request, by parameter; word for word, but arithmetic in symbols."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,20 @@ INTENTS: tuple[Rule, ...] = (
 """Every rule there is, tried in order."""
 
 
+SYMBOLS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), symbol)
+    for pattern, symbol in (
+        (r"\s+(?:multiplied by|times|x)\s+", " * "),
+        (r"\s+(?:divided by|over)\s+", " / "),
+        (r"\s+plus\s+", " + "),
+        (r"\s+minus\s+", " - "),
+        (r"\s*percent of\b", "% of"),
+        (r"^(?:the )?(?:square root|sqrt) of (.+)$", r"sqrt(\1)"),
+    )
+)
+"""Spoken arithmetic as it is written."""
+
+
 def intent(text: str, available: Iterable[str]) -> Intent | None:
     """Return the tool a request names beyond doubt, or nothing.
 
@@ -151,10 +165,17 @@ def intent(text: str, available: Iterable[str]) -> Intent | None:
             continue
         match = rule.pattern.fullmatch(text.strip() if rule.verbatim else request)
         if match is not None:
-            return Intent(
-                rule.tool, rule.reason, {name: said.strip() for name, said in match.groupdict().items()}
-            )
+            values = {name: said.strip() for name, said in match.groupdict().items()}
+            if "expression" in values:
+                values["expression"] = _in_symbols(values["expression"])
+            return Intent(rule.tool, rule.reason, values)
     return None
+
+
+def _in_symbols(expression: str) -> str:
+    for pattern, symbol in SYMBOLS:
+        expression = pattern.sub(symbol, expression)
+    return expression
 
 
 class Selection:

@@ -29,7 +29,7 @@ _ITEM = re.compile(r"\s*(?:[-*+•·]|\(?\d{1,3}[.)]|[a-zA-Z][.)]|\[[ xX]\])\s+\
 _FENCE = re.compile(r"\s*(```|~~~)")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _CELLS = re.compile(r"[^:,|.]{1,40}: .*, [^:,|.]{1,40}: ")
-_LEAD = re.compile(r"(?:\(?\d{1,3}[.)]\s+)?\S+(?:\s+\S+){0,3}")
+_LEAD = re.compile(r"\(?\d{1,3}[.)]\s+\S+(?:\s+\S+){0,3}")
 _LEAST_WIDTH = 60
 """Characters under which a line is never taken for wrapped prose."""
 
@@ -132,7 +132,7 @@ def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_lead(text: str, begin: int, end: int, last: int) -> bool:
-    """Say whether a paragraph starts with a few words that only name what follows: "2. Seed swap. Mei ..."."""
+    """Say whether a numbered item starts with a few words that only name what follows: "2. Seed swap. Mei ..."."""
     return end < last and text[end - 1] == "." and bool(_LEAD.fullmatch(text, begin, end - 1))
 
 

@@ -16,6 +16,9 @@ _WORD = re.compile(
 )
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
+_GROUPS = re.compile(r"\b\d+(?: \d{2,})+\b")
+"""Digits in groups: a telephone or chip number is one number, and a part of it is another."""
+
 STOP_WORDS = frozenset(
     """
     a an the this that these those some any each every no not nor and or but if then else of in on at to from
@@ -56,7 +59,8 @@ def numbers(text: str) -> list[str]:
 
     Digits within a word (`K2209`) are part of the word, not a number.
     """
-    return [canonical_number(each) for each in _WORD.findall(text) if _NUMBER.fullmatch(each)]
+    grouped = _GROUPS.sub(lambda found: found[0].replace(" ", ""), text)
+    return [canonical_number(each) for each in _WORD.findall(grouped) if _NUMBER.fullmatch(each)]
 
 
 def canonical_number(text: str) -> str:

@@ -26,6 +26,9 @@ class Described:
     [
         ("What is 17 * 23?", "calculator", {"expression": "17 * 23"}),
         ("how much is 15% of 80", "calculator", {"expression": "15% of 80"}),
+        ("What is 1250 plus 375 minus 20?", "calculator", {"expression": "1250 + 375 - 20"}),
+        ("what is the square root of 144", "calculator", {"expression": "sqrt(144)"}),
+        ("What is 12 percent of 450?", "calculator", {"expression": "12% of 450"}),
         ("(2 + 3) * 4 =", "calculator", {"expression": "(2 + 3) * 4"}),
         ("Remember that my sister's name is Anna.", "remember", {"fact": "my sister's name is Anna"}),
         (

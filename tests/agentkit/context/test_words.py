@@ -1,0 +1,41 @@
+"""Content words and numbers, so that equal things are found equal."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentkit.context.words import alike, numbers, terms
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Who services the boilers?", "the boiler is serviced"),
+        ("Wi-Fi password", "wifi passwords"),
+        ("Café Zoë", "cafe zoe"),
+        ("Joana's letters", "a letter of Joana\u2019s"),
+        ("stopping", "stopped"),
+        ("1,180 euros", "1180 euro"),
+    ],
+)
+def test_the_same_words_in_two_forms(one: str, other: str) -> None:
+    assert sorted(terms(one)) == sorted(terms(other))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1,250.00 euros and 12,5 %", ["1250", "12.5"]),
+        ("at 07:25 on 6 October", ["07:25", "6"]),
+        ("K2209 and QX7714", []),
+        ("call 0555 0190", ["5550190"]),
+        ("no figures", []),
+    ],
+)
+def test_numbers_have_one_spelling(text: str, found: list[str]) -> None:
+    assert numbers(text) == found
+
+
+def test_long_words_with_one_root_are_alike_and_short_ones_are_not() -> None:
+    assert alike("allergic", "allergy")
+    assert not alike("cat", "car")

@@ -1,0 +1,169 @@
+"""Asking documents: the model writes, but what is shown is borne out, quoted, or said to be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from agentkit.answer import NOT_FOUND, REPLY_TOKENS, Answerer
+from agentkit.errors import Cancelled
+from agentkit.events import Ending, Event, Finished, Prompted, Recalled, TextDelta
+from agentkit.labels import Labels, Origin, Privacy
+from agentkit.messages import Evidence, Message
+from agentkit.models.engine import Engine
+from agentkit.models.scripted import ScriptedModel
+from agentkit.recall import Recall
+from agentkit.spawn import LocalSpawner
+from agentkit_memory import HashEmbedder, KdfParameters, NewRecord, Vault
+
+LEASE = Evidence(
+    "r1",
+    "lease.md",
+    "line 3",
+    "The monthly rent of 1,180 euros is payable early. Small pets are allowed.",
+    0.7,
+)
+
+
+class Found:
+    def __init__(self, *evidence: Evidence) -> None:
+        self._evidence = list(evidence)
+
+    def search(self, question: str) -> list[Evidence]:
+        return self._evidence
+
+
+def ask(question: str, *said: str, found: tuple[Evidence, ...] = (LEASE,)) -> tuple[Finished, list[Event]]:
+    events = list(Answerer(ScriptedModel(list(said)), Found(*found)).run(question))
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last, events
+
+
+def test_an_answer_that_is_borne_out_is_the_models_own_with_its_source() -> None:
+    done, events = ask("How much is the monthly rent?", "The monthly rent is 1,180 euros.")
+    assert [type(each) for each in events] == [Recalled, Prompted, TextDelta, Finished]
+    assert done.text == "The monthly rent is 1,180 euros."
+    assert (done.ending, done.confidence) == (Ending.ANSWERED, "high")
+    assert done.evidence[0].source == "lease.md"
+    assert done.evidence[0].quote == "The monthly rent of 1,180 euros is payable early."
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("The monthly rent is 3,000 euros.", "the documents do not hold the numbers"),
+        ("A wizard decides upon it.", "the documents do not bear out"),
+        ("The monthly rent.", "the model only repeated the question"),
+        ("", "the model said nothing"),
+        ("The monthly rent is payable.", "the model did not give a sum of money"),
+        ("1,180 euros " * REPLY_TOKENS, "the model did not come to an end"),
+    ],
+)
+def test_an_answer_that_is_not_borne_out_is_replaced_by_the_sentence_and_the_reason_tells(
+    said: str, why: str
+) -> None:
+    done, _ = ask("How much is the monthly rent?", said)
+    assert done.text == 'Your documents say: "The monthly rent of 1,180 euros is payable early."'
+    assert done.confidence == "low"
+    assert done.confidence_reason.startswith(why)
+
+
+def test_what_is_not_in_the_documents_is_said_without_asking_the_model() -> None:
+    done, events = ask("What is the capital of Australia?")  # the script is empty: a completion would raise
+    assert (done.text, done.ending) == (NOT_FOUND, Ending.NOT_FOUND)
+    assert done.evidence == ()
+    assert done.confidence_reason
+    assert not any(isinstance(each, Prompted) for each in events)
+
+
+def test_an_empty_vault_holds_no_answer() -> None:
+    done, _ = ask("How much is the rent?", found=())
+    assert (done.ending, done.confidence) == (Ending.NOT_FOUND, "high")
+
+
+def test_more_than_one_number_in_the_sentence_is_never_high_confidence() -> None:
+    budget = Evidence("r", "a.md", "", "The budget is 84,000 euros, of which 51,300 are spent.", 0.7)
+    done, _ = ask("What is the budget?", "The budget is 51,300 euros.", found=(budget,))
+    assert done.confidence == "medium"
+
+
+def test_a_cancelled_question_ends_so() -> None:
+    def stop(_: Sequence[Message]) -> str:
+        raise Cancelled("cancelled")
+
+    events = list(Answerer(ScriptedModel([stop]), Found(LEASE)).run("How much is the monthly rent?"))
+    assert isinstance(events[-1], Finished)
+    assert events[-1].ending is Ending.CANCELLED
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[Vault]:
+    made = Vault.create(
+        tmp_path / "vault",
+        passphrase=b"only a test",
+        embedder="hash",
+        dimensions=64,
+        kdf=KdfParameters(1024, 1, 1),
+        allow_weak_kdf=True,
+    )
+    embedder = HashEmbedder(dimensions=64)
+    texts = ["The rent is 1,180 euros.", "The deposit is 2,360 euros.", "Pets are allowed."]
+    records = [
+        NewRecord(
+            text,
+            source="/home/me/lease.md",
+            kind="document",
+            place=f"line {n}",
+            origin="document",
+            position=n,
+        )
+        for n, text in enumerate(texts)
+    ]
+    records.append(NewRecord("The landlord likes the rent on time.", privacy="secret", sources=("x1",)))
+    made.add(records, embedder.embed([each.text for each in records]))
+    yield made
+    made.close()
+
+
+def test_recall_brings_passages_with_their_labels_and_places(vault: Vault) -> None:
+    found = Recall(vault, HashEmbedder(dimensions=64), k=4).search("How much is the rent?")
+    lease = next(each for each in found if each.source == "/home/me/lease.md")
+    assert (lease.quote, lease.place) == ("The rent is 1,180 euros.", "line 0")
+    assert lease.labels == Labels(Origin.DOCUMENT, Privacy.PRIVATE, (lease.record_id,))
+    memory = next(each for each in found if each.labels.origin is Origin.USER)
+    assert memory.labels.privacy is Privacy.SECRET
+    assert "x1" in memory.labels.sources
+
+
+def test_recall_keeps_to_the_kinds_it_was_given(vault: Vault) -> None:
+    found = Recall(vault, HashEmbedder(dimensions=64), kinds=("memory",)).search("rent")
+    assert [each.labels.origin for each in found] == [Origin.USER]
+
+
+def test_neighbours_are_joined_in_order_and_so_are_their_labels(vault: Vault) -> None:
+    found = Recall(vault, HashEmbedder(dimensions=64), k=1, kinds=("document",), neighbours=1).search(
+        "the deposit"
+    )
+    assert found[0].quote == "The rent is 1,180 euros.\nThe deposit is 2,360 euros.\nPets are allowed."
+    assert len(found[0].labels.sources) == 3
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_real_model_answers_from_one_sentence(smollm2_path: Path) -> None:
+    engine = Engine(smollm2_path, LocalSpawner(), context_tokens=1024)
+    try:
+        for question, held in (
+            ("How much is the monthly rent?", "1,180"),
+            ("Are small pets allowed?", "Small pets"),
+        ):
+            last = list(Answerer(engine, Found(LEASE)).run(question))[-1]
+            assert isinstance(last, Finished)
+            assert last.ending is Ending.ANSWERED
+            assert held.lower() in last.text.lower()
+            assert last.evidence[0].source == "lease.md"
+    finally:
+        engine.close()
