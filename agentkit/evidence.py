@@ -3,7 +3,7 @@
 A sentence is judged by four things a person can check: how near its meaning is (cosine), how many of the question's
 content words it holds together with its headings (coverage), whether it holds the kind of thing asked for
 (`agentkit.expected`), and where its passage ranked. No model is asked: a small one says yes to anything.
-The thresholds were set on a household of notes that is neither in the tests nor in the benchmarks.
+The weights and thresholds were set by hand on 120 questions about two sets of notes (one is `examples/notes`).
 """
 
 from __future__ import annotations
