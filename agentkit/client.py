@@ -22,6 +22,8 @@ from agentkit.paths import Home
 from agentkit.wire import Channel, ConnectionLost
 
 START_SECONDS = 20.0
+HELLO_SECONDS = 10.0
+RETRY_SECONDS = 0.05
 
 Answerer = Callable[[dict[str, Any]], Mapping[str, Any]]
 """Answers a question of the core: an approval, or a call of one of the caller's own tools."""
@@ -42,15 +44,30 @@ class CoreClient:
             IsolationError: The core could not lock itself, and refused to run.
         """
         home = home or Home.default()
-        connection = _connect(home)
-        if connection is None:
-            if not start:
-                raise CoreError("no core serves this home", hint="agentkit status starts one")
-            _start_core(home.ensure())
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             connection = _connect(home)
-        if connection is None:
-            raise CoreError("the core was started and does not answer", hint=f"see {home.run / 'core.log'}")
-        return cls(Channel(connection))
+            if connection is None and start:
+                _start_core(home.ensure())
+                connection = _connect(home)
+            if connection is not None:
+                client = cls(Channel(connection))
+                if client._is_welcome():
+                    return client
+                client.close()
+            elif not start:
+                raise CoreError("no core serves this home", hint="agentkit status starts one")
+            time.sleep(RETRY_SECONDS)  # a core that is ending still holds the home
+        raise CoreError("the core was started and does not answer", hint=f"see {home.run / 'core.log'}")
+
+    def _is_welcome(self) -> bool:
+        """Say hello; a core that is ending does not answer."""
+        try:
+            self._channel.send({"op": "hello"})
+            self._channel.receive(timeout=HELLO_SECONDS)
+        except (ConnectionLost, TimeoutError):
+            return False
+        return True
 
     def request(self, op: str, **fields: Any) -> dict[str, Any]:
         """Send one request and return its result; events on the way are dropped.

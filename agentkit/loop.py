@@ -177,7 +177,10 @@ class Loop:
 
     def _tell(self, results: list[Message], spent: Spent) -> Iterator[Event]:
         """End a turn whose request named its tool with the tool's own words: they are the answer."""
-        text = "\n".join(message.text.strip() for message in results)
+        said = (
+            prompt.NOT_RUN if message.text == prompt.DENIED else message.text.strip() for message in results
+        )
+        text = "\n".join(said)
         self.transcript.append(Message.assistant(text, join_all(message.labels for message in results)))
         yield TextDelta(text)
         sure = not any(message.text.startswith("error:") for message in results)

@@ -20,6 +20,9 @@ GROUNDED = "Read the text and answer the question. Use only words and numbers of
 DENIED = "error: this call was not allowed"
 """The result of a denied call; it says nothing of the policy, so that the model cannot argue with it."""
 
+NOT_RUN = "(not run)"
+"""The answer to a request for a call that was denied; the event before it says why."""
+
 CUT_OFF = "(stopped)"
 """Closes a turn that was cancelled or cut off."""
 

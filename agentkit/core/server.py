@@ -122,36 +122,49 @@ class Server:
         self._listener.listen(MAX_CONNECTIONS)
 
     def serve(self, handler: Handler, *, idle_seconds: float, busy: Callable[[], bool]) -> None:
-        """Answer requests until `stop`, or until nobody came for `idle_seconds`."""
+        """Answer requests until `stop`, or until nobody came for `idle_seconds`; then the door is shut at once."""
         if self._listener is None:
             raise ValueError("bind first")
         self._listener.settimeout(0.5)
-        while not self._stopping.is_set():
-            try:
-                connection, _ = self._listener.accept()
-            except TimeoutError:
-                if self._idle_for() > idle_seconds and not busy():
-                    return
-                continue
-            connection.settimeout(None)
-            if not _same_user(connection) or self._connections >= MAX_CONNECTIONS:
-                connection.close()
-                continue
-            with self._counting:
-                self._connections += 1
-            threading.Thread(target=self._talk, args=(connection, handler), daemon=True).start()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    connection, _ = self._listener.accept()
+                except TimeoutError:
+                    if self._idle_for() > idle_seconds and not busy():
+                        return
+                    continue
+                connection.settimeout(None)
+                self._admit(connection, handler)
+        finally:
+            self._shut()
+
+    def _admit(self, connection: socket.socket, handler: Handler) -> None:
+        full = self._connections >= MAX_CONNECTIONS
+        if full or self._stopping.is_set() or not _same_user(connection):
+            connection.close()
+            return
+        with self._counting:
+            self._connections += 1
+        threading.Thread(target=self._talk, args=(connection, handler), daemon=True).start()
 
     def stop(self) -> None:
         """Stop accepting; open requests are told to stop by their closing connections."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Give the socket and the folder back."""
-        if self._listener is not None:
-            self._listener.close()
-        self._path.unlink(missing_ok=True)
+        """Give the home back: another core may serve it."""
+        self._shut()
         if self._lock_file is not None:
             os.close(self._lock_file)
+            self._lock_file = None
+
+    def _shut(self) -> None:
+        """Stop listening; the home is still ours until `close`."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            self._path.unlink(missing_ok=True)
 
     def _idle_for(self) -> float:
         return 0.0 if self._connections else time.monotonic() - self._last_used

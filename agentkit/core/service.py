@@ -61,6 +61,7 @@ class Service:
             RunOps(self),
         )
         self._table: dict[str, Handler] = {
+            "hello": self._hello,
             "status": self._status,
             "stop": self._stop_core,
             **self.vaults.table(),
@@ -146,6 +147,9 @@ class Service:
         self.runs.close()
         self.index.close()
         self.set_vault(None)
+
+    def _hello(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        return {}
 
     def _status(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         from agentkit import __version__

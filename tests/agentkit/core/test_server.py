@@ -152,3 +152,11 @@ def test_an_error_of_an_unknown_kind_stays_an_error_of_ours() -> None:
     error = client_module.error_from_wire({"kind": "Nonsense", "message": "something", "hint": "do this"})
     assert (type(error).__name__, str(error)) == ("AgentkitError", "something")
     assert isinstance(client_module.error_from_wire({"kind": "LimitError", "message": "m"}), LimitError)
+
+
+def test_a_client_that_comes_while_a_core_ends_is_not_lost_with_it(home: Home) -> None:
+    ending = Door(home)
+    ending.server.stop()
+    with pytest.raises(CoreError, match="no core"):
+        ending.connect()
+    ending.close()
