@@ -37,7 +37,11 @@ def main(folder: Path) -> None:
 
 def _answer(embedder: Any, channel: Channel) -> dict[str, Any]:  # noqa: ANN401 - torch is loaded lazily
     texts = channel.receive()["texts"]
-    if not isinstance(texts, list) or len(texts) > MAX_TEXTS or not all(isinstance(text, str) for text in texts):
+    if (
+        not isinstance(texts, list)
+        or len(texts) > MAX_TEXTS
+        or not all(isinstance(text, str) for text in texts)
+    ):
         return {"error": f"not a list of at most {MAX_TEXTS} texts"}
     return {"vectors": embedder.embed(texts).astype("<f4").tobytes()}
 
