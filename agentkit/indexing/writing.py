@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from agentkit.errors import EngineError
 from agentkit.indexing.chunk import Chunk, approximate_pieces, chunks
 from agentkit.indexing.document import Document
 from agentkit.indexing.events import FileIndexed, Progress
@@ -121,8 +122,7 @@ class Writer:
                 yield progress
             batch = texts[start : start + BATCH_CHUNKS]
             self._embedded += len(batch)
-            embedder = self._bulk if self._bulk and self._embedded > BULK_AFTER_CHUNKS else self._embedder
-            parts.append(embedder.embed(batch))
+            parts.append(self._embed(batch))
         vectors = np.concatenate(parts)
         each = (time.monotonic() - started) / max(1, len(texts))
         offset = 0
@@ -132,6 +132,14 @@ class Writer:
             seconds = prepared.seconds + each * len(prepared.texts)
             offset = end
             yield FileIndexed(prepared.path, len(prepared.records), round(seconds, 4), prepared.notes)
+
+    def _embed(self, batch: Sequence[str]) -> NDArray[np.float32]:
+        if self._bulk is not None and self._embedded > BULK_AFTER_CHUNKS:
+            try:
+                return self._bulk.embed(batch)
+            except EngineError:
+                self._bulk = None  # the light one gives the same vectors, only later
+        return self._embedder.embed(batch)
 
     def write_refusal(self, state: FileState) -> None:
         """Put the reason a file was refused in place of its chunks."""

@@ -6,6 +6,7 @@ is much to embed, and never in the core. Locked before the first text arrives.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,16 @@ MAX_TEXTS = 4096
 def main(folder: Path) -> None:
     """Answer `{"texts": […]}` with `{"vectors": float32 bytes}` until the channel closes."""
     channel = worker_channel()
-    from agentkit_memory import SentenceTransformerEmbedder
     from agentkit_tools import landlock, seccomp
+
+    if landlock.abi() >= 1:
+        landlock.restrict(write=[])  # before torch starts threads, which it would not bind
+    os.environ["JOBLIB_MULTIPROCESSING"] = "0"  # it would try for a semaphore on disk, and warn
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"  # else torch looks for a folder it may write; there is none
+    from agentkit_memory import SentenceTransformerEmbedder
 
     embedder = SentenceTransformerEmbedder(folder)
     embedder.embed(["warm up"])  # what torch loads lazily must be loaded before the lock
-    if landlock.abi() >= 1:
-        landlock.restrict(write=[])
     seccomp.install(seccomp.worker_profile())
     channel.send({"ready": True, "name": embedder.name, "dimensions": embedder.dimensions})
     try:

@@ -1,7 +1,7 @@
 """`WorkerEmbedder`: the bulk embedder as the core sees it, in a process of its own under `SCHED_IDLE`.
 
-The same weights as the light embedder, four times its speed on many texts, and seconds to start: worth it from
-about `WORTH_TEXTS` texts on. Measured in `benchmarks/indexing`.
+The same weights as the light embedder, several times its speed on many texts, and seconds to start; who embeds
+decides when that pays (`agentkit.indexing.writing`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-WORTH_TEXTS = 400
 START_SECONDS = 90.0
 SECONDS_PER_TEXT = 2.0
 BATCH_TEXTS = 256
