@@ -34,6 +34,7 @@ while True:
         ids = vault.add(records, embedder.embed(texts))
     print(*ids, flush=True)
     if number % 5 == 0:
+        print("deleting", *ids, flush=True)  # until it is acknowledged they may be there or not
         if number % 2:
             vault.remove_file(f"/f{number}")
         else:
@@ -77,8 +78,9 @@ def test_kill_9_loses_nothing_acknowledged_and_leaves_nothing_half_done(vaults: 
 
 def _note(line: str, kept: set[str], gone: set[str]) -> None:
     match line.split():
-        case ["deleted", *ids]:
+        case ["deleting", *ids]:
             kept.difference_update(ids)
+        case ["deleted", *ids]:
             gone.update(ids)
         case ids:
             kept.update(ids)

@@ -90,11 +90,21 @@ def remove_new(workspace: str, known: set[Identity]) -> list[str]:
             name, harmless, src_dir_fd=fd, dst_dir_fd=fd
         )  # works also where removing would get stuck inside
         if stat.S_ISDIR(status.st_mode):
+            _open_up(harmless, fd)
             shutil.rmtree(harmless, ignore_errors=True, dir_fd=fd)
         else:
             os.unlink(harmless, dir_fd=fd)
         removed.append(os.path.relpath(f"{folder}/{name}", workspace))
     return removed
+
+
+def _open_up(folder: str, dir_fd: int) -> None:
+    """Let ourselves into a folder and all below it, whatever modes the tool left."""
+    os.chmod(folder, 0o700, dir_fd=dir_fd)
+    for _, folders, _, fd in os.fwalk(folder, dir_fd=dir_fd, follow_symlinks=False):
+        for name in folders:
+            if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                os.chmod(name, 0o700, dir_fd=fd)
 
 
 def give_to(workspace: str, uid: int, gid: int) -> None:
