@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agentkit.evidence import find
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence
 
@@ -77,6 +78,23 @@ class Recall:
             taken.update(each.id for each in records)
             found.append(_evidence(hit, records))
         return found
+
+
+class Relevant:
+    """Recall that stays silent unless something in the vault answers the request: talk needs no documents."""
+
+    def __init__(self, vault: Vault, embedder: Embedder) -> None:
+        self._recall = Recall(vault, embedder)
+        self._embedder = embedder
+
+    def search(self, question: str) -> list[Evidence]:
+        """Return the sentences that answer `question`, best passage first, or none.
+
+        Raises:
+            StoreError: The vault cannot be read.
+        """
+        found = find(question, self._recall.search(question), embedder=self._embedder)
+        return list(found.quotes) if found.found else []
 
 
 def _evidence(hit: Hit, records: Sequence[Record]) -> Evidence:

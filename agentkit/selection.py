@@ -160,6 +160,9 @@ def intent(text: str, available: Iterable[str]) -> Intent | None:
     """
     names = frozenset(available)
     request = " ".join(text.split()).rstrip("?.! ")
+    for name in sorted(names):
+        if _named(name).search(request):
+            return Intent(name, "the request names it")
     for rule in INTENTS:
         if rule.tool not in names:
             continue
@@ -176,6 +179,14 @@ def _in_symbols(expression: str) -> str:
     for pattern, symbol in SYMBOLS:
         expression = pattern.sub(symbol, expression)
     return expression
+
+
+def _named(tool: str) -> re.Pattern[str]:
+    """Match "use the unit_price tool", however the name is spelt."""
+    name = r"[ _-]".join(re.escape(part) for part in tool.split("_"))
+    return re.compile(
+        rf"\b(?:use|call|run|with|using) (?:the )?`?{name}`? (?:tool|function)\b", re.IGNORECASE
+    )
 
 
 class Selection:

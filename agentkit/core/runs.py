@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODES = ("agent", "ask", "chat")
 MAX_TEXT_CHARACTERS = 200_000
-DEFAULT_SAMPLING = Sampling(repeat_penalty=1.15, max_tokens=320)
+TALKING = Sampling(repeat_penalty=1.15, max_tokens=320)
 """Greedy, but for a penalty without which a very small model repeats itself to the end of its budget."""
 
 
@@ -84,7 +84,7 @@ class RunOps:
     def _events(self, text: str, mode: str, request: dict[str, Any], session: Session) -> Iterator[Event]:
         vault = self._service.vault
         model = _Stoppable(self.engine(request.get("model")), session)
-        sampling = _sampling(request.get("sampling"))
+        sampling = _sampling(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
         if mode == "ask":
             from agentkit.answer import Answerer
             from agentkit.recall import Recall
@@ -93,6 +93,7 @@ class RunOps:
             return Answerer(model, recall, embedder=self._service.embedder(), sampling=sampling).run(text)
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
+        from agentkit.recall import Relevant
         from agentkit.transcript import Transcript
 
         name = request.get("conversation")
@@ -108,6 +109,7 @@ class RunOps:
             policy=self._policy(request),
             approve=lambda approval: _approve(approval, session),
             context=Context(model, embedder=self._service.embedder()),
+            recall=Relevant(vault, self._service.embedder()),
             selection=self._select(model),
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
@@ -326,9 +328,9 @@ def _no_tools() -> Toolbox:
     return Toolbox([])
 
 
-def _sampling(given: Mapping[str, Any] | None) -> Sampling:
+def _sampling(given: Mapping[str, Any] | None, default: Sampling) -> Sampling:
     if given is None:
-        return DEFAULT_SAMPLING
+        return default
     try:
         return Sampling(**{**given, "stop": tuple(given.get("stop") or ())})
     except (TypeError, ValueError) as error:

@@ -45,6 +45,8 @@ class Described:
             {"code": "for i in range(3):\n    print(i)"},
         ),
         ("Run this command: ls -l | wc -l", "run_shell", {"command": "ls -l | wc -l"}),
+        ("Use the run_python tool to add two numbers", "run_python", {}),
+        ("Please tell me the date, using the current time tool.", "current_time", {}),
     ],
 )
 def test_a_request_that_names_its_tool_is_a_call_with_its_own_words(
