@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.core.launcher import LaunchedSandbox
 from agentkit.core.server import Handler, Session
-from agentkit.errors import ConfigError
+from agentkit.errors import AgentkitError, ConfigError
 from agentkit.events import Approval, Decision, Event, to_wire
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import NONE, Completion, Model, Sampling, Stream, ToolChoice
@@ -83,7 +84,9 @@ class RunOps:
 
     def _events(self, text: str, mode: str, request: dict[str, Any], session: Session) -> Iterator[Event]:
         vault = self._service.vault
-        model = _Stoppable(self.engine(request.get("model")), session)
+        engine = self.engine(request.get("model"))
+        threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
+        model = _Stoppable(engine, session)
         sampling = _sampling(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
         if mode == "ask":
             from agentkit.answer import Answerer
@@ -280,6 +283,12 @@ class _Stoppable:
 
     def close(self) -> None:
         """Do nothing: the engine outlives the turn."""
+
+
+def _start(model: Model) -> None:
+    """Start the engine's worker; what is wrong with it is told by the first real use."""
+    with suppress(AgentkitError):
+        _ = model.context_tokens
 
 
 def _approve(approval: Approval, session: Session) -> Decision:
