@@ -15,14 +15,15 @@ from types import TracebackType
 
 KEPT_VARIABLES = frozenset(
     {
+        "AGENTKIT_HOME",
+        "AGENTKIT_IDLE_SECONDS",
+        "AGENTKIT_MODELS",
+        "DBUS_SESSION_BUS_ADDRESS",
         "HOME",
-        "PATH",
         "LANG",
+        "PATH",
         "TZ",
         "XDG_RUNTIME_DIR",
-        "DBUS_SESSION_BUS_ADDRESS",
-        "AGENTKIT_HOME",
-        "AGENTKIT_MODELS",
     }
 )
 

@@ -43,7 +43,7 @@ class Service:
         self.home = home
         self.launcher = launcher
         self.receipt = receipt
-        self.idle_seconds = float(os.environ.get("AGENTKIT_IDLE_SECONDS", IDLE_SECONDS))
+        self.idle_seconds = _idle_seconds()
         self._index_folder = index_folder
         self._stop = stop
         self._changing = threading.Lock()
@@ -186,6 +186,22 @@ def wrong_fields_are_usage_errors() -> Iterator[None]:
         line = trace.tb_lineno if trace else 0
         file = Path(trace.tb_frame.f_code.co_filename).name if trace else "?"
         raise ConfigError(f"the request lacks a field, or has one of another type ({file}:{line})") from error
+
+
+def _idle_seconds() -> float:
+    """Read `AGENTKIT_IDLE_SECONDS`.
+
+    Raises:
+        ConfigError: It is no number of seconds.
+    """
+    given = os.environ.get("AGENTKIT_IDLE_SECONDS")
+    try:
+        seconds = IDLE_SECONDS if given is None else float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise ConfigError("AGENTKIT_IDLE_SECONDS is no number of seconds", hint="AGENTKIT_IDLE_SECONDS=900")
+    return seconds
 
 
 def _rss_mb() -> float:

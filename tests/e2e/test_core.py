@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import signal
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, Ending, Finished, TextDelta, ToolDenied, ToolFinished, tool
-from agentkit.errors import CoreError, LockedError, NotFoundError, WorkerLostError
+from agentkit.errors import ConfigError, CoreError, LockedError, NotFoundError, WorkerLostError
 from agentkit.events import Approval, Decision
 from agentkit_memory.errors import WrongPassphraseError
 
@@ -207,3 +208,23 @@ def test_a_killed_engine_is_a_typed_error_and_the_next_turn_works(core: Any) -> 
         last = list(agent.run("Say hello."))[-1]
     assert isinstance(last, Finished)
     assert last.ending is Ending.ANSWERED
+
+
+def test_a_core_nobody_needs_ends_and_locks_the_vault(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_IDLE_SECONDS", "0.2")
+    client = core.unlocked()
+    watched = os.pidfd_open(client.request("status")["pid"])
+    client.close()
+    assert select.select([watched], [], [], 20)[0], "the core is still there"
+    os.close(watched)
+    monkeypatch.delenv("AGENTKIT_IDLE_SECONDS")
+    assert core.connect().request("status")["vault"]["state"] == "locked"
+
+
+def test_a_setting_that_makes_no_sense_is_told_before_anything_starts(
+    core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_IDLE_SECONDS", "soon")
+    with pytest.raises(ConfigError, match="AGENTKIT_IDLE_SECONDS"):
+        core.connect()
+    monkeypatch.delenv("AGENTKIT_IDLE_SECONDS")
