@@ -6,10 +6,14 @@ from typing import Any
 
 from agentkit.models.gguf import read_header
 from agentkit.models.manifest import StoredModel
+from agentkit.models.ram_free import free_bytes
+from agentkit.models.ram_need import kv_bytes_per_token, ram_need
 
 
 def describe(model: StoredModel) -> dict[str, Any]:
-    """Return all there is to say of a stored model, ready for JSON; of a GGUF file also what its header says.
+    """Return all there is to say of a stored model, ready for JSON.
+
+    Of a GGUF file also what its header says, and the memory it needs with the window it gets by default.
 
     Raises:
         ModelRefusedError: The file is no longer a valid GGUF file.
@@ -48,5 +52,15 @@ def describe(model: StoredModel) -> dict[str, Any]:
             "bos_id": header.bos_id,
             "eos_id": header.eos_id,
             "chat_template": header.chat_template,
+        }
+        need = ram_need(header)
+        said["memory"] = {
+            "context_tokens": need.context_tokens,
+            "weights_bytes": need.weights_bytes,
+            "kv_bytes_per_token": kv_bytes_per_token(header),
+            "kv_bytes": need.kv_bytes,
+            "buffers_bytes": need.buffers_bytes,
+            "needed_bytes": need.total_bytes,
+            "free_bytes": free_bytes(),
         }
     return said

@@ -276,8 +276,9 @@ class Engine:
                 f"there is no model file for {self._name}", hint=f"agentkit models pull {self._name}"
             )
         from agentkit.models.gguf import read_header
+        from agentkit.models.ram_need import require_ram
 
-        read_header(self._path)
+        require_ram(self._name, read_header(self._path), self._settings["context_tokens"])
 
 
 class _Turns:

@@ -46,6 +46,8 @@ _WANTED = frozenset(
         "tokenizer.chat_template",
     }
 )
+# sic: llama.cpp's spelling
+_SPECIAL = ["bos", "eos", "eot", "eom", "unknown", "seperator", "padding", "mask"]
 _BYTE_TOKEN = re.compile(rb"<0x([0-9A-F]{2})>")
 
 
@@ -67,6 +69,13 @@ class GGUFHeader:
     head_count: int | None
     """The largest, where it differs between blocks."""
     head_count_kv: int | None
+    heads_kv_total: int | None
+    """Of all blocks together: blocks differ, and some keep no keys and values at all."""
+    key_length: int | None
+    """Numbers in one key of one head."""
+    value_length: int | None
+    feed_forward_length: int | None
+    """The largest, where it differs between blocks."""
     embedding_length: int | None
     vocab_size: int | None
     tokenizer_model: str | None
@@ -128,6 +137,7 @@ class _Parser:
         if architecture is None or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", architecture):
             self._refuse("general.architecture is missing or no plain name")
         vocab = self._check_vocabulary(architecture)
+        blocks = self._integer(f"{architecture}.block_count", least=1, most=MAX_TENSORS)
         heads, heads_kv = self._check_shape(architecture)
         file_type = self._integer("general.file_type")
         return GGUFHeader(
@@ -137,9 +147,13 @@ class _Parser:
             content=self._text("general.type") or "model",
             parts=self._integer("split.count", most=MAX_TENSORS) or 1,
             context_length=self._integer(f"{architecture}.context_length", least=1, most=2**31 - 1),
-            block_count=self._integer(f"{architecture}.block_count", least=1, most=MAX_TENSORS),
+            block_count=blocks,
             head_count=heads,
             head_count_kv=heads_kv,
+            heads_kv_total=self._total(f"{architecture}.attention.head_count_kv", blocks, default=heads),
+            key_length=self._integer(f"{architecture}.attention.key_length", most=2**20),
+            value_length=self._integer(f"{architecture}.attention.value_length", most=2**20),
+            feed_forward_length=self._largest(f"{architecture}.feed_forward_length", most=2**31 - 1),
             embedding_length=self._integer(f"{architecture}.embedding_length", least=1, most=2**24),
             vocab_size=vocab,
             tokenizer_model=self._text("tokenizer.ggml.model"),
@@ -327,14 +341,26 @@ class _Parser:
         value = self._values.get(key)
         if not isinstance(value, _Array):
             return self._integer(key, most=most)
+        numbers = self._numbers(key, value)
+        if min(numbers) < 0 or max(numbers) > most:
+            self._refuse(f"{key} goes from {min(numbers)} to {max(numbers)}, outside 0 to {most}")
+        return max(numbers)
+
+    def _total(self, key: str, blocks: int | None, *, default: int | None) -> int | None:
+        """Return the sum over all blocks of what is one number for all of them, or an array with one per block."""
+        value = self._values.get(key)
+        if isinstance(value, _Array):
+            return sum(self._numbers(key, value))
+        each = self._integer(key)
+        each = default if each is None else each
+        return None if each is None or blocks is None else each * blocks
+
+    def _numbers(self, key: str, value: _Array) -> list[int]:
         if value.kind not in _INTEGERS or not 1 <= value.count <= MAX_TENSORS:
             self._refuse(f"{key} is no list of integers")
         form = _UNPACK[value.kind]
         self._source.jump(value.place)
-        largest = max(self._source.number(form) for _ in range(value.count))
-        if not 0 <= largest <= most:
-            self._refuse(f"{key} goes up to {largest}, outside 0 to {most}")
-        return largest
+        return [self._source.number(form) for _ in range(value.count)]
 
     def _token(self, which: str, vocab: int | None) -> int | None:
         key = f"tokenizer.ggml.{which}_token_id"
@@ -361,16 +387,7 @@ class _Parser:
                 continue
             if not isinstance(beside, _Array) or beside.kind not in kinds or beside.count != tokens.count:
                 self._refuse(f"tokenizer.ggml.{name} is no list of {tokens.count} numbers")
-        for which in (
-            "bos",
-            "eos",
-            "eot",
-            "eom",
-            "unknown",
-            "seperator",
-            "padding",
-            "mask",
-        ):  # sic: llama.cpp's spelling
+        for which in _SPECIAL:
             self._token(which, tokens.count)
         if self._text("tokenizer.ggml.model") == "llama":
             self._check_byte_tokens(tokens)
@@ -396,5 +413,4 @@ class _Parser:
         if heads and heads_kv == 0:
             self._refuse(f"{heads} attention heads share 0 key-value heads")
         self._integer(f"{architecture}.rope.dimension_count", most=2**20)
-        self._largest(f"{architecture}.feed_forward_length", most=2**31 - 1)
         return heads, heads_kv

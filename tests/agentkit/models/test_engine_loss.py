@@ -23,6 +23,7 @@ from agentkit.errors import (
 from agentkit.messages import Message
 from agentkit.models.base import Completion, Sampling, Stream
 from agentkit.models.engine import Engine
+from agentkit.models.gguf import read_header
 from agentkit.spawn import LocalChild, LocalSpawner
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -167,7 +168,8 @@ def test_what_the_header_check_lets_through_is_still_a_typed_error(
 ) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(smollm2_path.read_bytes()[:50_000_000])
-    monkeypatch.setattr("agentkit.models.gguf.read_header", lambda path: None)
+    whole = read_header(smollm2_path)
+    monkeypatch.setattr("agentkit.models.gguf.read_header", lambda path: whole)
     engine = Engine(path, LocalSpawner())
     with pytest.raises(AgentkitError):
         engine.describe()
