@@ -157,7 +157,21 @@ def vault_checks(vault: dict[str, Any]) -> Iterator[Check]:
     counts = f", {vault['records']} records of {vault['files']} files" if vault["state"] == "unlocked" else ""
     yield Check("vault", State.OK, f"{vault['state']}, format {vault['format']}{counts}")
     slots = ", ".join(f"{slot['name']} ({slot['kind']})" for slot in vault["slots"])
+    if vault["state"] == "unlocked":
+        yield anchor_check(anchored=bool(vault.get("anchored")))
     yield Check("key slots", State.OK if slots else State.FAIL, slots or "nothing opens this vault")
+
+
+def anchor_check(*, anchored: bool) -> Check:
+    """Say whether an older copy of the whole vault would be noticed."""
+    if anchored:
+        return Check("roll-back", State.OK, "the keyring remembers the newest state of the vault")
+    return Check(
+        "roll-back",
+        State.WARN,
+        "no keyring remembers the newest state: an older copy of the whole vault would not be noticed",
+        "log in to a desktop session with a keyring",
+    )
 
 
 def engine_check(engine: dict[str, Any] | None) -> Check:

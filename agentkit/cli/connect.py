@@ -25,13 +25,16 @@ NO_TERMINAL = "type it in a terminal, or name a file in AGENTKIT_PASSPHRASE_FILE
 
 
 @contextmanager
-def connect(output: Output, *, unlock: bool = True, start: bool = True) -> Iterator[CoreClient]:
+def connect(
+    output: Output, *, unlock: bool = True, start: bool = True, accept_rollback: bool = False
+) -> Iterator[CoreClient]:
     """Yield a connection to the core of this user's home, started if need be.
 
     Args:
         output: Where questions go.
         unlock: Open the vault if it is locked.
         start: Start the core if none runs; otherwise that is an error.
+        accept_rollback: Open a vault that is genuine but not the newest.
 
     Raises:
         NotFoundError: There is no vault yet.
@@ -42,31 +45,32 @@ def connect(output: Output, *, unlock: bool = True, start: bool = True) -> Itera
 
     with CoreClient.connect(start=start) as client:
         if unlock:
-            open_vault(client, output)
+            open_vault(client, output, accept_rollback=accept_rollback)
         yield client
 
 
-def open_vault(client: CoreClient, output: Output) -> None:
+def open_vault(client: CoreClient, output: Output, *, accept_rollback: bool = False) -> None:
     """Open the vault: by the passphrase file, else by the keyring, else by asking."""
     from agentkit.passphrase import find_passphrase
 
     given = find_passphrase(None)
+    extra = {"accept_rollback": True} if accept_rollback else {}
     try:
-        client.request("unlock", passphrase=given)  # without one: already open, or by the keyring
+        client.request("unlock", passphrase=given, **extra)  # without one: already open, or by the keyring
     except LockedError as error:
         if given is not None:
             raise
         if not can_ask():
             raise LockedError(error.message, hint=NO_TERMINAL) from error
-        _open_by_asking(client, output)
+        _open_by_asking(client, output, extra)
 
 
-def _open_by_asking(client: CoreClient, output: Output) -> None:
+def _open_by_asking(client: CoreClient, output: Output, extra: dict[str, bool]) -> None:
     from agentkit_memory.errors import WrongPassphraseError
 
     for left in reversed(range(TRIES)):
         try:
-            client.request("unlock", passphrase=ask_passphrase("passphrase"))
+            client.request("unlock", passphrase=ask_passphrase("passphrase"), **extra)
         except WrongPassphraseError as error:
             if not left:
                 raise

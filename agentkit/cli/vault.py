@@ -39,10 +39,15 @@ def init(as_json: Json = False) -> None:
     output.note('next: agentkit index FOLDER, then agentkit ask "…"')
 
 
-def unlock(as_json: Json = False) -> None:
+def unlock(
+    accept_rollback: Annotated[
+        bool, typer.Option("--accept-rollback", help="Take an older vault that you put back yourself.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Open the vault, so that the next commands need no passphrase."""
     output = Output(as_json=as_json)
-    with connect(output) as client:
+    with connect(output, accept_rollback=accept_rollback) as client:
         vault = client.request("unlock", passphrase=None)
     output.json(vault)
     output.line(f"unlocked: {_amount(vault)}")

@@ -1,4 +1,4 @@
-"""The vault's secret in the operating system's keyring.
+"""The vault's secret and its anchor in the operating system's keyring.
 
 Only secure back-ends are allowed by name: a plain-text one that happens to be installed would be chosen silently.
 Runs in a child of the launcher: the library opens sockets to the desktop session, which the core may not.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from agentkit.errors import NotFoundError
 
 SERVICE = "agentkit"
+ANCHOR_SERVICE = "agentkit anchor"
 ALLOWED_BACKENDS = frozenset(
     {
         "keyring.backends.SecretService.Keyring",
@@ -70,3 +71,15 @@ def delete(vault_id: str) -> None:
         keyring.delete_password(SERVICE, vault_id)
     except PasswordDeleteError:
         return  # there was none
+
+
+def anchor(vault_id: str, generation: int | None) -> int | None:
+    """Remember the newest generation of `vault_id`, or with `None` only look; return what is remembered now."""
+    if backend() is None:
+        return None
+    import keyring
+
+    if generation is not None:
+        keyring.set_password(ANCHOR_SERVICE, vault_id, str(generation))
+    kept = keyring.get_password(ANCHOR_SERVICE, vault_id)
+    return int(kept) if kept and kept.isdecimal() else None

@@ -216,6 +216,11 @@ def _keyring(request: dict[str, Any]) -> dict[str, Any]:
         case "delete":
             keyring_slot.delete(request["vault_id"])
             return {}
+        case "anchor":
+            return {
+                "backend": keyring_slot.backend(),
+                "generation": keyring_slot.anchor(request["vault_id"], request["generation"]),
+            }
         case "backend":
             return {"backend": keyring_slot.backend()}
     raise CoreError("the launcher does not know this request")

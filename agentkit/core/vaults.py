@@ -21,6 +21,7 @@ class VaultOps:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._no_keyring = False
 
     def table(self) -> dict[str, Handler]:
         """Return the requests answered here."""
@@ -43,6 +44,7 @@ class VaultOps:
             embedder=DEFAULT_EMBEDDER,
             dimensions=self._service.embedder().dimensions,
             index_folder=self._service.index_folder,
+            anchor=self.anchor,
         )
         self._service.set_vault(vault)
         return header_summary(self._service)
@@ -55,16 +57,19 @@ class VaultOps:
             return header_summary(service)
         if not Vault.exists(service.home.vault):
             raise NotFoundError("there is no vault in this home yet", hint="agentkit init")
-        given = request.get("passphrase")
+        given, secret = request.get("passphrase"), None
         if given is None:
             secret = self._from_keyring()
             if secret is None:
                 raise LockedError("the vault is locked", hint="agentkit unlock")
-            vault = Vault.open(service.home.vault, keyring_secret=secret, index_folder=service.index_folder)
-        else:
-            vault = Vault.open(
-                service.home.vault, passphrase=_bytes(given), index_folder=service.index_folder
-            )
+        vault = Vault.open(
+            service.home.vault,
+            passphrase=None if given is None else _bytes(given),
+            keyring_secret=secret,
+            index_folder=service.index_folder,
+            anchor=self.anchor,
+            accept_rollback=bool(request.get("accept_rollback")),
+        )
         service.set_vault(vault)
         return header_summary(service)
 
@@ -81,12 +86,29 @@ class VaultOps:
         vault = self._service.vault
         if request["on"]:
             secret = secrets.token_bytes(KEYRING_SECRET_BYTES)
+            # The keyring first, and read back: a slot whose secret nobody has would open for nobody.
             self._ask_keyring({"verb": "set", "vault_id": vault.id, "secret": secret})
+            if self._ask_keyring({"verb": "get", "vault_id": vault.id})["secret"] != secret:
+                raise CoreError(
+                    "the keyring did not keep the secret", hint="nothing was changed in the vault"
+                )
             vault.add_keyring_slot(secret)
         else:
             vault.remove_slot("keyring")
             self._ask_keyring({"verb": "delete", "vault_id": vault.id})
         return header_summary(self._service)
+
+    def anchor(self, vault_id: str, generation: int | None) -> int | None:
+        """Remember the newest generation of the vault in the keyring, where there is one; see `Anchor`."""
+        if self._no_keyring:
+            return None
+        try:
+            answer = self._ask_keyring({"verb": "anchor", "vault_id": vault_id, "generation": generation})
+        except CoreError:
+            return None  # a keyring that fails must not keep its owner out of the vault
+        self._no_keyring = answer["backend"] is None
+        kept = answer["generation"]
+        return None if kept is None else int(kept)
 
     def _from_keyring(self) -> bytes | None:
         from agentkit_memory import Vault
@@ -119,6 +141,7 @@ def header_summary(service: Service) -> dict[str, Any]:
     }
     if service.unlocked:
         vault = service.vault
+        summary["anchored"] = vault.anchored
         summary |= {"records": vault.count(), "files": len(vault.files()), "roots": vault.roots()}
     return summary
 

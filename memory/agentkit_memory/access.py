@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit_memory import database as db
+from agentkit_memory.anchor import Anchor
 from agentkit_memory.database import Database, database_errors
 from agentkit_memory.durable import sync_folder
 from agentkit_memory.errors import (
@@ -24,6 +25,7 @@ from agentkit_memory.errors import (
     VaultMissingError,
     disk_errors,
 )
+from agentkit_memory.guard import Guard
 from agentkit_memory.header import FILE as HEADER_FILE
 from agentkit_memory.header import VaultHeader
 from agentkit_memory.keys import KdfParameters, MasterKey
@@ -33,12 +35,23 @@ from agentkit_memory.lock import WriterLock
 class Access:
     """An unlocked vault's files. `lock` guards everything in it, and may be taken by the same thread again."""
 
-    def __init__(self, folder: Path, header: VaultHeader, master: MasterKey, writer_lock: WriterLock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: VaultHeader,
+        master: MasterKey,
+        writer_lock: WriterLock,
+        guard: Guard,
+        *,
+        accept_rollback: bool = False,
+        fresh: bool = False,
+    ) -> None:
         self.folder = folder
         self.header = header
         self.master = master
         self.lock = threading.RLock()
-        self.database = Database(folder / db.FILE, master.subkey("database"))
+        self.guard = guard
+        self.database = Database(folder / db.FILE, master.subkey("database"), master.subkey("digest"))
         self._writer_lock = writer_lock
         self._open = True
         try:
@@ -46,13 +59,23 @@ class Access:
                 self.meta: dict[str, Any] = dict(self.database.rows("SELECT key, value FROM meta"))
             if self.meta.get("vault") != header.id:
                 raise TamperedError("the vault's database belongs to another vault")
+            if not fresh:
+                guard.after(header, self.database, accept_rollback=accept_rollback)
         except StoreError:
             self.database.close()
+            guard.release()
             raise
 
     @classmethod
     def create(
-        cls, folder: Path, passphrase: bytes, kdf: KdfParameters, *, embedder: str, dimensions: int
+        cls,
+        folder: Path,
+        passphrase: bytes,
+        kdf: KdfParameters,
+        *,
+        embedder: str,
+        dimensions: int,
+        anchor: Anchor | None,
     ) -> Access:
         """Make a vault's files; the header last, so that a creation that was interrupted leaves no vault."""
         with disk_errors("the vault's folder"):
@@ -72,15 +95,30 @@ class Access:
             _create_database(
                 folder, master, {"vault": header.id, "embedder": embedder, "dimensions": dimensions}
             )
-            header.write(folder)
-            return cls(folder, header, master, writer_lock)
+            guard = Guard(folder, header, master, anchor)
+            access = cls(folder, header, master, writer_lock, guard, fresh=True)
+            try:
+                guard.create(access.database)
+                header.write(folder)
+            except StoreError:
+                access.close()
+                raise
+            guard.advance_anchor()
+            return access
         except BaseException:  # an interrupt, too, must not leave the vault locked
             writer_lock.release()
             raise
 
     @classmethod
     def open(
-        cls, folder: Path, *, passphrase: bytes | None, keyring_secret: bytes | None, allow_weak_kdf: bool
+        cls,
+        folder: Path,
+        *,
+        passphrase: bytes | None,
+        keyring_secret: bytes | None,
+        allow_weak_kdf: bool,
+        anchor: Anchor | None,
+        accept_rollback: bool,
     ) -> Access:
         """Unlock and open a vault's files; see `Vault.open`."""
         if not (folder / HEADER_FILE).is_file():
@@ -91,7 +129,9 @@ class Access:
             master = header.unlock(
                 passphrase=passphrase, keyring_secret=keyring_secret, allow_weak_kdf=allow_weak_kdf
             )
-            return cls(folder, header, master, writer_lock)
+            guard = Guard(folder, header, master, anchor)
+            guard.before(header, accept_rollback=accept_rollback)
+            return cls(folder, header, master, writer_lock, guard, accept_rollback=accept_rollback)
         except BaseException:  # an interrupt, too, must not leave the vault locked
             writer_lock.release()
             raise
@@ -111,14 +151,17 @@ class Access:
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """Hold the lock, and commit what is done inside, or nothing of it."""
-        with self.reading() as database, database.transaction():
-            yield database
+        with self.reading() as database:
+            self.guard.settle()
+            with database.transaction():
+                yield database
+            self.guard.committed(database)
 
     def rewrite_header(self, change: Callable[[VaultHeader], VaultHeader]) -> None:
         """Replace the header by what `change` makes of it; on disk when this returns."""
         with self.reading():
             header = change(self.header)
-            header.write(self.folder)
+            self.guard.replace_header(self.header, header)
             self.header = header
 
     def stop(self) -> bool:
@@ -132,6 +175,7 @@ class Access:
         with self.lock:
             self._open = False
             self.database.close()
+            self.guard.closed()
             self._writer_lock.release()
 
 
@@ -141,7 +185,7 @@ def _create_database(folder: Path, master: MasterKey, meta: dict[str, Any]) -> N
     with disk_errors("the vault's database"):
         for leftover in folder.glob(fresh.name + "*"):
             leftover.unlink()
-    database = Database(fresh, master.subkey("database"), create=True)
+    database = Database(fresh, master.subkey("database"), master.subkey("digest"), create=True)
     try:
         with database_errors(), database.transaction():
             database.change_many(

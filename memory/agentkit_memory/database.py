@@ -3,18 +3,21 @@
 The only importer of `apsw`. Every page is encrypted and authenticated by SQLite3 Multiple Ciphers (ChaCha20-Poly1305)
 under a 32-byte key from the master key; the write-ahead log likewise. Exclusive locking keeps the log's index in
 memory, so that no third file appears; temporary tables and sorts stay in memory.
-Not covered: an older copy of a single page, or of the whole file, put back (memory/README.md §5).
+Every transaction counts the generation up and renews the content digest. An older copy of a page or of the whole file
+that is put back is for `guard` to notice.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import apsw
 
+from agentkit_memory.digest import TABLES, ContentDigest, triggers
 from agentkit_memory.errors import (
     DiskFullError,
     NewerVaultError,
@@ -33,13 +36,20 @@ class Database:
     """An open encrypted database. Not thread-safe: `Vault` holds the lock."""
 
     def __init__(
-        self, path: Path, key: bytes, *, create: bool = False, migrations: Sequence[str] = MIGRATIONS
+        self,
+        path: Path,
+        key: bytes,
+        digest_key: bytes,
+        *,
+        create: bool = False,
+        migrations: Sequence[str] = MIGRATIONS,
     ) -> None:
         """Open the database at `path` and bring it up to date.
 
         Args:
             path: The file; its write-ahead log stands beside it.
-            key: 32 bytes.
+            key: 32 bytes: of the pages.
+            digest_key: 32 bytes: of the content digest.
             create: Whether it may be missing; a vault never opens an empty database in place of a lost one.
             migrations: What brings an older database up to date, in order.
 
@@ -58,12 +68,18 @@ class Database:
                 "the vault's database is missing",
                 hint=f"restore {FILE} from the backup that {path.parent} came from",
             )
+        self._path = str(path)
         with database_errors():
             self._connection = apsw.Connection(str(path), flags=flags)
+        self._digest = ContentDigest(digest_key)
+        self._following = False
+        self.generation: int = 0
+        """How many commits there were."""
         try:
             with database_errors():
                 self._configure(key)
                 self._migrate(migrations, create=create)
+                self._follow()
         except StoreError:
             self.close()
             raise
@@ -79,6 +95,8 @@ class Database:
         connection.pragma("secure_delete", True)
         connection.pragma("temp_store", "memory")
         connection.pragma("foreign_keys", True)
+        # Rows that REPLACE throws out count as deleted, for the content digest too.
+        connection.pragma("recursive_triggers", True)
         connection.pragma("trusted_schema", False)
         connection.pragma("cell_size_check", True)
         connection.pragma("cache_size", -16384)
@@ -98,19 +116,52 @@ class Database:
             for migration in migrations[version:]:
                 self._connection.execute(migration)
             self._connection.execute(f"PRAGMA user_version = {len(migrations)}")
+            self._connection.execute("UPDATE newest SET digest = ?", (self.sum_rows(),))
+
+    def _follow(self) -> None:
+        """Let the content digest follow every change of this connection."""
+        connection, digest = self._connection, self._digest
+        self.generation = int(self.scalar("SELECT generation FROM newest"))
+        digest.restore(bytes(self.scalar("SELECT digest FROM newest")))
+        for name, function in (("row_added", digest.add), ("row_removed", digest.subtract)):
+            connection.create_scalar_function(name, cast("Any", function), flags=apsw.SQLITE_INNOCUOUS)
+        connection.execute(triggers())
+        self._following = True
+
+    @property
+    def digest(self) -> bytes:
+        """The content digest after the last commit: 32 bytes."""
+        return self._digest.value
+
+    def sum_rows(self) -> bytes:
+        """Return the content digest, computed anew from every row."""
+        fresh = self._digest.fresh()
+        for table, columns in TABLES.items():
+            for row in self._connection.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608
+                fresh.add(table, *row)
+        return fresh.value
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what is done inside, or nothing of it; on disk when the block ends."""
         self._connection.execute("BEGIN IMMEDIATE")
+        generation, digest = self.generation, self._digest.value
+        before = digest
         try:
             yield
+            if self._following and self._digest.touched:
+                generation += 1
+                digest = self._digest.value
+                self._connection.execute("UPDATE newest SET generation = ?, digest = ?", (generation, digest))
             self._connection.execute("COMMIT")
+            self.generation = generation
+            self._digest.restore(digest)
         except BaseException:  # whatever happened, and an interrupt too: nothing half-done may stay
             if self._connection.in_transaction:
                 # SQLite itself rolls back after some I/O errors, at times between our two calls.
                 with suppress(apsw.Error):
                     self._connection.execute("ROLLBACK")
+            self._digest.restore(before)
             raise
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -143,7 +194,7 @@ class Database:
         return self._connection.last_insert_rowid()
 
     def verify(self) -> None:
-        """Read and check every page in use, every index and every posting; free pages hold nothing and are passed over.
+        """Read every page from the disk; check every row, every index and every posting.
 
         Raises:
             TamperedError: Something is damaged.
@@ -152,6 +203,49 @@ class Database:
             if self.rows("PRAGMA integrity_check(1)") != [("ok",)]:
                 raise TamperedError("the vault's database is damaged", hint="restore it from a backup")
             self._connection.execute("INSERT INTO texts (texts, rank) VALUES ('integrity-check', 1)")
+            if self.sum_rows() != self._digest.value:
+                raise TamperedError(
+                    "rows of the vault's database were changed outside of agentkit",
+                    hint="restore it from a backup",
+                )
+            self.scan(())
+
+    def scan(self, wanted: Sequence[bytes]) -> list[int]:
+        """Read every page from the disk, free ones too, and count how often each of `wanted` occurs.
+
+        Raises:
+            TamperedError: A page cannot be authenticated.
+        """
+        with database_errors():
+            self.fold_log()
+            self._connection.pragma("shrink_memory")
+            # Copying is the only way SQLite offers to read free pages and say so when one is damaged.
+            scratch = Path(self._path + ".scan")
+            try:
+                self.copy_to(scratch, os.urandom(32), durable=False)
+            finally:
+                scratch.unlink(missing_ok=True)
+            pages = self._connection.serialize("main") if wanted else b""
+            return [pages.count(each) for each in wanted]
+
+    def fold_log(self) -> None:
+        """Move the write-ahead log into the database and empty it."""
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def copy_to(self, path: Path, key: bytes, *, durable: bool = True) -> None:
+        """Write a consistent copy to the new file `path`, under `key`; on disk when it returns if `durable`."""
+        with database_errors():
+            copy = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            try:
+                copy.pragma("cipher", "chacha20")
+                copy.pragma("key", "raw:" + key.hex())
+                copy.pragma("journal_mode", "off")
+                copy.pragma("synchronous", "full" if durable else "off")
+                with copy.backup("main", self._connection, "main") as backup:
+                    while not backup.done:
+                        backup.step(1024)
+            finally:
+                copy.close()
 
     def close(self) -> None:
         """Fold the write-ahead log into the database and close; safe to call twice."""

@@ -69,5 +69,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
     CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    # 2: how many commits there were, and the digest of all rows after the last of them.
+    """
+    CREATE TABLE newest (
+        one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, digest BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO newest (one, generation, digest) VALUES (1, 0, zeroblob(32));
+    """,
 )
 VERSION: Final = len(MIGRATIONS)

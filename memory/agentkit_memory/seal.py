@@ -3,7 +3,7 @@
 Each blob draws a fresh salt, and its key comes from HKDF over that salt: a key seals once, so the nonce is constant
 and can never repeat. Covered: confidentiality and integrity of one blob, bound to its place by `associated_data`.
 Not covered: its length (visible), and whether it is the newest (the caller binds what it belongs to).
-Source: NIST SP 800-38D; format in memory/README.md §4.
+Source: NIST SP 800-38D; format in memory/README.md §5.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The files go from a private folder in memory straight into one sealed blob, and back. A snapshot belongs to one epoch of
 the database: any deletion starts a new epoch and removes the snapshot first, so what was forgotten is in none.
 Whatever is wrong with a snapshot, the index is rebuilt from the database; it is never trusted over it.
-Source: format in memory/README.md §4.
+Source: format in memory/README.md §5.
 """
 
 from __future__ import annotations

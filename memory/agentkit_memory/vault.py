@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from agentkit_memory import fusion, rows, search, state
 from agentkit_memory.access import Access
+from agentkit_memory.anchor import Anchor
 from agentkit_memory.database import Database
 from agentkit_memory.errors import EmbeddingMismatchError, RecordError, StoreError
 from agentkit_memory.header import FILE as HEADER_FILE
-from agentkit_memory.header import SlotInfo, VaultHeader
+from agentkit_memory.header import VaultHeader
 from agentkit_memory.keys import KdfParameters
+from agentkit_memory.ledger import Ledger
 from agentkit_memory.live_index import LiveIndex
-from agentkit_memory.record import ConversationInfo, FileState, Filter, Hit, NewRecord, Record
+from agentkit_memory.record import FileState, Filter, Hit, NewRecord, Record
 from agentkit_memory.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -36,16 +38,14 @@ EVERYTHING: Final = Filter()
 """No restriction."""
 
 
-class Vault:
+class Vault(Ledger):
     """An unlocked vault. Make one with `create` or `open`; close it, or use it in a `with` block."""
 
     def __init__(
         self, access: Access, index_folder: Path | None, clock: Callable[[], float], *, allow_weak_kdf: bool
     ) -> None:
         """Take over opened files; `create` and `open` are the public ways in."""
-        self._access = access
-        self._clock = clock
-        self._allow_weak_kdf = allow_weak_kdf
+        super().__init__(access, clock, allow_weak_kdf=allow_weak_kdf)
         self.embedder: str = access.meta["embedder"]
         """Name of the embedding model its vectors come from."""
         self.dimensions: int = access.meta["dimensions"]
@@ -78,6 +78,7 @@ class Vault:
         kdf: KdfParameters | None = None,
         index_folder: Path | None = None,
         allow_weak_kdf: bool = False,
+        anchor: Anchor | None = None,
         clock: Callable[[], float] = time.time,
     ) -> Vault:
         """Make a vault in `folder` and return it unlocked.
@@ -93,6 +94,7 @@ class Vault:
             index_folder: A private, empty folder on a tmpfs for Chroma's files, so that a snapshot can be kept;
                 without it Chroma stays inside the process and is rebuilt at each open.
             allow_weak_kdf: Accept parameters under the floor. For tests.
+            anchor: Remembers the newest generation outside the folder; see `agentkit_memory.anchor`.
             clock: Seconds since the epoch.
 
         Raises:
@@ -104,7 +106,9 @@ class Vault:
             raise RecordError(f"vectors of {dimensions} dimensions cannot be stored")
         kdf = kdf or KdfParameters.tuned()
         kdf.check(allow_weak=allow_weak_kdf)
-        access = Access.create(folder, passphrase, kdf, embedder=embedder, dimensions=dimensions)
+        access = Access.create(
+            folder, passphrase, kdf, embedder=embedder, dimensions=dimensions, anchor=anchor
+        )
         return cls(access, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
 
     @classmethod
@@ -116,9 +120,21 @@ class Vault:
         keyring_secret: bytes | None = None,
         index_folder: Path | None = None,
         allow_weak_kdf: bool = False,
+        anchor: Anchor | None = None,
+        accept_rollback: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> Vault:
         """Unlock the vault in `folder`, with a passphrase or the secret kept in the OS keyring.
+
+        Args:
+            folder: Of the vault.
+            passphrase: Or a recovery code.
+            keyring_secret: What `add_keyring_slot` was given.
+            index_folder: See `create`.
+            allow_weak_kdf: See `create`.
+            anchor: Remembers the newest generation outside the folder; see `agentkit_memory.anchor`.
+            accept_rollback: Take files that are genuine but not the newest, as after restoring a backup.
+            clock: Seconds since the epoch.
 
         Raises:
             VaultMissingError: There is none.
@@ -130,7 +146,12 @@ class Vault:
             StorageError: The disk failed.
         """
         access = Access.open(
-            folder, passphrase=passphrase, keyring_secret=keyring_secret, allow_weak_kdf=allow_weak_kdf
+            folder,
+            passphrase=passphrase,
+            keyring_secret=keyring_secret,
+            allow_weak_kdf=allow_weak_kdf,
+            anchor=anchor,
+            accept_rollback=accept_rollback,
         )
         return cls(access, index_folder, clock, allow_weak_kdf=allow_weak_kdf)
 
@@ -152,6 +173,21 @@ class Vault:
     def id(self) -> str:
         """Random, 32 hexadecimal digits."""
         return self._access.header.id
+
+    @property
+    def generation(self) -> int:
+        """How many commits the vault has seen."""
+        return self._access.guard.generation
+
+    @property
+    def anchored(self) -> bool:
+        """Whether an anchor outside the folder remembers the newest generation."""
+        return self._access.guard.anchored
+
+    def advance_anchor(self) -> None:
+        """Let the anchor remember what was committed until now."""
+        with self._access.reading():
+            self._access.guard.advance_anchor()
 
     # Records
 
@@ -280,78 +316,7 @@ class Vault:
                 state.move_file(database, old, new)
             self._index.delete(gone)
 
-    def roots(self) -> list[str]:
-        """Return the indexed folders, sorted."""
-        with self._access.reading() as database:
-            return state.roots(database)
-
-    def add_root(self, path: str) -> None:
-        """Note that a folder is indexed."""
-        with self._access.transaction() as database:
-            database.change("INSERT OR IGNORE INTO roots (path) VALUES (?)", (path,))
-
-    def remove_root(self, path: str) -> None:
-        """Note that a folder is no longer indexed; its files stay until they are removed."""
-        with self._access.transaction() as database:
-            database.change("DELETE FROM roots WHERE path = ?", (path,))
-
-    # Conversations and settings
-
-    def append_message(self, conversation: str, message: dict[str, Any]) -> int:
-        """Add a JSON-able message at the end of a conversation; return its number, from 0."""
-        with self._access.transaction() as database:
-            return state.append_message(database, conversation, message, self._clock())
-
-    def conversation(self, conversation: str) -> list[dict[str, Any]]:
-        """Return the messages of a conversation, oldest first; none when it does not exist."""
-        with self._access.reading() as database:
-            return state.messages(database, conversation)
-
-    def conversations(self) -> list[ConversationInfo]:
-        """Return every conversation, the one last used first."""
-        with self._access.reading() as database:
-            return state.conversations(database)
-
-    def delete_conversation(self, conversation: str) -> int:
-        """Delete a conversation's messages; return how many there were. Its rounds are records: delete them too."""
-        with self._access.transaction() as database:
-            return state.delete_conversation(database, conversation)
-
-    def get_setting(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON value
-        """Return a setting, or `default` when it was never set."""
-        with self._access.reading() as database:
-            return state.setting(database, key, default)
-
-    def set_setting(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Set a small JSON-able value."""
-        with self._access.transaction() as database:
-            state.put_setting(database, key, value)
-
-    # Slots
-
-    def slots(self) -> list[SlotInfo]:
-        """Return the ways to unlock this vault."""
-        return list(self._access.header.slots)
-
-    def add_keyring_slot(self, secret: bytes) -> None:
-        """Let 32 random bytes open this vault too; the caller keeps them in the OS keyring. Replaces an older one."""
-        self._access.rewrite_header(lambda header: header.with_keyring(secret, self._access.master))
-
-    def remove_slot(self, name: str) -> None:
-        """Remove a way to unlock; refuse (`RecordError`) one that is not there, and the last."""
-        self._access.rewrite_header(lambda header: header.without(name, self._access.master))
-
-    def change_passphrase(self, old: bytes, new: bytes) -> None:
-        """Replace a passphrase. No record is rewritten; a copy of the old header still opens with the old one.
-
-        Raises:
-            WrongPassphraseError: `old` opens no slot.
-        """
-        self._access.rewrite_header(
-            lambda header: header.with_passphrase(old, new, allow_weak_kdf=self._allow_weak_kdf)
-        )
-
-    # Upkeep
+    # The index
 
     def warm(self, *, wait: bool = False) -> None:
         """Load the Chroma index in the background; exact search answers until it is there.

@@ -83,7 +83,10 @@ def test_nothing_written_is_readable(
         *[bytes.fromhex(each) for each in ids],
         *[each.encode() for each in ids],
         vaults.passphrase,
-        *[vault._access.master.subkey(purpose) for purpose in ("database", "snapshot", "header")],
+        *[
+            vault._access.master.subkey(purpose)
+            for purpose in ("database", "snapshot", "header", "head", "digest")
+        ],
         vault._access.master._key,
     ]
     needles = _needles([*CANARIES, MESSAGE, SETTING, "digest-canary-value", "key-canary-name"], blobs)
@@ -94,7 +97,12 @@ def test_nothing_written_is_readable(
     vault.close()
     assert _hits(places, needles) == []
     vaults.open().close()
-    assert {each.name for each in vaults.folder.iterdir()} == {"vault.json", "vault.db", "lock"}
+    assert {each.name for each in vaults.folder.iterdir()} == {
+        "vault.json",
+        "vault.db",
+        "head.sealed",
+        "lock",
+    }
     for name in ("work", "home", "tmp", "cache"):
         assert list((tmp_path / name).rglob("*")) == []
 

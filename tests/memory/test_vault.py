@@ -405,27 +405,27 @@ def test_a_lost_database_is_not_replaced_by_an_empty_one(vaults: Vaults) -> None
 
 def test_a_newer_database_is_refused_unharmed(tmp_path: Path) -> None:
     key, path = bytes(32), tmp_path / "x.db"
-    Database(path, key, create=True, migrations=(*MIGRATIONS, "CREATE TABLE later (x)")).close()
+    Database(path, key, key, create=True, migrations=(*MIGRATIONS, "CREATE TABLE later (x)")).close()
     before = path.read_bytes()
     with pytest.raises(NewerVaultError):
-        Database(path, key)
+        Database(path, key, key)
     assert path.read_bytes() == before
 
 
 def test_an_older_database_is_brought_up_to_date_in_one_step_or_not_at_all(tmp_path: Path) -> None:
     key, path = bytes(32), tmp_path / "x.db"
-    database = Database(path, key, create=True, migrations=MIGRATIONS[:1])
+    database = Database(path, key, key, create=True)
     database.change("INSERT INTO settings (key, value) VALUES ('kept', '1')")
     database.close()
     later = (*MIGRATIONS, "ALTER TABLE settings ADD COLUMN note TEXT NOT NULL DEFAULT 'new'")
     with pytest.raises(apsw.SQLError):
-        Database(path, key, migrations=(*later, "CREATE TABLE broken ("))
-    Database(path, key).close()  # still of the old version
-    database = Database(path, key, migrations=later)
+        Database(path, key, key, migrations=(*later, "CREATE TABLE broken ("))
+    Database(path, key, key).close()  # still of the old version
+    database = Database(path, key, key, migrations=later)
     assert database.rows("SELECT * FROM settings") == [("kept", "1", "new")]
     database.close()
     with pytest.raises(NewerVaultError):
-        Database(path, key)
+        Database(path, key, key)
 
 
 def test_a_creation_that_broke_off_is_no_vault_and_is_repeated(vaults: Vaults) -> None:

@@ -1,0 +1,96 @@
+"""What a vault keeps beside its records: roots, conversations, settings, and who may open it.
+
+The part of `Vault` that needs no index and no vectors; what a method changed is on disk when it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agentkit_memory import state
+from agentkit_memory.access import Access
+from agentkit_memory.header import SlotInfo
+from agentkit_memory.record import ConversationInfo
+
+
+class Ledger:
+    """The bookkeeping of an unlocked vault."""
+
+    def __init__(self, access: Access, clock: Callable[[], float], *, allow_weak_kdf: bool) -> None:
+        self._access = access
+        self._clock = clock
+        self._allow_weak_kdf = allow_weak_kdf
+
+    def roots(self) -> list[str]:
+        """Return the indexed folders, sorted."""
+        with self._access.reading() as database:
+            return state.roots(database)
+
+    def add_root(self, path: str) -> None:
+        """Note that a folder is indexed."""
+        with self._access.transaction() as database:
+            database.change("INSERT OR IGNORE INTO roots (path) VALUES (?)", (path,))
+
+    def remove_root(self, path: str) -> None:
+        """Note that a folder is no longer indexed; its files stay until they are removed."""
+        with self._access.transaction() as database:
+            database.change("DELETE FROM roots WHERE path = ?", (path,))
+
+    # Conversations and settings
+
+    def append_message(self, conversation: str, message: dict[str, Any]) -> int:
+        """Add a JSON-able message at the end of a conversation; return its number, from 0."""
+        with self._access.transaction() as database:
+            return state.append_message(database, conversation, message, self._clock())
+
+    def conversation(self, conversation: str) -> list[dict[str, Any]]:
+        """Return the messages of a conversation, oldest first; none when it does not exist."""
+        with self._access.reading() as database:
+            return state.messages(database, conversation)
+
+    def conversations(self) -> list[ConversationInfo]:
+        """Return every conversation, the one last used first."""
+        with self._access.reading() as database:
+            return state.conversations(database)
+
+    def delete_conversation(self, conversation: str) -> int:
+        """Delete a conversation's messages; return how many there were. Its rounds are records: delete them too."""
+        with self._access.transaction() as database:
+            return state.delete_conversation(database, conversation)
+
+    def get_setting(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON value
+        """Return a setting, or `default` when it was never set."""
+        with self._access.reading() as database:
+            return state.setting(database, key, default)
+
+    def set_setting(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Set a small JSON-able value."""
+        with self._access.transaction() as database:
+            state.put_setting(database, key, value)
+
+    # Slots
+
+    def slots(self) -> list[SlotInfo]:
+        """Return the ways to unlock this vault."""
+        return list(self._access.header.slots)
+
+    def add_keyring_slot(self, secret: bytes) -> None:
+        """Let 32 random bytes open this vault too; the caller keeps them in the OS keyring. Replaces an older one."""
+        self._access.rewrite_header(lambda header: header.with_keyring(secret, self._access.master))
+
+    def remove_slot(self, name: str) -> None:
+        """Remove a way to unlock; refuse (`RecordError`) one that is not there, and the last."""
+        self._access.rewrite_header(lambda header: header.without(name, self._access.master))
+
+    def change_passphrase(self, old: bytes, new: bytes) -> None:
+        """Replace a passphrase. No record is rewritten; a copy of the old header still opens with the old one.
+
+        Raises:
+            WrongPassphraseError: `old` opens no slot.
+        """
+        self._access.rewrite_header(
+            lambda header: header.with_passphrase(old, new, allow_weak_kdf=self._allow_weak_kdf)
+        )
+
+    # Upkeep
