@@ -48,7 +48,11 @@ IMPORTERS = {
     "cryptography": {"memory/agentkit_memory/keys.py", "memory/agentkit_memory/seal.py"},
     "jinja2": {"agentkit/models/template.py"},
     "keyring": {"agentkit/core/keyring_slot.py"},
-    "llama_cpp": {"agentkit/models/llama.py"},
+    "llama_cpp": {
+        "agentkit/models/decoder.py",
+        "agentkit/models/llama.py",
+        "agentkit/models/sampler.py",
+    },
     "llguidance": {"agentkit/models/grammar.py"},
     "msgpack": {"agentkit/wire.py"},
     "prompt_toolkit": {"agentkit/cli/chat.py"},

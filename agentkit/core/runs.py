@@ -20,10 +20,12 @@ from agentkit.errors import AgentkitError, ConfigError
 from agentkit.events import Approval, Decision, Event, to_wire
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import NONE, Completion, Model, Sampling, Stream, ToolChoice
+from agentkit.models.engine_wire import read_sampling
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
     from agentkit.models.engine import Engine
+    from agentkit.models.stream import EngineStream
     from agentkit.selection import Selection
     from agentkit_tools import Policy, Tool, Toolbox
 
@@ -119,7 +121,7 @@ class RunOps:
         )
         return loop.run(text)
 
-    def engine(self, name: str | None) -> Model:
+    def engine(self, name: str | None) -> Engine:
         """Return the engine of a chat model, started at its first use; one model is kept loaded."""
         from agentkit.core.service import DEFAULT_CHAT_MODEL
         from agentkit.models.engine import Engine
@@ -238,7 +240,7 @@ for name, family, kind, address in (
 class _Stoppable:
     """A model whose completions end when the client wants no more; everything else is the model's."""
 
-    def __init__(self, model: Model, session: Session) -> None:
+    def __init__(self, model: Engine, session: Session) -> None:
         self._model = model
         self._session = session
 
@@ -268,18 +270,21 @@ class _Stoppable:
         stream = self._model.complete(messages, tools=tools, choice=choice, sampling=sampling, schema=schema)
         return self._watched(stream)
 
-    def _watched(self, stream: Stream) -> Generator[str, None, Completion]:
-        try:
-            while True:
+    def _watched(self, stream: EngineStream) -> Generator[str, None, Completion]:
+        # a prompt may be read for seconds, and a call written, before there is a next piece: so `cancel`, too
+        with self._session.stopping(stream.cancel):
+            try:
+                while True:
+                    self._session.check()
+                    piece = next(stream)
+                    if piece:
+                        yield piece
+            except StopIteration as done:
                 self._session.check()
-                piece = next(stream)
-                if piece:
-                    yield piece
-        except StopIteration as done:
-            completion: Completion = done.value
-            return completion
-        finally:
-            stream.close()
+                completion: Completion = done.value
+                return completion
+            finally:
+                stream.close()
 
     def close(self) -> None:
         """Do nothing: the engine outlives the turn."""
@@ -341,6 +346,6 @@ def _sampling(given: Mapping[str, Any] | None, default: Sampling) -> Sampling:
     if given is None:
         return default
     try:
-        return Sampling(**{**given, "stop": tuple(given.get("stop") or ())})
+        return read_sampling(given)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"sampling: {error}") from error

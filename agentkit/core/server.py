@@ -17,8 +17,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Session:
         self._channel = channel
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
+        self._stopping = threading.Lock()
+        self._stops: list[Callable[[], None]] = []
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Send one event.
@@ -69,6 +71,19 @@ class Session:
         if self._stopped.wait(seconds):
             raise Cancelled("stopped")
 
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Have `stop` called, from another thread, as soon as the client wants no more; for what waits elsewhere."""
+        with self._stopping:
+            self._stops.append(stop)
+        try:
+            if self._stopped.is_set():
+                stop()
+            yield
+        finally:
+            with self._stopping:
+                self._stops.remove(stop)
+
     def deliver(self, message: Mapping[str, Any]) -> None:
         """Take what the client sent while its request runs: an answer, or the wish to stop."""
         if isinstance(message.get("answer"), dict):
@@ -77,9 +92,13 @@ class Session:
             self.stop()
 
     def stop(self) -> None:
-        """Make the next `emit`, `ask`, `check` or `wait` raise `Cancelled`."""
+        """Make the next `emit`, `ask`, `check` or `wait` raise `Cancelled`, and stop what waits elsewhere."""
         self._stopped.set()
         self._answers.put(None)
+        with self._stopping:
+            stops = list(self._stops)
+        for stop in stops:
+            stop()
 
 
 Handler = Callable[[dict[str, Any], Session], Mapping[str, Any]]

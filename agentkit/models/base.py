@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from agentkit.messages import Message, ToolCall, ToolSpec, Usage
 
+MAX_BIASES = 1024
+MAX_BIAS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -22,8 +25,36 @@ class Sampling:
     """In (0, 1]; 1 is off."""
     min_p: float = 0.0
     """In [0, 1); 0 is off."""
+    typical_p: float = 1.0
+    """In (0, 1]; 1 is off."""
+    xtc_probability: float = 0.0
+    """In [0, 1]; how often the likeliest choices are left out. 0 is off."""
+    xtc_threshold: float = 0.1
+    """In [0, 0.5]; which choices count as likely for XTC."""
     repeat_penalty: float = 1.0
     """In [1, 2]; 1 is off."""
+    frequency_penalty: float = 0.0
+    """In [-2, 2], for each time a token came before; 0 is off."""
+    presence_penalty: float = 0.0
+    """In [-2, 2], once for a token that came before; 0 is off."""
+    penalty_tokens: int = 64
+    """How many of the last tokens the three penalties look at."""
+    dry_multiplier: float = 0.0
+    """In [0, 5]; punishes repeated runs of tokens. 0 is off."""
+    dry_base: float = 1.75
+    """In [1, 4]; how fast that grows with the length of the run."""
+    dry_allowed_length: int = 2
+    """Runs up to this many tokens are let pass."""
+    dry_tokens: int = 1024
+    """How many of the last tokens DRY looks at."""
+    mirostat: int = 0
+    """1 or 2: hold the surprise of the text steady, instead of all that cuts the tail off. 0 is off."""
+    mirostat_tau: float = 5.0
+    """In [0, 20]; the surprise to hold, in bits."""
+    mirostat_eta: float = 0.1
+    """In (0, 1]; how fast it is corrected."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token id and what is added to its logit, in [-100, 100]; at most 1024."""
     seed: int = 0
     """Same seed, same draw, on the same machine and prompt state."""
     max_tokens: int = 512
@@ -33,17 +64,38 @@ class Sampling:
     def __post_init__(self) -> None:
         """Refuse values llama.cpp would accept and turn into nonsense."""
         ranges = (
-            ("temperature", self.temperature, 0.0, 5.0),
-            ("top_k", self.top_k, 0, 1_000_000),
-            ("top_p", self.top_p, 1e-6, 1.0),
-            ("min_p", self.min_p, 0.0, 0.999),
-            ("repeat_penalty", self.repeat_penalty, 1.0, 2.0),
-            ("seed", self.seed, 0, 2**32 - 1),
-            ("max_tokens", self.max_tokens, 1, 1_000_000),
+            ("temperature", 0.0, 5.0),
+            ("top_k", 0, 1_000_000),
+            ("top_p", 1e-6, 1.0),
+            ("min_p", 0.0, 0.999),
+            ("typical_p", 1e-6, 1.0),
+            ("xtc_probability", 0.0, 1.0),
+            ("xtc_threshold", 0.0, 0.5),
+            ("repeat_penalty", 1.0, 2.0),
+            ("frequency_penalty", -2.0, 2.0),
+            ("presence_penalty", -2.0, 2.0),
+            ("penalty_tokens", 0, 100_000),
+            ("dry_multiplier", 0.0, 5.0),
+            ("dry_base", 1.0, 4.0),
+            ("dry_allowed_length", 1, 1_000),
+            ("dry_tokens", 0, 100_000),
+            ("mirostat", 0, 2),
+            ("mirostat_tau", 0.0, 20.0),
+            ("mirostat_eta", 1e-6, 1.0),
+            ("seed", 0, 2**32 - 1),
+            ("max_tokens", 1, 1_000_000),
         )
-        for name, value, low, high in ranges:
+        for name, low, high in ranges:
+            value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}, outside {low} to {high}")
+            if isinstance(low, int) and value != int(value):
+                raise ValueError(f"{name} is {value}, which is no whole number")
+        if len(self.logit_bias) > MAX_BIASES:
+            raise ValueError(f"logit_bias names {len(self.logit_bias)} tokens, more than {MAX_BIASES}")
+        for token, bias in self.logit_bias:
+            if token < 0 or not -MAX_BIAS <= bias <= MAX_BIAS:
+                raise ValueError(f"logit_bias of token {token} is {bias}, outside -{MAX_BIAS} to {MAX_BIAS}")
 
 
 @dataclass(frozen=True, slots=True)

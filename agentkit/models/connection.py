@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ class Connection:
         self._lock = threading.Lock()
         self._answers: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
         self._last = 0
+        self._heard = time.monotonic()
         self._lost = False
         self._reader = threading.Thread(target=self._read, name="engine-reader", daemon=True)
         self._reader.start()
@@ -57,6 +59,8 @@ class Connection:
             self._last += 1
             number = self._last
             self._answers[number] = queue.SimpleQueue()
+            if len(self._answers) == 1:
+                self._heard = time.monotonic()  # it had nothing to do, and was rightly silent
         try:
             if self._lost:
                 raise ConnectionLost("the other side closed the connection")
@@ -71,17 +75,22 @@ class Connection:
 
         Raises:
             WorkerLostError: The worker is gone.
-            WorkerHungError: Nothing came for `seconds`; the worker was killed.
+            WorkerHungError: The worker said nothing to anybody for `seconds`; it was killed.
             AgentkitError: What the worker reports.
         """
-        try:
-            frame = self._answers[number].get(timeout=seconds)
-        except queue.Empty:
+        answers = self._answers[number]
+        while (left := self._heard + seconds - time.monotonic()) > 0:
+            try:
+                frame = answers.get(timeout=left)
+            except queue.Empty:
+                continue  # it may have been at work for somebody else
+            break
+        else:
             self.kill()
             raise WorkerHungError(
                 f"the engine worker gave no sign of life for {seconds:g} s and was ended",
                 hint="ask again: the next call starts a new one",
-            ) from None
+            )
         if frame is None:
             raise self._lost_error()
         if frame["is"] == "failed":
@@ -102,6 +111,7 @@ class Connection:
         try:
             while True:
                 frame = self._child.channel.receive()
+                self._heard = time.monotonic()
                 number, kind = frame.get("id"), frame.get("is")
                 if not isinstance(number, int) or not isinstance(kind, str):
                     raise FrameError("the worker sent something without a number")

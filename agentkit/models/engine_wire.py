@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import (
     AgentkitError,
+    BusyError,
     ConfigError,
     ContextOverflowError,
     EngineError,
@@ -17,8 +19,13 @@ from agentkit.errors import (
 )
 from agentkit.labels import Labels
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
+from agentkit.models.base import Sampling
+
+if TYPE_CHECKING:
+    from agentkit.models.generate import Outcome
 
 ERROR_KINDS: Mapping[str, type[AgentkitError]] = {
+    "busy": BusyError,
     "config": ConfigError,
     "overflow": ContextOverflowError,
     "engine": EngineError,
@@ -72,3 +79,38 @@ def write_tools(tools: Sequence[ToolSpec]) -> list[list[str]]:
 def read_tools(value: Sequence[Sequence[str]]) -> list[ToolSpec]:
     """Read what `write_tools` wrote."""
     return [ToolSpec(name, description, json.loads(parameters)) for name, description, parameters in value]
+
+
+def write_sampling(sampling: Sampling) -> dict[str, Any]:
+    """Return the levers as they cross to the worker."""
+    return {each.name: getattr(sampling, each.name) for each in fields(sampling)}
+
+
+def read_sampling(value: Mapping[str, Any]) -> Sampling:
+    """Read what `write_sampling` wrote, or a caller's own choice of levers.
+
+    Raises:
+        TypeError: There is no such lever, or its value is of another type.
+        ValueError: A value is out of its range.
+    """
+    pairs = tuple((int(token), float(bias)) for token, bias in value.get("logit_bias") or ())
+    return Sampling(**{**value, "stop": tuple(value.get("stop") or ()), "logit_bias": pairs})
+
+
+def write_outcome(outcome: Outcome) -> dict[str, Any]:
+    """Return a finished generation as it crosses back."""
+    from agentkit.models.signals import mean_log_probability
+
+    return {
+        "stop": outcome.stop.value,
+        "calls": [[call.id, call.name, json.dumps(call.arguments)] for call in outcome.calls],
+        "mean_logprob": mean_log_probability(outcome.signals),
+        "forced_tokens": outcome.forced_tokens,
+        "usage": [
+            outcome.prompt_tokens,
+            outcome.completion_tokens,
+            outcome.reused_tokens,
+            outcome.prefill_seconds,
+            outcome.generate_seconds,
+        ],
+    }

@@ -4,8 +4,8 @@ It sees prompts but no keys; it can read the model and the code it runs, write n
 nobody. It locks itself before the first byte of the model file is read, and refuses to go on where it cannot.
 
 Frames in: `{"id", "do": "load" | "complete" | "count" | "count_text" | "cancel", …}`.
-Frames out: `{"id", "is": "progress" | "text" | "loaded" | "completed" | "counted" | "failed", …}`. A count is answered
-even in the middle of a generation. `progress` says nothing but that work goes on.
+Frames out: `{"id", "is": "text" | "loaded" | "completed" | "counted" | "failed", …}`, and
+`{"id": 0, "is": "progress"}`, which says nothing but that work goes on. Completions run side by side.
 """
 
 from __future__ import annotations
@@ -15,20 +15,31 @@ import resource
 import select
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import AgentkitError, EngineError, IsolationError
-from agentkit.models.base import Sampling, ToolChoice
-from agentkit.models.engine_wire import error_kind, read_messages, read_tools
+from agentkit.models.base import ToolChoice
+from agentkit.models.engine_wire import (
+    error_kind,
+    read_messages,
+    read_sampling,
+    read_tools,
+    write_outcome,
+)
 from agentkit.spawn import worker_channel
 from agentkit.wire import Channel, ConnectionLost
 
 if TYPE_CHECKING:
+    from agentkit.models.scheduler import Job
     from agentkit.models.session import Session
 
 BEAT_SECONDS = 0.1
-"""How often a long step looks for a cancel and says that it goes on."""
+"""A worker at work says something at least so often."""
+FRAME_SECONDS = 0.03
+"""Text of one stream goes out at most so often."""
 
 
 def lock(model: Path) -> tuple[str, ...]:
@@ -71,7 +82,11 @@ def _readable(model: Path) -> list[Path]:
 
 
 class Worker:
-    """Answers frames until the channel closes."""
+    """Answers frames until the channel closes.
+
+    One thread: between two steps of the scheduler, and within a long one, it looks for frames. What touches the model's
+    context waits in the inbox until the step is over; cancels and counts do not.
+    """
 
     def __init__(self, channel: Channel, model: Path, enforced: tuple[str, ...]) -> None:
         self._channel = channel
@@ -80,14 +95,48 @@ class Worker:
         self._session: Session | None = None
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
-        self._current: int | None = None
-        self._cancelled = False
-        self._last_beat = 0.0
+        self._inbox: deque[dict[str, Any]] = deque()
+        self._jobs: dict[int, Job] = {}
+        self._spoke = 0.0
 
     def run(self) -> None:
-        """Answer one frame after the other."""
+        """Answer frames, and generate in between."""
         while True:
-            self._answer(self._channel.receive())
+            scheduler = None if self._session is None else self._session.scheduler
+            idle = not self._inbox and not (scheduler and scheduler.busy)
+            if idle:
+                self._take(self._channel.receive())
+            while self._inbox:
+                self._answer(self._inbox.popleft())
+            if scheduler:
+                scheduler.step(self._watch)
+
+    def _watch(self) -> bool:
+        """Take in what was sent meanwhile; return whether somebody who runs is to be stopped."""
+        self._beat()
+        cancelled = False
+        while self._poll.poll(0):
+            cancelled = self._take(self._channel.receive()) or cancelled
+        return cancelled
+
+    def _take(self, request: dict[str, Any]) -> bool:
+        """Do at once what may be done at any time, and keep the rest; return whether a job was cancelled."""
+        match request["do"]:
+            case "cancel":
+                job = self._jobs.get(request["of"])
+                if job is None:  # it is over, or has not begun
+                    self._inbox = deque(
+                        {**each, "cancelled": True} if each["id"] == request["of"] else each
+                        for each in self._inbox
+                    )
+                    return False
+                job.cancelled = True
+                return job.place is not None
+            case "count" | "count_text":
+                self._answer(request)
+            case _:
+                self._inbox.append(request)
+        return False
 
     def _answer(self, request: dict[str, Any]) -> None:
         number = request["id"]
@@ -103,85 +152,89 @@ class Worker:
                     self._send(number, "counted", tokens=len(prompt))
                 case "count_text":
                     self._send(number, "counted", tokens=self._loaded().count_text(request["text"]))
-                case "cancel":
-                    pass  # what it would cancel is over
         except AgentkitError as error:
-            self._send(number, "failed", kind=error_kind(error), message=error.message, hint=error.hint)
+            self._fail(number, error)
         except Exception as error:  # noqa: BLE001 - a traceback could quote a prompt, so only its kind goes out
-            self._send(
-                number,
-                "failed",
-                kind="engine",
-                message=f"the engine failed: {type(error).__name__}",
-                hint=None,
-            )
+            self._fail(number, EngineError(f"the engine failed: {type(error).__name__}"))
 
     def _load(self, number: int, request: dict[str, Any]) -> None:
         from agentkit.models.llama import Settings
         from agentkit.models.session import Session
 
         settings = Settings(**request["settings"])
-        self._session = Session(self._model, settings, beat=lambda: self._beat(number))
+        self._session = Session(self._model, settings, beat=self._beat)
         self._send(number, "loaded", lock=list(self._enforced), **self._session.describe())
 
     def _complete(self, number: int, request: dict[str, Any]) -> None:
-        self._current, self._cancelled = number, False
-        schema = request["schema"]
-        try:
-            outcome = self._loaded().complete(
-                read_messages(request["messages"]),
-                tools=read_tools(request["tools"]),
-                choice=ToolChoice(*request["choice"]),
-                sampling=Sampling(**{**request["sampling"], "stop": tuple(request["sampling"]["stop"])}),
-                schema=None if schema is None else json.loads(schema),
-                show=lambda text: self._send(number, "text", text=text),
-                watch=lambda: self._watch(number),
-            )
-        finally:
-            self._current = None
-        self._send(
-            number,
-            "completed",
-            stop=outcome.stop.value,
-            calls=[[call.id, call.name, json.dumps(call.arguments)] for call in outcome.calls],
-            mean_logprob=outcome.mean_logprob,
-            forced_tokens=outcome.forced_tokens,
-            usage=[
-                outcome.prompt_tokens,
-                outcome.completion_tokens,
-                outcome.reused_tokens,
-                outcome.prefill_seconds,
-                outcome.generate_seconds,
-            ],
+        from agentkit.models.scheduler import Job
+
+        session, schema = self._loaded(), request["schema"]
+        text = _Text(lambda text: self._send(number, "text", text=text))
+        prepared = session.prepare(
+            read_messages(request["messages"]),
+            tools=read_tools(request["tools"]),
+            choice=ToolChoice(*request["choice"]),
+            sampling=read_sampling(request["sampling"]),
+            schema=None if schema is None else json.loads(schema),
+            show=text.show,
         )
 
-    def _watch(self, number: int) -> bool:
-        """Return whether to stop; called between tokens and, in long steps, many times in between."""
-        now = time.monotonic()
-        if now - self._last_beat >= BEAT_SECONDS:
-            self._last_beat = now
-            self._send(number, "progress")
-        while not self._cancelled and self._poll.poll(0):
-            request = self._channel.receive()
-            if request["do"] == "cancel":
-                self._cancelled = request["of"] == self._current
-            else:
-                self._answer(request)
-        return self._cancelled
+        def done(error: AgentkitError | None) -> None:
+            del self._jobs[number]
+            text.flush()
+            try:
+                if error is not None:
+                    raise error
+                self._send(number, "completed", **write_outcome(session.conclude(prepared)))
+            except ConnectionLost:
+                raise
+            except AgentkitError as failure:
+                self._fail(number, failure)
+            except Exception as failure:  # noqa: BLE001 - as in `_answer`
+                self._fail(number, EngineError(f"the engine failed: {type(failure).__name__}"))
 
-    def _beat(self, number: int) -> None:
-        now = time.monotonic()
-        if now - self._last_beat >= BEAT_SECONDS:
-            self._last_beat = now
-            self._send(number, "progress")
+        job = Job(prepared.generation, done, cancelled=request.get("cancelled", False))
+        session.scheduler.submit(job)
+        self._jobs[number] = job
+
+    def _beat(self) -> None:
+        """Say that work goes on, if nothing was said for a while."""
+        if time.monotonic() - self._spoke >= BEAT_SECONDS:
+            self._send(0, "progress")
 
     def _loaded(self) -> Session:
         if self._session is None:
             raise EngineError("no model is loaded")
         return self._session
 
+    def _fail(self, number: int, error: AgentkitError) -> None:
+        self._send(number, "failed", kind=error_kind(error), message=error.message, hint=error.hint)
+
     def _send(self, number: int, answer: str, **values: Any) -> None:
+        self._spoke = time.monotonic()
         self._channel.send({"id": number, "is": answer, **values})
+
+
+class _Text:
+    """Text on its way out: the first at once, later pieces together, since each frame wakes two processes."""
+
+    def __init__(self, send: Callable[[str], None]) -> None:
+        self._send = send
+        self._held: list[str] = []
+        self._sent = 0.0
+
+    def show(self, text: str) -> None:
+        """Send `text`, or keep it for the next frame."""
+        self._held.append(text)
+        if time.monotonic() - self._sent >= FRAME_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._held:
+            self._sent = time.monotonic()
+            self._send("".join(self._held))
+            self._held.clear()
 
 
 def main() -> None:

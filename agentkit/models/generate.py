@@ -1,21 +1,25 @@
-"""Generate one message: the decode loop in the engine worker."""
+"""Generate one message, one row of logits at a time: what the scheduler asks of each stream in a batch."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agentkit.errors import ContextOverflowError
 from agentkit.messages import ToolCall
 from agentkit.models.base import Sampling, StopReason
 from agentkit.models.grammar import Constraint
-from agentkit.models.llama import Aborted, LlamaModel, Sampler, log_probability
+from agentkit.models.llama import LlamaModel
+from agentkit.models.sampler import Sampler
+from agentkit.models.signals import Reader, Signal
 from agentkit.models.textstream import TextStream
 
-SLOW_STEP_SECONDS = 0.2
-"""A model slower than this is watched within a step, too; a faster one only between steps, which costs nothing."""
+CHEAP_MASK_SECONDS = 0.0005
+"""A grammar whose masks take longer is asked for one only when it refuses a token."""
 
 
 @dataclass(slots=True)
@@ -31,15 +35,8 @@ class Outcome:
     """Of `completion_tokens`, those the grammar left no choice about."""
     prefill_seconds: float = 0.0
     generate_seconds: float = 0.0
-    log_probabilities: list[float] = field(default_factory=list)
-
-    @property
-    def mean_logprob(self) -> float | None:
-        """Of the tokens the model chose; `None` where it chose none."""
-        if not self.log_probabilities:
-            return None
-        mean = math.fsum(self.log_probabilities) / len(self.log_probabilities)
-        return mean if math.isfinite(mean) else None
+    signals: list[Signal] = field(default_factory=list)
+    """One for each token the model chose."""
 
 
 def check_fit(prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:
@@ -57,7 +54,11 @@ def check_fit(prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:
 
 
 class Generation:
-    """One generation, from prompt to stop."""
+    """One generation, from prompt to stop.
+
+    `tokens` is all that has to be in the cache before the next token can be drawn; whoever decodes compares it with
+    what is there, and calls `advance` with the logits behind the last of them.
+    """
 
     def __init__(
         self,
@@ -68,111 +69,136 @@ class Generation:
         constraint: Constraint | None,
         stream: TextStream,
         show: Callable[[str], None],
-        watch: Callable[[], bool],
+        reader: Reader,
     ) -> None:
-        """Prepare; nothing is decoded yet.
+        """Prepare; nothing is drawn yet.
 
         Args:
-            model: Its cache is reused as far as it goes.
+            model: Whose tokens these are.
             prompt: All of it; not empty.
             sampling: How to draw.
             constraint: Which tokens may come; `None`: any.
             stream: Takes the bytes.
             show: Takes text as soon as it may be shown; never an empty one.
-            watch: Asked before every token, and often within a long decode; true means stop.
+            reader: Reads what the logits say.
         """
+        self.prompt = tuple(prompt)
+        self.tokens = list(prompt)
+        self.sampling = sampling
+        self.outcome = Outcome(prompt_tokens=len(prompt))
+        self.stop: StopReason | None = None
+        """Why it is over, once it is."""
         self._model = model
-        self._prompt = prompt
-        self._sampling = sampling
         self._constraint = constraint
         self._stream = stream
         self._show = show
-        self._watch = watch
-        self._outcome = Outcome(prompt_tokens=len(prompt))
+        self._reader = reader
+        self._sampler: Sampler | None = None
+        self._started = 0.0
+        self._first = 0.0
+        self._mask_seconds = 0.0
 
-    def run(self) -> Outcome:
-        """Generate until the model ends, a stop string comes, the budget is spent, or `watch` says stop."""
-        outcome = self._outcome
-        sampler = self._model.sampler(self._sampling)
-        started = time.perf_counter()
-        try:
-            outcome.reused_tokens = self._model.reuse(self._prompt)
-            outcome.stop = self._start() or self._continue(sampler, started)
-        except Aborted:
-            outcome.stop = StopReason.CANCELLED
-        finally:
-            sampler.close()
-        if rest := self._stream.finish():
-            self._show(rest)
-        outcome.prefill_seconds = outcome.prefill_seconds or time.perf_counter() - started
-        outcome.generate_seconds = time.perf_counter() - started - outcome.prefill_seconds
+    @property
+    def reserve(self) -> int:
+        """How many tokens prompt and answer may need together."""
+        return len(self.prompt) + self.sampling.max_tokens
+
+    def start(self, reused_tokens: int) -> None:
+        """Say that decoding begins; what the grammar forces at the very start is decoded with the prompt."""
+        self._started = time.perf_counter()
+        self.outcome.reused_tokens = reused_tokens
+        self._sampler = Sampler(self._model, self.sampling)
+        self._go_on(self._forced())
+
+    def advance(self, logits: NDArray[np.float32]) -> None:
+        """Draw the next token from the logits behind `tokens`."""
+        if not self._first:
+            self._first = time.perf_counter()
+        token, allowed = self._draw(logits)
+        if self._model.ends(token):
+            self.stop = StopReason.END
+            return
+        signal = self._reader.read(
+            logits,
+            token,
+            allowed=self._look(allowed),
+            bound=self._constraint is not None,
+        )
+        self.outcome.signals.append(signal)
+        taken = [token]
+        if self._constraint is not None:
+            self._constraint.commit(token)
+            taken += self._forced()
+        self._go_on(taken)
+
+    def finish(self, stop: StopReason | None = None) -> Outcome:
+        """End it, for `stop` if it is not over by itself; return what it came to. Safe to call twice."""
+        outcome = self.outcome
+        outcome.stop = self.stop = self.stop or stop or StopReason.END
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
+            if rest := self._stream.finish():
+                self._show(rest)
+            now = time.perf_counter()
+            outcome.prefill_seconds = (self._first or now) - self._started
+            outcome.generate_seconds = now - (self._first or now)
         return outcome
 
-    def _start(self) -> StopReason | None:
-        """Decode the prompt, and at once what the grammar forces behind it."""
-        forced = self._forced()
-        stop = self._take(forced)
-        if stop is None:
-            self._model.decode([*self._prompt[self._outcome.reused_tokens :], *forced], self._watch)
-        return stop
-
-    def _continue(self, sampler: Sampler, started: float) -> StopReason:
-        outcome, model = self._outcome, self._model
-        before = time.perf_counter()
-        outcome.prefill_seconds = before - started
-        step_seconds = math.inf  # the first step tells how fast this model is
-        while not self._watch():
-            token = self._draw(sampler)
-            if model.ends(token):
-                return StopReason.END
-            taken = [token]
-            if self._constraint is not None:
-                self._constraint.commit(token)
-                taken += self._forced()
-            if (stop := self._take(taken)) is not None:
-                return stop
-            model.decode(taken, self._watch if step_seconds > SLOW_STEP_SECONDS else None)
-            now = time.perf_counter()
-            before, step_seconds = now, now - before
-        return StopReason.CANCELLED
-
-    def _draw(self, sampler: Sampler) -> int:
-        """Draw a token that may come.
+    def _draw(self, logits: NDArray[np.float32]) -> tuple[int, NDArray[np.bool_] | None]:
+        """Draw a token that may come; return it, and the mask where one had to be made.
 
         A greedy draw is checked first and masked only if refused, which comes to the same and is cheaper. Any other
         is masked first: top-k and top-p have to see only what may come.
         """
-        logits, constraint = self._model.logits(), self._constraint
+        sampler, constraint = self._sampler, self._constraint
+        if sampler is None:
+            raise ValueError("start first")
+        allowed = None
         if constraint is None:
             token = sampler.draw(logits)
         elif sampler.greedy:
             token = sampler.draw(logits)
             if not constraint.allowed(token):
-                token = sampler.draw(logits, constraint.mask())
+                allowed = self._mask(constraint)
+                token = sampler.draw(logits, allowed)
         else:
-            token = sampler.draw(logits, constraint.mask())
+            allowed = self._mask(constraint)
+            token = sampler.draw(logits, allowed)
         sampler.accept(token)
-        if not self._model.ends(token):
-            self._outcome.log_probabilities.append(log_probability(logits, token))
-        return token
+        return token, allowed
+
+    def _look(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+        """Return the mask of this step for the signals, if there is one or it costs next to nothing."""
+        if allowed is None and self._constraint is not None and self._mask_seconds < CHEAP_MASK_SECONDS:
+            return self._mask(self._constraint)
+        return allowed
+
+    def _mask(self, constraint: Constraint) -> NDArray[np.bool_]:
+        before = time.perf_counter()
+        allowed = constraint.mask()
+        # the slowest one counts for a while, so that one quick mask does not invite many slow ones
+        self._mask_seconds = max(time.perf_counter() - before, 0.8 * self._mask_seconds)
+        return allowed
 
     def _forced(self) -> list[int]:
         """Take from the grammar what has to come; never decode past the budget, but let it complete a call."""
         tokens = [] if self._constraint is None else self._constraint.forced()
-        self._outcome.forced_tokens += len(tokens)
+        self.outcome.forced_tokens += len(tokens)
         return tokens
 
-    def _take(self, tokens: Sequence[int]) -> StopReason | None:
-        """Count and show tokens; return why the generation is over, if it is."""
-        outcome = self._outcome
-        outcome.completion_tokens += len(tokens)
-        shown = self._stream.feed(b"".join(self._model.piece(token) for token in tokens))
+    def _go_on(self, taken: Sequence[int]) -> None:
+        """Count and show tokens; they are to be decoded next, unless the generation is over."""
+        outcome = self.outcome
+        outcome.completion_tokens += len(taken)
+        shown = self._stream.feed(b"".join(self._model.piece(token) for token in taken))
         if shown:
             self._show(shown)
         if self._stream.stopped:
-            return StopReason.STOP
-        if self._constraint is not None and self._constraint.done:
-            return StopReason.END
-        if outcome.completion_tokens >= self._sampling.max_tokens:
-            return StopReason.LENGTH
-        return None
+            self.stop = StopReason.STOP
+        elif self._constraint is not None and self._constraint.done:
+            self.stop = StopReason.END
+        elif outcome.completion_tokens >= self.sampling.max_tokens:
+            self.stop = StopReason.LENGTH
+        else:
+            self.tokens.extend(taken)

@@ -1,4 +1,4 @@
-"""A loaded model and all that is built once for it: template, guard, grammar vocabulary. Lives in the worker."""
+"""A loaded model and all that is built once for it: decoder, template, guard, grammar. Lives in the worker."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentkit.errors import ConfigError, EngineError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import Sampling, StopReason, ToolChoice
+from agentkit.models.decoder import Decoder, Piece
 from agentkit.models.generate import Generation, Outcome, check_fit
 from agentkit.models.grammar import Constraint, GrammarTokeniser, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.prompt import render_prompt
+from agentkit.models.scheduler import Scheduler
+from agentkit.models.signals import Reader
 from agentkit.models.template import GUARD, ChatTemplate, Guard
 from agentkit.models.textstream import TextStream
 from agentkit.models.validate import InvalidError, check, read_calls
@@ -23,8 +27,18 @@ from agentkit.models.validate import InvalidError, check, read_calls
 _WARM_TOKENS = 9
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A completion on its way: what is generated, and what its text has to be."""
+
+    generation: Generation
+    stream: TextStream
+    tools: tuple[ToolSpec, ...]
+    schema: dict[str, Any] | None
+
+
 class Session:
-    """Answers completions and counts with one model."""
+    """Prepares completions, concludes them, and counts, with one model."""
 
     def __init__(self, path: Path, settings: Settings, *, beat: Callable[[], None]) -> None:
         """Load the model, compile its template and decode a few tokens.
@@ -35,9 +49,13 @@ class Session:
             beat: Called now and then meanwhile.
 
         Raises:
+            ConfigError: The settings do not go with the model.
             ModelError: The file or its template cannot be used.
         """
         self._model = LlamaModel(path, settings, lambda _fraction: beat())
+        self._decoder = Decoder(self._model, settings)
+        self.scheduler = Scheduler(self._decoder)
+        self._reader = Reader(self._model.vocabulary_size)
         self._settings = settings
         vocabulary = range(self._model.vocabulary_size)
         control = [self._text(token) for token in vocabulary if self._model.is_control(token)]
@@ -59,22 +77,24 @@ class Session:
             return False
 
         size = self._model.vocabulary_size
-        self._model.decode([index % size for index in range(_WARM_TOKENS)], watch)
-        self._model.decode([0], watch)
-        self._model.keep(0)
+        for tokens in ([index % size for index in range(_WARM_TOKENS)], [0]):
+            self._decoder.decode([Piece(0, tokens, logits=True)], watch)
+        self._decoder.keep(0, 0)
 
     def describe(self) -> dict[str, Any]:
         """Return what was loaded and how."""
         return {
             "model": self._model.metadata("general.name") or "",
-            "context_tokens": self._model.context_tokens,
+            "context_tokens": self._decoder.window_tokens,
+            "cache_tokens": self._decoder.cache_tokens,
+            "streams": self._settings.streams,
             "trained_tokens": self._model.trained_tokens,
             "vocabulary": self._model.vocabulary_size,
             "template": self._template.fingerprint,
             "tool_format": self._template.format.name,
             "shows_system": self._template.shows_system,
             "threads": self._settings.threads,
-            "flash_attention": self._model.flash_attention,
+            "flash_attention": self._decoder.flash_attention,
             "repack": self._settings.repack,
         }
 
@@ -96,7 +116,7 @@ class Session:
         """Return the number of tokens of a bare text, none of them a control token."""
         return len(self._model.tokenise(text))
 
-    def complete(
+    def prepare(
         self,
         messages: Sequence[Message],
         *,
@@ -105,17 +125,15 @@ class Session:
         sampling: Sampling,
         schema: dict[str, Any] | None,
         show: Callable[[str], None],
-        watch: Callable[[], bool],
-    ) -> Outcome:
-        """Generate the next message; see `Model.complete`.
+    ) -> Request:
+        """Make ready to generate the next message; see `Model.complete`.
 
         Raises:
             ContextOverflowError: Prompt and budget exceed the window.
             ConfigError: The tools or the schema cannot be bound.
-            EngineError: The engine failed, or what came out is invalid all the same.
         """
         prompt = self.prompt(messages, tools if choice.mode != "none" else ())
-        check_fit(len(prompt), sampling.max_tokens, self._model.context_tokens)
+        check_fit(len(prompt), sampling.max_tokens, self._decoder.window_tokens)
         tool_format = self._template.format
         constraint: Constraint | None = None
         trigger = None
@@ -127,13 +145,29 @@ class Session:
         elif choice.mode in ("required", "named"):
             raise ConfigError("a call is required, but there are no tools")
         stream = TextStream((*sampling.stop, *tool_format.stop) if schema is None else (), trigger)
-        outcome = Generation(
-            self._model, prompt, sampling, constraint=constraint, stream=stream, show=show, watch=watch
-        ).run()
+        generation = Generation(
+            self._model,
+            prompt,
+            sampling,
+            constraint=constraint,
+            stream=stream,
+            show=show,
+            reader=self._reader,
+        )
+        return Request(generation, stream, tuple(tools), schema)
+
+    def conclude(self, request: Request) -> Outcome:
+        """Return what a finished generation came to, its calls read and checked.
+
+        Raises:
+            EngineError: What came out is invalid all the same.
+        """
+        stream, schema = request.stream, request.schema
+        outcome = request.generation.outcome
         try:
             if stream.in_markup and outcome.stop in (StopReason.END, StopReason.LENGTH):
-                salt = hashlib.blake2b(array("i", prompt).tobytes()).digest()
-                calls = read_calls(tool_format, stream.markup, tools, salt)
+                salt = hashlib.blake2b(array("i", request.generation.prompt).tobytes()).digest()
+                calls = read_calls(self._template.format, stream.markup, request.tools, salt)
                 if calls is None and outcome.stop is StopReason.END:
                     raise InvalidError("the call breaks off")
                 outcome.calls = calls or ()

@@ -148,7 +148,7 @@ def test_cancel_is_prompt_while_the_prompt_is_read(engine: Engine) -> None:
     ended: list[Completion] = []
     reader = threading.Thread(target=lambda: ended.append(finish(stream)))
     reader.start()
-    while engine._running is None:
+    while not engine.running:
         reader.join(0.005)
     started = time.monotonic()
     engine.cancel()

@@ -196,7 +196,7 @@ def test_a_worker_ends_with_its_owner_even_in_the_middle_of_a_prompt(start: Call
 
     reader = threading.Thread(target=read)
     reader.start()
-    while engine._running is None:
+    while not engine.running:
         reader.join(0.005)
     child = engine._connected()._child
     child.channel.close()  # as the kernel does when the owner dies

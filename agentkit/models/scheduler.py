@@ -1,0 +1,226 @@
+"""Decode all generations together: each step is one batch in which every running one has its part.
+
+A generation that writes adds its next token (and what its grammar forces) to every batch; one that still reads its
+prompt adds a slice that is cut so that nobody who writes has to wait long. Who came first is started first.
+Covered: one generation's failure is its own; a cancelled one leaves at once, and what was computed for the others in
+the same batch is computed again; more than `MAX_WAITING` are refused rather than piled up.
+Not covered: where the text goes and who asked; that is the worker's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agentkit.errors import AgentkitError, BusyError, EngineError
+from agentkit.models.base import StopReason
+from agentkit.models.decoder import BATCH_TOKENS, Aborted, Decoder, Piece, Watch
+from agentkit.models.generate import Generation
+from agentkit.models.slots import Place, Slots, common_prefix
+
+MAX_WAITING = 32
+STALL_SECONDS = 0.15
+"""How long a step may take while somebody writes; prompts are cut to that."""
+MIN_SLICE = 16
+SLOW_STEP_SECONDS = 0.1
+"""A step that takes longer is watched while it runs; a shorter one only between steps, which costs nothing."""
+SHARE_TOKENS = 64
+"""To wait for a prefix that another generation is just reading, it has to be longer than this."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A generation on its way through the scheduler."""
+
+    generation: Generation
+    done: Callable[[AgentkitError | None], None]
+    """Told once, when it is over or has failed."""
+    conversation: str | None = None
+    cancelled: bool = False
+    place: Place | None = None
+
+    @property
+    def sequence(self) -> int:
+        """Of the cache; for a job that runs."""
+        if self.place is None:
+            raise ValueError("the job has no place yet")
+        return self.place.slot.index
+
+
+class Scheduler:
+    """Runs jobs on one decoder."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.slots = Slots(decoder)
+        self._decoder = decoder
+        self._waiting: deque[Job] = deque()
+        self._running: list[Job] = []
+        self._pace = _Pace()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._waiting or self._running)
+
+    def submit(self, job: Job) -> None:
+        """Take a job; it starts as soon as there is a place for it.
+
+        Raises:
+            BusyError: Too many wait already.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise BusyError(
+                f"the engine is busy: {len(self._running)} answers are being written and {len(self._waiting)} wait",
+                hint="try again in a moment",
+            )
+        self._waiting.append(job)
+
+    def step(self, watch: Watch) -> None:
+        """Decode one batch and draw from it; do nothing where there is no job.
+
+        Args:
+            watch: Looks for what came in meanwhile, marks jobs as cancelled, and returns whether it marked one. It is
+                called at the start, and often while a long batch is computed.
+        """
+        watch()
+        self._drop_cancelled()
+        self._admit()
+        pieces = self._plan()
+        if not pieces:
+            return
+        rows = sum(len(piece.tokens) for piece in pieces)
+        started = time.perf_counter()
+        try:
+            slow = self._pace.expected(rows) > SLOW_STEP_SECONDS
+            self._decoder.decode(pieces, watch if slow else None)
+        except Aborted:
+            return  # the next step drops whom it was for, and does the rest again
+        except EngineError as error:
+            for job in [job for job in self._running if job.sequence in {piece.sequence for piece in pieces}]:
+                self._end(job, error)
+            return
+        self._pace.took(rows, time.perf_counter() - started)
+        wanted = {piece.sequence for piece in pieces if piece.logits}
+        for job in [job for job in self._running if job.sequence in wanted]:
+            self._advance(job)
+
+    # --- who runs -----------------------------------------------------------------------------------
+
+    def _drop_cancelled(self) -> None:
+        for job in [job for job in (*self._waiting, *self._running) if job.cancelled]:
+            job.generation.stop = StopReason.CANCELLED
+            if job.place is None:
+                self._waiting.remove(job)
+            self._end(job)
+
+    def _admit(self) -> None:
+        """Start those who wait, in their order, while there are places."""
+        for job in list(self._waiting):
+            if self._prefix_is_coming(job):
+                continue  # for a moment; it holds up nobody
+            generation = job.generation
+            place = self.slots.take(generation.prompt, generation.reserve, conversation=job.conversation)
+            if place is None:
+                return
+            self._waiting.remove(job)
+            self._running.append(job)
+            job.place = place
+            try:
+                generation.start(place.reused)
+            except AgentkitError as error:
+                self._end(job, error)
+            if generation.stop is not None and job in self._running:
+                self._end(job)
+
+    def _prefix_is_coming(self, job: Job) -> bool:
+        """Return whether a running job is just about to compute much of this one's prompt."""
+        if not self._decoder.shares:
+            return False
+        prompt = job.generation.prompt
+        for other in self._running:
+            held, ahead = len(self._decoder.tokens[other.sequence]), other.generation.prompt
+            limit = min(len(ahead), len(prompt) - 1)
+            if held < limit and common_prefix(ahead, prompt, limit) - held > SHARE_TOKENS:
+                return True
+        return False
+
+    def _advance(self, job: Job) -> None:
+        try:
+            job.generation.advance(self._decoder.logits(job.sequence))
+        except AgentkitError as error:
+            self._end(job, error)
+        except Exception as error:  # noqa: BLE001 - one stream's failure must not end the others; only its kind is told
+            self._end(job, EngineError(f"the engine failed: {type(error).__name__}"))
+        else:
+            if job.generation.stop is not None:
+                self._end(job)
+
+    def _end(self, job: Job, error: AgentkitError | None = None) -> None:
+        if job in self._running:
+            self._running.remove(job)
+        if job.place is not None:
+            self.slots.give_back(job.place.slot)
+        job.generation.finish()
+        job.done(error)
+
+    # --- what is decoded ----------------------------------------------------------------------------
+
+    def _pending(self, job: Job) -> int:
+        return len(job.generation.tokens) - len(self._decoder.tokens[job.sequence])
+
+    def _plan(self) -> list[Piece]:
+        """Choose what of each running job is decoded next."""
+        reading = [job for job in self._running if self._reads(job)]
+        parts: dict[int, int] = {
+            job.sequence: self._pending(job) for job in self._running if job not in reading
+        }
+        room = BATCH_TOKENS - sum(parts.values())
+        if parts and reading:
+            room = min(room, self._pace.slice(STALL_SECONDS) - sum(parts.values()))
+            room = max(room, min(MIN_SLICE, BATCH_TOKENS - sum(parts.values())))
+        for left, job in zip(range(len(reading), 0, -1), reading, strict=True):
+            share = min(self._pending(job), math.ceil(room / left))
+            if share > 0:
+                parts[job.sequence] = share
+                room -= share
+        self._running.sort(
+            key=lambda job: job in reading[:1]
+        )  # who had the first slice is last the next time
+        return [self._piece(job, parts[job.sequence]) for job in self._running if job.sequence in parts]
+
+    def _reads(self, job: Job) -> bool:
+        """Return whether a job is still at its prompt, or has so much to decode that it is like one."""
+        return self._pending(job) > MIN_SLICE or len(self._decoder.tokens[job.sequence]) < len(
+            job.generation.prompt
+        )
+
+    def _piece(self, job: Job, count: int) -> Piece:
+        held = len(self._decoder.tokens[job.sequence])
+        tokens: Sequence[int] = job.generation.tokens[held : held + count]
+        return Piece(job.sequence, tokens, logits=count == self._pending(job))
+
+
+class _Pace:
+    """How fast this model decodes on this machine, learnt from the steps."""
+
+    def __init__(self) -> None:
+        self._step = math.inf
+        """Seconds of a step with a few tokens."""
+        self._token = math.inf
+        """Seconds a token in a step with many."""
+
+    def expected(self, rows: int) -> float:
+        return self._step if rows < MIN_SLICE else rows * self._token
+
+    def took(self, rows: int, seconds: float) -> None:
+        if rows < MIN_SLICE:
+            self._step = seconds
+        else:
+            self._token = seconds / rows
+
+    def slice(self, seconds: float) -> int:
+        """Return how many tokens can be read in so many seconds; few, as long as nothing is known."""
+        return MIN_SLICE if self._token == math.inf else int(seconds / self._token)

@@ -1,0 +1,171 @@
+"""Which sequence of the cache a prompt goes to, and what of the others has to make room for it.
+
+Covered: the longest prefix that is already computed is used, wherever it lies; what another conversation keeps is
+only thrown away when its room is needed, the longest unused first.
+Not covered: computing anything; that is the decoder's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+COPY_TOKENS = 16
+"""A shared prefix shorter than this is computed again rather than looked after."""
+
+
+class Ledger(Protocol):
+    """What is to be known of the cache, and can be done to it; `agentkit.models.decoder.Decoder` has it."""
+
+    tokens: list[list[int]]
+    cache_tokens: int
+    shares: bool
+
+    def used(self, without: Sequence[int] = ()) -> int:
+        """Return how many cells hold something; `without` as if those sequences were empty."""
+        ...
+
+    def keep(self, sequence: int, count: int) -> None:
+        """Drop everything of `sequence` behind its first `count` tokens, or all of it."""
+        ...
+
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Let the empty sequence `target` begin with the first `count` tokens of `source`."""
+        ...
+
+
+@dataclass(slots=True)
+class Slot:
+    """One sequence of the cache."""
+
+    index: int
+    busy: bool = False
+    reserved: int = 0
+    """While busy: how many tokens it may come to hold."""
+    adapter: str = ""
+    """What changed the weights while its tokens were computed; nobody else can use them."""
+    conversation: str | None = None
+    """Whose tokens it holds, where that was said."""
+    exact: int | None = None
+    """How many of its tokens are what a fresh computation would give; `None`: all."""
+    used: int = 0
+    """When it was last used; higher is later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A slot that was given away."""
+
+    slot: Slot
+    reused: int
+    """How many tokens of the prompt it already holds."""
+    origin: str
+    """`cold`, `reused` (what the slot held) or `copied` (what another one holds)."""
+
+
+class Slots:
+    """The sequences of one cache."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._all = [Slot(index) for index in range(len(ledger.tokens))]
+        self._clock = 0
+
+    def take(
+        self, prompt: Sequence[int], reserve: int, *, adapter: str = "", conversation: str | None = None
+    ) -> Place | None:
+        """Give a slot to a prompt, with what of it is computed already; `None` where slots or room are all in use.
+
+        Args:
+            prompt: All of it. One token at least is left to decode, since the cache holds no logits.
+            reserve: How many tokens prompt and answer may need together; at most the size of the cache.
+            adapter: What changes the weights.
+            conversation: Whose prompt it is: its own slot goes on with it, another's is rather copied from.
+        """
+        idle = [slot for slot in self._all if not slot.busy]
+        if not idle:
+            return None
+        shared = [self._shared(slot, prompt, adapter) for slot in self._all]
+        source = max(self._all, key=lambda slot: (shared[slot.index], not slot.busy, slot.used))
+        target = self._target(idle, source, shared, conversation)
+        if target is not source and (not self._ledger.shares or shared[source.index] < COPY_TOKENS):
+            source = target
+        count = shared[source.index]
+        if not self._fits(reserve - (count if source.busy else 0)):
+            return None
+        if target is source:
+            self._ledger.keep(target.index, count)
+        else:
+            self._ledger.keep(target.index, 0)
+            self._ledger.copy(source.index, target.index, count)
+        reused = len(self._ledger.tokens[target.index])  # the cache may not have been able to step back
+        target.busy, target.reserved = True, reserve
+        target.adapter, target.conversation, target.exact = adapter, conversation, None
+        self._touch(target)
+        self._make_room()
+        origin = "cold" if not reused else "reused" if target is source else "copied"
+        return Place(target, reused, origin)
+
+    def give_back(self, slot: Slot) -> None:
+        """Take a slot back; what it holds stays, for whom it may serve."""
+        slot.busy, slot.reserved = False, 0
+        self._touch(slot)
+
+    def clear(self) -> None:
+        """Drop all that idle slots hold."""
+        for slot in self._all:
+            if not slot.busy:
+                self._ledger.keep(slot.index, 0)
+
+    def _target(
+        self, idle: Sequence[Slot], source: Slot, shared: Sequence[int], conversation: str | None
+    ) -> Slot:
+        """Return the slot to use: the one that is being continued, else the one that is missed least."""
+        if not source.busy and self._continued(source, shared[source.index], conversation):
+            return source
+        others = [slot for slot in idle if slot is not source] or idle
+        return min(others, key=lambda slot: (self._held(slot) > 0, slot.used))
+
+    def _continued(self, slot: Slot, shared: int, conversation: str | None) -> bool:
+        """Return whether a prompt that shares so much goes on with what the slot holds, and does not replace it."""
+        behind = self._held(slot) - shared
+        if slot.conversation != conversation and None not in (slot.conversation, conversation):
+            return behind == 0
+        return shared > 0 and (behind <= shared or slot.conversation == conversation is not None)
+
+    def _shared(self, slot: Slot, prompt: Sequence[int], adapter: str) -> int:
+        if slot.adapter != adapter:
+            return 0
+        held = self._ledger.tokens[slot.index]
+        limit = min(len(held), len(prompt) - 1, len(held) if slot.exact is None else slot.exact)
+        return common_prefix(held, prompt, limit)
+
+    def _held(self, slot: Slot) -> int:
+        return len(self._ledger.tokens[slot.index])
+
+    def _promised(self) -> int:
+        """Return how many more tokens the busy slots may come to hold."""
+        return sum(slot.reserved - self._held(slot) for slot in self._all if slot.busy)
+
+    def _fits(self, needed: int) -> bool:
+        """Return whether so many more cells can be had at all, if every idle slot is emptied."""
+        idle = [slot.index for slot in self._all if not slot.busy]
+        return self._ledger.used(without=idle) + self._promised() + needed <= self._ledger.cache_tokens
+
+    def _make_room(self) -> None:
+        """Empty idle slots, the longest unused first, until what is promised has room."""
+        idle = [slot for slot in self._all if not slot.busy and self._held(slot)]
+        for slot in sorted(idle, key=lambda slot: slot.used):
+            if self._ledger.used() + self._promised() <= self._ledger.cache_tokens:
+                return
+            self._ledger.keep(slot.index, 0)
+
+    def _touch(self, slot: Slot) -> None:
+        self._clock += 1
+        slot.used = self._clock
+
+
+def common_prefix(ours: Sequence[int], theirs: Sequence[int], limit: int) -> int:
+    """Return how many of the first `limit` tokens of both are the same."""
+    return next((index for index in range(limit) if ours[index] != theirs[index]), limit)
