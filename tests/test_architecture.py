@@ -52,6 +52,7 @@ IMPORTERS = {
         "agentkit/models/decoder.py",
         "agentkit/models/llama.py",
         "agentkit/models/sampler.py",
+        "agentkit/models/workbench.py",
     },
     "llguidance": {"agentkit/models/grammar.py"},
     "msgpack": {"agentkit/wire.py"},

@@ -1,0 +1,162 @@
+"""Measure a model file in a child process: speed, memory, perplexity, and divergence from a reference."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from agentkit.errors import EngineError
+from agentkit.models.connection import Connection
+from agentkit.models.levers import Levers
+from agentkit.spawn import ENGINE_ENVIRONMENT, Spawner
+
+WORKER = "agentkit.models.workbench_worker"
+QUIET_SECONDS = 300.0
+"""A worker that says nothing for so long is taken for hung: one measurement of a large model takes a while."""
+PREFILL_TOKENS = 512
+GENERATE_TOKENS = 48
+SCORED_TOKENS = 4096
+
+Beat = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Tokens a second, and the most memory the process had."""
+
+    prefill: float
+    generate: float
+    memory_bytes: int
+
+    @property
+    def turn_seconds(self) -> float:
+        """What a turn of 500 new prompt tokens and 100 of answer takes: the one figure levers are chosen by."""
+        return 500 / self.prefill + 100 / self.generate
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well a text was predicted."""
+
+    loss: float
+    """Mean negative log-probability of a token, in nats; perplexity is its exponential."""
+    tokens: int
+    divergence: float | None
+    """Mean divergence from the reference, in nats; `None` for the reference itself."""
+    reference: tuple[bytes, bytes, int]
+    """What to hand to the next one that is compared with this."""
+
+    @property
+    def perplexity(self) -> float:
+        """Return how many tokens the model wavers between, so to speak: lower is better."""
+        import math
+
+        return math.exp(self.loss)
+
+
+def text() -> str:
+    """Return the text that is shipped to be scored."""
+    return (Path(__file__).parent / "data" / "perplexity.txt").read_text(encoding="utf-8")
+
+
+class Measured:
+    """One model file in a workbench worker; close it after."""
+
+    def __init__(self, path: Path, spawner: Spawner, *, writes: Sequence[Path] = ()) -> None:
+        self._path = path
+        arguments = [str(each.absolute()) for each in (path, *writes)]
+        environment = {**ENGINE_ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"}
+        self._connection = Connection(spawner.spawn(WORKER, arguments, extra=environment))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._connection.kill()
+
+    def ask(self, what: str, answer: str, beat: Beat | None = None, **values: Any) -> dict[str, Any]:
+        """Send a request and wait for its answer.
+
+        Raises:
+            WorkerLostError: The worker crashed.
+            WorkerHungError: It gave no sign of life.
+            AgentkitError: What it reports.
+        """
+        number = self._connection.send(what, values)
+        try:
+            while (frame := self._connection.receive(number, QUIET_SECONDS))["is"] != answer:
+                if beat is not None:
+                    with suppress(KeyError):
+                        beat(frame["done"], frame["total"])
+            return frame
+        finally:
+            self._connection.forget(number)
+
+    def speed(self, levers: Levers, *, seed: int = 0, context_tokens: int = 1024) -> Speed:
+        """Open the model with `levers` and measure once."""
+        self.open(levers, context_tokens=context_tokens)
+        return self.again(seed)
+
+    def open(self, levers: Levers, *, context_tokens: int = 1024, rows: int = 1) -> None:
+        """Open the model, or open it again with other levers."""
+        self.ask("open", "opened", levers=asdict(levers), context_tokens=context_tokens, rows=rows)
+
+    def again(self, seed: int) -> Speed:
+        """Measure what is open."""
+        said = self.ask("speed", "speed", prefill=PREFILL_TOKENS, generate=GENERATE_TOKENS, seed=seed)
+        return Speed(float(said["prefill"]), float(said["generate"]), int(said["memory"]))
+
+    def score(
+        self,
+        levers: Levers,
+        reference: Score | None = None,
+        *,
+        tokens: int = SCORED_TOKENS,
+        beat: Beat | None = None,
+    ) -> Score:
+        """Score the shipped text, and compare with `reference`.
+
+        Raises:
+            EngineError: The worker sent nonsense.
+        """
+        import numpy as np
+
+        from agentkit.models.scoring import CHUNK_TOKENS, WINDOW_TOKENS
+
+        self.open(levers, context_tokens=WINDOW_TOKENS, rows=CHUNK_TOKENS)
+        said = self.ask(
+            "score",
+            "scored",
+            beat,
+            text=text(),
+            tokens=tokens,
+            reference=None if reference is None else list(reference.reference),
+        )
+        losses = np.frombuffer(said["losses"], "<f4")
+        divergences = np.frombuffer(said["divergences"], "<f4")
+        if not losses.size or not np.isfinite(losses).all():
+            raise EngineError(f"{self._path.name} predicts nothing that is a number")
+        kept, values, width = said["reference"]
+        return Score(
+            float(losses.mean(dtype=np.float64)),
+            int(losses.size),
+            float(divergences.mean(dtype=np.float64)) if reference is not None else None,
+            (kept, values, int(width)),
+        )
+
+
+def median(speeds: Sequence[Speed]) -> Speed:
+    """Return the medians of several measurements."""
+    return Speed(
+        statistics.median(each.prefill for each in speeds),
+        statistics.median(each.generate for each in speeds),
+        max(each.memory_bytes for each in speeds),
+    )

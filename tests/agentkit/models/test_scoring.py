@@ -1,0 +1,77 @@
+"""Perplexity and divergence: right on numbers worked out by hand, and on the real model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentkit.models.levers import Levers
+from agentkit.models.measuring import Measured, text
+from agentkit.models.scoring import (
+    CHUNK_TOKENS,
+    WINDOW_TOKENS,
+    Reference,
+    chunks,
+    divergence,
+    log_softmax,
+    loss,
+    top,
+)
+from agentkit.spawn import LocalSpawner
+
+
+def test_each_token_is_scored_once_behind_enough_context() -> None:
+    tokens = list(range(3 * WINDOW_TOKENS + 100))
+    parts = list(chunks(tokens))
+    assert [part.first for part in parts] == [True, False, False, False] * 3
+    assert max(len(part.tokens) for part in parts) == CHUNK_TOKENS
+    scored = [target for part in parts for target in part.targets]
+    assert len(scored) == len(set(scored)) == 3 * (WINDOW_TOKENS - CHUNK_TOKENS)
+    for part in parts:
+        if part.targets:
+            assert list(part.targets) == [token + 1 for token in part.tokens]
+
+
+def test_losses_are_negative_log_probabilities() -> None:
+    logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], np.float32)) + 1000
+    assert loss(log_softmax(logits), [1, 2]) == pytest.approx([math.log(4), -math.log(0.8)], abs=1e-3)
+
+
+def test_divergence_is_zero_of_itself_and_never_above_the_whole_sum() -> None:
+    chance = np.random.default_rng(7)
+    ours, theirs = (log_softmax(chance.normal(0, 3, (40, 500)).astype(np.float32)) for _ in range(2))
+    whole = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
+    everything = divergence(top(theirs, 500), ours)
+    some = divergence(top(theirs, 100), ours)
+    assert everything == pytest.approx(whole, rel=1e-3)
+    assert (some <= whole + 1e-3).all()
+    assert some.mean() > 0.8 * whole.mean()
+    assert divergence(top(theirs, 100), theirs) == pytest.approx(np.zeros(40), abs=1e-5)
+
+
+def test_a_reference_keeps_the_likeliest_tokens() -> None:
+    row = log_softmax(np.array([[0, 9, 1, 8, 2]], np.float32))
+    kept: Reference = top(row, 2)
+    assert set(kept.tokens[0].tolist()) == {1, 3}
+
+
+def test_the_shipped_text_is_long_enough_and_plain() -> None:
+    assert 20_000 < len(text().encode()) < 40_000
+    assert "Gutenberg" not in text()
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_the_real_model_scores_the_same_twice_and_differs_from_itself_by_nothing(smollm2_path: Path) -> None:
+    with Measured(smollm2_path, LocalSpawner()) as worker:
+        first = worker.score(Levers(1), tokens=WINDOW_TOKENS + 1)
+        again = worker.score(Levers(1), first, tokens=WINDOW_TOKENS + 1)
+        without = worker.score(Levers(1, flash_attention=False), first, tokens=WINDOW_TOKENS + 1)
+    assert first.tokens == WINDOW_TOKENS - CHUNK_TOKENS
+    assert 10 < first.perplexity < 60
+    assert again.perplexity == first.perplexity
+    assert again.divergence == pytest.approx(0, abs=1e-6)
+    assert without.perplexity == pytest.approx(first.perplexity, rel=0.01)
