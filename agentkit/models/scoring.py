@@ -63,7 +63,8 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
     shifted = logits - logits.max(axis=1, keepdims=True)
     total = np.exp(shifted).sum(axis=1, keepdims=True)
-    return np.subtract(shifted, np.log(total), dtype=np.float32)
+    scores: NDArray[np.float32] = shifted - np.log(total)
+    return scores
 
 
 def loss(log_probabilities: NDArray[np.float32], targets: Sequence[int]) -> NDArray[np.float32]:
@@ -71,7 +72,8 @@ def loss(log_probabilities: NDArray[np.float32], targets: Sequence[int]) -> NDAr
     import numpy as np
 
     chosen = log_probabilities[np.arange(len(targets)), np.asarray(targets)]
-    return np.negative(chosen, dtype=np.float32)
+    losses: NDArray[np.float32] = -chosen
+    return losses
 
 
 def top(log_probabilities: NDArray[np.float32], count: int = TOP) -> Reference:
