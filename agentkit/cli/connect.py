@@ -103,6 +103,13 @@ def ask_passphrase(prompt: str) -> bytes:
     return typed.encode()
 
 
+def passphrase_now() -> bytes:
+    """Return the passphrase in use: from the file, or typed."""
+    from agentkit.passphrase import find_passphrase
+
+    return find_passphrase(None) or ask_passphrase("passphrase")
+
+
 def new_passphrase(output: Output) -> bytes:
     """Return the passphrase for a new vault: from the file, or typed twice with a word on its strength.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agentkit.cli.connect import connect
+from agentkit.cli.connect import can_ask, connect, open_vault, passphrase_now
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output, excerpt
 from agentkit.errors import ConfigError
@@ -72,22 +76,141 @@ def forget(
             "--conversation", "-c", metavar="NAME", help="A whole conversation.", show_default=False
         ),
     ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source", metavar="PATH", help="What came from this file or folder.", show_default=False
+        ),
+    ] = "",
+    query: Annotated[
+        str,
+        typer.Option(
+            "--query", metavar="WORDS", help="All that has every one of these words.", show_default=False
+        ),
+    ] = "",
+    since: Annotated[
+        datetime | None, typer.Option(help="What was stored from then on.", show_default=False)
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="What was stored before.", show_default=False)
+    ] = None,
+    shred: Annotated[
+        bool,
+        typer.Option("--shred", help="Then rotate the keys: other ways in than the passphrase are dropped."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete memories, or a conversation, for good."""
-    if not ids and conversation is None:
+    """Delete for good, with what was made from it, and look for traces.
+
+    A file that was indexed is read again by the next `agentkit index` unless it is gone. A copy of the vault made
+    before still holds it, and opens for whoever knows a passphrase or recovery code it was made under; with
+    --shred, not with the keyring's secret, which is destroyed.
+    """
+    wanted: dict[str, Any] = {
+        "ids": ids,
+        "source_prefix": source,
+        "query": query,
+        "since": since and since.timestamp(),
+        "until": until and until.timestamp(),
+    }
+    wanted = {name: value for name, value in wanted.items() if value}
+    if not wanted and conversation is None:
         raise ConfigError("nothing to forget was named", hint="agentkit memory list shows the ids")
     output = Output(as_json=as_json)
     said: dict[str, Any] = {}
     with connect(output) as client:
-        if ids:
-            said |= client.request("forget", ids=ids)
-            output.line(f"forgot {said['forgotten']}")
+        if wanted:
+            said |= client.request("forget", **wanted)
+            output.line(f"forgot {said['forgotten']}{_proof(said)}")
         if conversation is not None:
             said |= client.request("forget_conversation", id=conversation)
             said["conversation"] = conversation
             output.line(f"forgot the conversation {conversation}")
+        if shred:
+            said["rotated"] = client.request("rotate", passphrase=passphrase_now())["dropped"]
+            output.line("everything is under fresh keys")
     output.json(said)
+
+
+def _proof(said: dict[str, Any]) -> str:
+    if "proven" not in said:
+        return ""
+    messages = f", and {said['messages']} messages made from it" if said["messages"] else ""
+    if not said["proven"]:
+        left = f"{said['pages_with_traces']} in pages, {said['searches_with_traces']} in searches"
+        return f"{messages}; traces are left: {left}"
+    return (
+        f"{messages}; {said['probes']} pieces of it looked for in {said['pages_scanned']} pages, none found"
+    )
+
+
+@app.command("export")
+def export(
+    plain: Annotated[bool, typer.Option("--plain", help="Yes: everything, in clear.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask a second time.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write everything in clear to standard output: as JSON lines, or with --json as one list."""
+    output = Output(as_json=as_json)
+    if not plain:
+        raise ConfigError(
+            "an export is in clear",
+            hint="agentkit memory export --plain, or for a copy that stays encrypted: backup",
+        )
+    if not yes and not (
+        can_ask() and typer.confirm("everything in the vault, readable by anybody?", err=True)
+    ):
+        raise ConfigError("not confirmed", hint="--yes answers for you")
+    with connect(output) as client:
+        entries = client.stream("export")
+        if as_json:
+            output.json(list(entries))
+            return
+        for entry in entries:
+            typer.echo(json.dumps(entry, ensure_ascii=False))
+
+
+@app.command("backup")
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Made new; the copy is encrypted.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Copy the vault, encrypted, while it is in use."""
+    output = Output(as_json=as_json)
+    if folder.exists():
+        raise ConfigError(f"{folder} exists", hint="name a folder that does not")
+    with connect(output) as client:
+        made = client.request("backup")["folder"]
+        shutil.move(made, folder)
+    output.json({"folder": str(folder)})
+    output.line(f"copied to {folder}; it opens with what opens this vault now")
+    output.note(f"to use it in another home: agentkit memory restore {folder}")
+
+
+@app.command("restore")
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `backup` made.", exists=True, file_okay=False)],
+    as_json: Json = False,
+) -> None:
+    """Bring a backup into a home that has no vault."""
+    output = Output(as_json=as_json)
+    with connect(output, unlock=False) as client:
+        client.request("restore", path=str(folder.resolve()))
+        open_vault(client, output, accept_rollback=True)
+        vault = client.request("verify")
+    output.json(vault)
+    output.line("restored, unlocked and verified")
+
+
+@app.command("verify")
+def verify(as_json: Json = False) -> None:
+    """Read and check every page, row and index of the vault."""
+    output = Output(as_json=as_json)
+    with connect(output) as client:
+        said = client.request("verify")
+    output.json(said)
+    anchored = "" if said["anchored"] else "; no keyring remembers the newest state"
+    output.line(f"every page is genuine and belongs to generation {said['generation']}{anchored}")
 
 
 @app.command("conversations")

@@ -84,9 +84,14 @@ class RecordOps:
         for prefix in [each for each in ids if len(each) < 32]:
             ids.remove(prefix)
             ids.append(self._complete(prefix))
-        gone = vault.delete(ids)
+        restricts = any(request.get(name) for name in ("source_prefix", "since", "until"))
+        where = _filter(request) if restricts else None
+        query = str(request.get("query") or "")
+        if not ids and where is None and not query:
+            return {"forgotten": 0}
+        gone = vault.forget(ids, where=where, query=query)
         self._service.runs.forget_prompts()  # a prompt in the engine's cache may hold what was forgotten
-        return {"forgotten": gone}
+        return {**asdict(gone), "forgotten": len(gone.ids), "proven": gone.proven}
 
     def _complete(self, prefix: str) -> str:
         """Return the one id that begins with `prefix`, as shown in lists."""
@@ -123,8 +128,20 @@ def _filter(request: Mapping[str, Any]) -> Filter:
     from agentkit_memory import Filter
 
     return Filter(
-        kinds=tuple(request.get("kinds") or ()), source_prefix=str(request.get("source_prefix") or "")
+        kinds=tuple(request.get("kinds") or ()),
+        source_prefix=str(request.get("source_prefix") or ""),
+        origins=tuple(request.get("origins") or ()),
+        since=_time(request.get("since")),
+        until=_time(request.get("until")),
     )
+
+
+def _time(given: object) -> float | None:
+    if given is None:
+        return None
+    if not isinstance(given, int | float):
+        raise ConfigError("a time is a number of seconds since 1970")
+    return float(given)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.core.server import Handler, Session
@@ -17,7 +18,7 @@ KEYRING_SECRET_BYTES = 32
 
 
 class VaultOps:
-    """`init`, `unlock`, `lock`, `passphrase`, `keyring`."""
+    """`init`, `unlock`, `lock`, `passphrase`, `keyring`, the other slots, `rotate`, and taking the vault out and in."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -31,6 +32,13 @@ class VaultOps:
             "lock": self._lock,
             "passphrase": self._passphrase,
             "keyring": self._keyring,
+            "add_recovery": self._add_recovery,
+            "remove_slot": self._remove_slot,
+            "rotate": self._rotate,
+            "verify": self._verify,
+            "backup": self._backup,
+            "restore": self._restore,
+            "export": self._export,
         }
 
     def _init(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -97,6 +105,59 @@ class VaultOps:
             vault.remove_slot("keyring")
             self._ask_keyring({"verb": "delete", "vault_id": vault.id})
         return header_summary(self._service)
+
+    def _add_recovery(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        return {"code": self._service.vault.add_recovery_code()}
+
+    def _remove_slot(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        self._service.vault.remove_slot(str(request["name"]))
+        return header_summary(self._service)
+
+    def _rotate(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        service, passphrase = self._service, _bytes(request["passphrase"])
+        vault = service.vault
+        dropped = [slot.name for slot in vault.slots()]
+        service.index.stop_watching()
+        vault.rotate(passphrase)
+        service.runs.forget_prompts()
+        service.set_vault(None)
+        summary = self._unlock({"passphrase": passphrase}, session)
+        kept = {slot["name"] for slot in summary["slots"]}
+        if "keyring" in dropped and "keyring" not in kept:
+            self._ask_keyring({"verb": "delete", "vault_id": vault.id})
+        return {**summary, "dropped": [name for name in dropped if name not in kept]}
+
+    def _verify(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        vault = self._service.vault
+        vault.verify()
+        return {"verified": True, "generation": vault.generation, "anchored": vault.anchored}
+
+    def _backup(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        # Inside the home, the only place the core may write; the client moves it to where it is wanted.
+        folder = self._service.home.root / "backups" / secrets.token_hex(8)
+        self._service.vault.backup(folder)
+        return {"folder": str(folder)}
+
+    def _restore(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit_memory import Vault
+
+        source, target = Path(request["path"]), self._service.home.vault
+        if Vault.exists(target):
+            raise ConfigError(
+                f"there is a vault in {target} already",
+                hint="move that folder away first, or use another AGENTKIT_HOME",
+            )
+        if not Vault.exists(source):
+            raise NotFoundError(f"there is no backup of a vault in {source}")
+        Vault.restore(source, target)
+        return header_summary(self._service)
+
+    def _export(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        count = 0
+        for entry in self._service.vault.export():
+            session.emit(entry)
+            count += 1
+        return {"exported": count}
 
     def anchor(self, vault_id: str, generation: int | None) -> int | None:
         """Remember the newest generation of the vault in the keyring, where there is one; see `Anchor`."""

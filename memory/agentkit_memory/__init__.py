@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         WeakKeyError,
         WrongPassphraseError,
     )
+    from agentkit_memory.forgetting import Forgotten
     from agentkit_memory.header import SlotInfo, VaultHeader
     from agentkit_memory.index import ExactIndex, VectorIndex
     from agentkit_memory.keys import KdfParameters
@@ -51,6 +52,7 @@ _HOMES = {
         "WeakKeyError",
         "WrongPassphraseError",
     ),
+    "forgetting": ("Forgotten",),
     "header": ("SlotInfo", "VaultHeader"),
     "index": ("ExactIndex", "VectorIndex"),
     "keys": ("KdfParameters",),
@@ -67,6 +69,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Record",
     "Hit",
     "Filter",
+    "Forgotten",
     "FileState",
     "ConversationInfo",
     "Embedder",

@@ -30,6 +30,7 @@ from agentkit_memory.header import FILE as HEADER_FILE
 from agentkit_memory.header import VaultHeader
 from agentkit_memory.keys import KdfParameters, MasterKey
 from agentkit_memory.lock import WriterLock
+from agentkit_memory.rotation import finish as finish_rotation
 
 
 class Access:
@@ -54,6 +55,8 @@ class Access:
         self.database = Database(folder / db.FILE, master.subkey("database"), master.subkey("digest"))
         self._writer_lock = writer_lock
         self._open = True
+        self.rotated = False
+        """Whether the files are under other keys by now."""
         try:
             with database_errors():
                 self.meta: dict[str, Any] = dict(self.database.rows("SELECT key, value FROM meta"))
@@ -129,6 +132,7 @@ class Access:
             master = header.unlock(
                 passphrase=passphrase, keyring_secret=keyring_secret, allow_weak_kdf=allow_weak_kdf
             )
+            finish_rotation(folder, master, header.id)
             guard = Guard(folder, header, master, anchor)
             guard.before(header, accept_rollback=accept_rollback)
             return cls(folder, header, master, writer_lock, guard, accept_rollback=accept_rollback)
@@ -175,7 +179,10 @@ class Access:
         with self.lock:
             self._open = False
             self.database.close()
-            self.guard.closed()
+            if self.rotated:
+                self.guard.release()
+            else:
+                self.guard.closed()
             self._writer_lock.release()
 
 

@@ -141,6 +141,14 @@ class Database:
                 fresh.add(table, *row)
         return fresh.value
 
+    def adopt(self) -> None:
+        """Begin the content digest anew under this connection's key: the database is a copy from under another."""
+        with database_errors():
+            self._digest.restore(self.sum_rows())
+            self._digest.touched = True
+            with self.transaction():
+                pass
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit what is done inside, or nothing of it; on disk when the block ends."""

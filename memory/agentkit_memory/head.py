@@ -57,8 +57,8 @@ class Head:
 class HeadFile:
     """The open head file of one vault."""
 
-    def __init__(self, folder: Path, key: bytes, vault_id: str) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Path, key: bytes, vault_id: str, *, name: str = FILE) -> None:
+        self._path = folder / name
         self._key = key
         self._place = f"agentkit vault v1 head {vault_id}".encode()
         self._sequence = 0

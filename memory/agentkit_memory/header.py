@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from agentkit_memory import recovery
 from agentkit_memory.durable import write_file
 from agentkit_memory.errors import (
     NewerVaultError,
@@ -48,6 +49,7 @@ SIZE_LIMIT: Final = 64 * 1024
 SLOT_LIMIT: Final = 16
 PASSPHRASE: Final = "passphrase"  # noqa: S105 - the name of a slot kind
 KEYRING: Final = "keyring"
+RECOVERY: Final = "recovery"
 _SLOT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
@@ -57,9 +59,9 @@ class SlotInfo:
 
     name: str
     kind: str
-    """`passphrase` or `keyring`."""
+    """`passphrase`, `keyring` or `recovery`."""
     kdf: KdfParameters | None = None
-    """Cost of one guess; `None` for a keyring slot, whose secret is random."""
+    """Cost of one guess; `None` where the secret is random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,13 @@ class _Slot:
         slot_key = expand(secret, "keyring slot", salt)
         return cls(info, salt, master.wrap(slot_key, _associated(vault_id, info, salt)))
 
+    @classmethod
+    def recovery(cls, vault_id: str, code: str, master: MasterKey) -> _Slot:
+        salt = os.urandom(SALT_BYTES)
+        info = SlotInfo(RECOVERY, RECOVERY)
+        slot_key = expand(recovery.read(code), "recovery slot", salt)
+        return cls(info, salt, master.wrap(slot_key, _associated(vault_id, info, salt)))
+
     def open(self, vault_id: str, slot_key: bytes) -> MasterKey:
         return MasterKey(self.key.unwrap(slot_key, _associated(vault_id, self.info, self.salt)), vault_id)
 
@@ -122,7 +131,9 @@ class _Slot:
                 "wrapped": str(wrapped),
                 "commitment": str(commitment),
                 **rest,
-            } if not rest and kind in (PASSPHRASE, KEYRING) and (kdf is None) == (kind == KEYRING):
+            } if (
+                not rest and kind in (PASSPHRASE, KEYRING, RECOVERY) and (kdf is None) == (kind != PASSPHRASE)
+            ):
                 key = WrappedKey(
                     _hex(nonce, NONCE_BYTES), _hex(wrapped, WRAPPED_BYTES), _hex(commitment, KEY_BYTES)
                 )
@@ -234,13 +245,17 @@ class VaultHeader:
             check_passphrase(passphrase)
         if keyring_secret is not None:
             check_secret(keyring_secret)
-        for entry in self.entries:
+        code = None if passphrase is None else recovery.recognise(passphrase)
+        # A code costs nothing to try, a passphrase a second.
+        for entry in sorted(self.entries, key=lambda entry: entry.info.kind == PASSPHRASE):
             kdf = entry.info.kdf
             if kdf is not None and passphrase is not None:
                 kdf.check(allow_weak=allow_weak_kdf)
                 slot_key = derive(passphrase, entry.salt, kdf)
-            elif kdf is None and keyring_secret is not None:
+            elif entry.info.kind == KEYRING and keyring_secret is not None:
                 slot_key = expand(keyring_secret, "keyring slot", entry.salt)
+            elif entry.info.kind == RECOVERY and code is not None:
+                slot_key = expand(code, "recovery slot", entry.salt)
             else:
                 continue
             try:
@@ -283,6 +298,45 @@ class VaultHeader:
         """Return a header whose keyring slot opens with `secret`; an older keyring slot is replaced."""
         others = tuple(entry for entry in self.entries if entry.info.kind != KEYRING)
         return replace(self, entries=(*others, _Slot.keyring(self.id, secret, master))).signed(master)
+
+    def with_added_passphrase(
+        self, name: str, passphrase: bytes, kdf: KdfParameters, master: MasterKey
+    ) -> VaultHeader:
+        """Return a header with one more passphrase.
+
+        Raises:
+            RecordError: There is a slot of this name, or no room for another.
+        """
+        if len(self.entries) >= SLOT_LIMIT or any(entry.info.name == name for entry in self.entries):
+            raise RecordError(f"the vault has a slot named {name!r}, or {SLOT_LIMIT} slots already")
+        slot = _Slot.passphrase(self.id, passphrase, kdf, master, name=slot_name(name))
+        return replace(self, entries=(*self.entries, slot)).signed(master)
+
+    def with_recovery(self, code: str, master: MasterKey) -> VaultHeader:
+        """Return a header whose recovery slot opens with `code`; an older recovery slot is replaced."""
+        others = tuple(entry for entry in self.entries if entry.info.kind != RECOVERY)
+        return replace(self, entries=(*others, _Slot.recovery(self.id, code, master))).signed(master)
+
+    def rekeyed(self, passphrase: bytes, *, allow_weak_kdf: bool = False) -> tuple[VaultHeader, MasterKey]:
+        """Return a header of the same vault with a fresh master key, opened only by the slot that `passphrase` opens.
+
+        Raises:
+            WrongPassphraseError: It opens no passphrase slot.
+        """
+        check_passphrase(passphrase)
+        for entry in self.entries:
+            kdf = entry.info.kdf
+            if kdf is None:
+                continue
+            kdf.check(allow_weak=allow_weak_kdf)
+            try:
+                entry.open(self.id, derive(passphrase, entry.salt, kdf))
+            except WrongPassphraseError:
+                continue
+            master = MasterKey.generate(self.id)
+            slot = _Slot.passphrase(self.id, passphrase, kdf, master, name=entry.info.name)
+            return VaultHeader(self.id, self.version, (slot,)).signed(master), master
+        raise WrongPassphraseError("wrong passphrase", hint="give the passphrase in use now")
 
     def without(self, name: str, master: MasterKey) -> VaultHeader:
         """Return a header without the slot `name`.

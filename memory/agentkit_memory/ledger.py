@@ -5,12 +5,14 @@ The part of `Vault` that needs no index and no vectors; what a method changed is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from agentkit_memory import state
+from agentkit_memory import backup, recovery, state
 from agentkit_memory.access import Access
 from agentkit_memory.header import SlotInfo
+from agentkit_memory.keys import KdfParameters
 from agentkit_memory.record import ConversationInfo
 
 
@@ -21,6 +23,32 @@ class Ledger:
         self._access = access
         self._clock = clock
         self._allow_weak_kdf = allow_weak_kdf
+
+    @property
+    def generation(self) -> int:
+        """How many commits the vault has seen."""
+        return self._access.guard.generation
+
+    @property
+    def anchored(self) -> bool:
+        """Whether an anchor outside the folder remembers the newest generation."""
+        return self._access.guard.anchored
+
+    def advance_anchor(self) -> None:
+        """Let the anchor remember what was committed until now."""
+        with self._access.reading():
+            self._access.guard.advance_anchor()
+
+    def verify(self) -> None:
+        """Read and check every page of the database.
+
+        Raises:
+            TamperedError: Something is damaged.
+        """
+        with self._access.reading() as database:
+            database.verify()
+
+    # Roots
 
     def roots(self) -> list[str]:
         """Return the indexed folders, sorted."""
@@ -94,3 +122,44 @@ class Ledger:
         )
 
     # Upkeep
+
+    def add_passphrase(self, name: str, passphrase: bytes, *, kdf: KdfParameters | None = None) -> None:
+        """Let another passphrase open this vault too, under a slot of this name."""
+        kdf = kdf or KdfParameters.tuned()
+        kdf.check(allow_weak=self._allow_weak_kdf)
+        self._access.rewrite_header(
+            lambda header: header.with_added_passphrase(name, passphrase, kdf, self._access.master)
+        )
+
+    def add_recovery_code(self) -> str:
+        """Return a fresh code that opens this vault wherever a passphrase does; replaces an older one. Shown once."""
+        code = recovery.generate()
+        self._access.rewrite_header(lambda header: header.with_recovery(code, self._access.master))
+        return code
+
+    # Taking it out
+
+    def backup(self, folder: Path) -> None:
+        """Write an encrypted, complete copy of the open vault into a new or empty folder.
+
+        It opens with what opens this vault now. Where an anchor remembers a newer generation, opening it needs
+        `accept_rollback`.
+
+        Raises:
+            VaultExistsError: The folder holds something.
+            StorageError: The disk is full or failed.
+        """
+        backup.backup(self._access, folder)
+
+    @staticmethod
+    def restore(source: Path, folder: Path) -> None:
+        """Copy what `backup` wrote into `folder`; needs no key. Nothing is trusted before it is opened.
+
+        Raises:
+            StorageError: It cannot be read or written.
+        """
+        backup.restore(source, folder)
+
+    def export(self) -> Iterator[dict[str, Any]]:
+        """Yield every record and message as a JSON-able dict, in clear and without vectors."""
+        return backup.export(self._access)

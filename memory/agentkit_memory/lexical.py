@@ -30,9 +30,13 @@ STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 
 def match_expression(question: str) -> str:
     """Return an FTS5 expression that matches any term of `question`; empty when there is none."""
-    words = list(dict.fromkeys(_WORD.findall(question.lower())))
-    terms = [word for word in words if word not in STOP_WORDS] or words
-    return " OR ".join(f'"{term}"' for term in terms[:TERM_LIMIT])
+    return " OR ".join(f'"{term}"' for term in words(question)[:TERM_LIMIT])
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text that carry meaning, each once; all of them, when it has only stop words."""
+    every = list(dict.fromkeys(_WORD.findall(text.lower())))
+    return [word for word in every if word not in STOP_WORDS] or every
 
 
 def search(database: Database, question: str, where: Filter, limit: int) -> dict[str, float]:
@@ -47,3 +51,17 @@ def search(database: Database, question: str, where: Filter, limit: int) -> dict
         [expression, *bindings, limit],
     )
     return {identity.hex(): -rank for identity, rank in found}
+
+
+def every_word(database: Database, query: str, where: Filter) -> list[str]:
+    """Return the ids of the records in which every word of `query` occurs."""
+    expression = " AND ".join(f'"{term}"' for term in words(query)[:TERM_LIMIT])
+    if not expression:
+        return []
+    condition, bindings = rows.sql(where)
+    found = database.rows(
+        "SELECT records.id FROM texts JOIN records ON records.row = texts.rowid "  # noqa: S608
+        f"WHERE texts MATCH ? AND {condition}",
+        [expression, *bindings],
+    )
+    return [identity.hex() for (identity,) in found]

@@ -112,6 +112,10 @@ class LiveIndex:
             if self.error is not None:
                 raise self.error
 
+    def abandon(self) -> None:
+        """Seal nothing more: the vault goes under other keys."""
+        self._purged = True
+
     def close(self) -> None:
         """Stop; seal the snapshot when Chroma holds more than it. Called without the vault's lock."""
         self._closing = True

@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agentkit_memory import fusion, rows, search, state
+from agentkit_memory import forgetting, fusion, lexical, rotation, rows, search, state
 from agentkit_memory.access import Access
 from agentkit_memory.anchor import Anchor
 from agentkit_memory.database import Database
 from agentkit_memory.errors import EmbeddingMismatchError, RecordError, StoreError
+from agentkit_memory.forgetting import Forgotten
 from agentkit_memory.header import FILE as HEADER_FILE
 from agentkit_memory.header import VaultHeader
 from agentkit_memory.keys import KdfParameters
@@ -50,6 +51,8 @@ class Vault(Ledger):
         """Name of the embedding model its vectors come from."""
         self.dimensions: int = access.meta["dimensions"]
         """Size of its vectors."""
+        self.on_forget: list[Callable[[Sequence[str]], None]] = []
+        """Told the ids that were forgotten, so that caches made from them go too."""
         snapshot = Snapshot(access.folder, access.master.subkey("snapshot"), access.header.id)
         try:
             self._index = LiveIndex(access.database, self.dimensions, access.lock, snapshot, index_folder)
@@ -174,21 +177,6 @@ class Vault(Ledger):
         """Random, 32 hexadecimal digits."""
         return self._access.header.id
 
-    @property
-    def generation(self) -> int:
-        """How many commits the vault has seen."""
-        return self._access.guard.generation
-
-    @property
-    def anchored(self) -> bool:
-        """Whether an anchor outside the folder remembers the newest generation."""
-        return self._access.guard.anchored
-
-    def advance_anchor(self) -> None:
-        """Let the anchor remember what was committed until now."""
-        with self._access.reading():
-            self._access.guard.advance_anchor()
-
     # Records
 
     def add(self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]) -> list[str]:
@@ -232,6 +220,57 @@ class Vault(Ledger):
                 gone = self._drop(database, ids)
             self._index.delete(gone)
         return len(gone)
+
+    def forget(self, ids: Sequence[str] = (), *, where: Filter | None = None, query: str = "") -> Forgotten:
+        """Delete records and everything made from them, take their words out of conversations, and look for traces.
+
+        Args:
+            ids: These records.
+            where: And those that pass; a filter without restriction forgets everything.
+            query: Of all records (or those that pass `where`), those in which every one of these words occurs.
+
+        Raises:
+            RecordError: Nothing was named, or an id is none.
+        """
+        if not ids and where is None and not query:
+            raise RecordError("nothing to forget was named")
+        with self._access.lock:
+            with self._access.transaction() as database:
+                wanted = list(ids)
+                if query:
+                    wanted += lexical.every_word(database, query, where or EVERYTHING)
+                elif where is not None:
+                    wanted += rows.ids_where(database, where)
+                named = len(rows.get(database, wanted))
+                every = forgetting.with_derived(database, wanted)
+                records = list(rows.get(database, every).values())
+                vectors = forgetting.vectors_of(database, every, self.dimensions)
+                gone = self._drop(database, every)
+                messages, conversations = forgetting.redact(database, records)
+            self._index.delete(gone)
+            for told in self.on_forget:
+                told(gone)
+            with self._access.reading() as database:
+                found = forgetting.prove(database, records, vectors)
+        return Forgotten(tuple(gone), len(gone) - named, messages, conversations, *found)
+
+    def rotate(self, passphrase: bytes) -> None:
+        """Put everything under fresh keys and close the vault; open it anew.
+
+        Only the slot that `passphrase` opens is kept. A copy made before still opens, for whoever knows what opened
+        it then. Killed in between, the vault is as it was, or rotated; never neither.
+
+        Raises:
+            WrongPassphraseError: It opens no passphrase slot; nothing changed, and the vault stays open.
+            StorageError: The disk is full or failed; nothing changed.
+        """
+        try:
+            rotation.rotate(self._access, passphrase, allow_weak_kdf=self._allow_weak_kdf)
+        finally:
+            if self._access.rotated:
+                self._index.abandon()
+                self._index.close()
+                self._access.close()
 
     def search(
         self,
@@ -351,15 +390,6 @@ class Vault(Ledger):
                 f"not from {name} ({dimensions})",
                 hint=f"use {self.embedder}",
             )
-
-    def verify(self) -> None:
-        """Read and check every page of the database.
-
-        Raises:
-            TamperedError: Something is damaged.
-        """
-        with self._access.reading() as database:
-            database.verify()
 
     def _checked(
         self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]

@@ -1,0 +1,68 @@
+"""The verbs of `keys`: the ways to open the vault, and fresh keys for everything."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agentkit.cli.connect import connect, open_vault, passphrase_now
+from agentkit.cli.options import Json
+from agentkit.cli.output import Output
+
+app = typer.Typer(help="The ways to open the vault.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_slots(as_json: Json = False) -> None:
+    """List what opens the vault."""
+    output = Output(as_json=as_json)
+    with connect(output, unlock=False) as client:
+        slots = client.request("status")["vault"].get("slots", [])
+    output.json({"slots": slots})
+    output.rows(("name", "kind"), [(slot["name"], slot["kind"]) for slot in slots])
+
+
+@app.command("add-recovery")
+def add_recovery(as_json: Json = False) -> None:
+    """Make a recovery code, to be printed and put away.
+
+    It opens the vault wherever a passphrase is asked for. An older one no longer does. It is shown this once.
+    """
+    output = Output(as_json=as_json)
+    with connect(output) as client:
+        code = client.request("add_recovery")["code"]
+    output.json({"code": code})
+    output.line(code)
+    output.note("write it down or print it, and keep it away from this machine; it is not shown again")
+
+
+@app.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="As `list` shows it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Remove a way to open the vault; never the last."""
+    output = Output(as_json=as_json)
+    with connect(output) as client:
+        vault = client.request("remove_slot", name=name)
+    output.json(vault)
+    output.line(f"{name} no longer opens the vault")
+    output.note("a copy of the vault made before still opens with it")
+
+
+@app.command("rotate")
+def rotate(as_json: Json = False) -> None:
+    """Put everything under fresh keys.
+
+    Only the passphrase given stays; other ways in are dropped, and can be added again. A copy of the vault made before
+    still opens for whoever knows a passphrase or recovery code it was made under.
+    """
+    output = Output(as_json=as_json)
+    with connect(output, unlock=False) as client:
+        open_vault(client, output)
+        vault = client.request("rotate", passphrase=passphrase_now())
+    output.json(vault)
+    output.line("everything is under fresh keys")
+    if vault["dropped"]:
+        output.note(f"dropped: {', '.join(vault['dropped'])}; add them again if you want them")

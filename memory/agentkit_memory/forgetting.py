@@ -1,0 +1,170 @@
+"""Forget records and what was made from them, and prove that they are gone.
+
+What was derived carries the ids of its sources: records made from a forgotten one go with it, and messages of a
+conversation that were made from one, or repeat its text, keep their place but lose their words.
+The proof reads every page of the database as it is on the disk, decrypted, free pages too; the log is empty by then and
+the snapshot removed. A piece that a record or message still kept also holds is not counted.
+Not covered: copies and backups made before (rotate, and destroy what opened them), and the file a document was
+read from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agentkit_memory import lexical, rows
+from agentkit_memory.database import Database
+from agentkit_memory.record import Record
+
+FORGOTTEN: Final = "[forgotten]"
+SHORTEST: Final = 12
+"""Characters from which a text repeated in a message counts as the same; shorter ones occur by chance."""
+_PROBES: Final = 96
+_PROBE_CHARACTERS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was forgotten, and what was found of it afterwards."""
+
+    ids: tuple[str, ...]
+    """Records that are gone, those made from others among them."""
+    derived: int
+    """How many of them were made from others."""
+    messages: int
+    """Messages whose words were removed."""
+    conversations: tuple[str, ...]
+    """Conversations those messages are in."""
+    probes: int
+    """Pieces of texts, ids and vectors that were looked for."""
+    pages_scanned: int
+    pages_with_traces: int
+    """Occurrences of those pieces in decrypted pages; 0 is the proof."""
+    searches_with_traces: int
+    """Of their words that nothing else holds, how many a search still finds; 0 is the proof."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing was found."""
+        return not self.pages_with_traces and not self.searches_with_traces
+
+
+def with_derived(database: Database, ids: Sequence[str]) -> list[str]:
+    """Return `ids` and those of every record made from them, directly or not."""
+    known = dict.fromkeys(ids)
+    fresh = set(ids)
+    rows_with_sources = database.rows("SELECT id, sources FROM records WHERE sources != '[]'")
+    made_from = [(identity.hex(), set(json.loads(sources))) for identity, sources in rows_with_sources]
+    while fresh:
+        fresh = {identity for identity, sources in made_from if identity not in known and sources & fresh}
+        known |= dict.fromkeys(fresh)
+    return list(known)
+
+
+def redact(database: Database, gone: Sequence[Record]) -> tuple[int, tuple[str, ...]]:
+    """Take the words out of every message made from `gone` or repeating one; return how many, and where."""
+    ids = {record.id for record in gone}
+    texts = [record.text.strip() for record in gone if len(record.text.strip()) >= SHORTEST]
+    touched, conversations = 0, dict[str, None]()
+    for conversation, number, text in database.rows("SELECT conversation, number, message FROM messages"):
+        message = json.loads(text)
+        if not (_sources(message) & ids or _repeats(message, texts)):
+            continue
+        kept = _blank(message)
+        database.change(
+            "UPDATE messages SET message = ? WHERE conversation = ? AND number = ?",
+            (json.dumps(kept, ensure_ascii=False, separators=(",", ":")), conversation, number),
+        )
+        touched += 1
+        conversations[conversation] = None
+    return touched, tuple(conversations)
+
+
+def prove(database: Database, gone: Sequence[Record], vectors: Sequence[bytes]) -> tuple[int, int, int, int]:
+    """Return how many pieces were sought, pages read, traces found in pages, and words still found by search."""
+    pieces = [bytes.fromhex(record.id) for record in gone] + [vector[:32] for vector in vectors]
+    pieces += [piece.encode() for record in gone for piece in _pieces(record.text)]
+    pieces = list(dict.fromkeys(pieces))
+    step = max(1, len(pieces) // _PROBES)
+    wanted = pieces[::step][: 2 * _PROBES]
+    counts = database.scan(wanted)
+    traces = sum(
+        count
+        for piece, count in zip(wanted, counts, strict=True)
+        if count and not _elsewhere(database, piece)
+    )
+    pages = int(database.scalar("PRAGMA page_count"))
+    words = {word for record in gone for word in lexical.words(record.text)}
+    found = 0
+    for word in sorted(words)[:1000]:
+        held = database.rows("SELECT rowid FROM texts WHERE texts MATCH ?", (f'"{word}"',))
+        # A posting without a record would be a trace; a record that is kept may use the same word.
+        found += sum(
+            database.scalar("SELECT 1 FROM records WHERE row = ?", row) is None for row in held[:100]
+        )
+    return len(wanted), pages, traces, found
+
+
+def _pieces(text: str) -> list[str]:
+    size = _PROBE_CHARACTERS
+    if len(text) < SHORTEST:
+        return []
+    starts = {0, max(0, len(text) // 2 - size), max(0, len(text) - size)}
+    return [text[start : start + size] for start in sorted(starts)]
+
+
+def _elsewhere(database: Database, piece: bytes) -> bool:
+    """Whether something that is kept holds the same piece."""
+    try:
+        text = piece.decode()
+    except UnicodeDecodeError:
+        return False
+    places = ("records", "text"), ("records", "title"), ("messages", "message"), ("settings", "value")
+    return any(
+        database.scalar(f"SELECT 1 FROM {table} WHERE instr({column}, ?) LIMIT 1", (text,)) is not None  # noqa: S608
+        for table, column in places
+    )
+
+
+def _sources(message: dict[str, Any]) -> set[str]:
+    """Return the record ids in a message's labels: `[origin, privacy, [ids]]`, or a plain list of `sources`."""
+    found: set[str] = set()
+    match message.get("labels"):
+        case [_, _, [*ids]]:
+            found |= {str(each) for each in ids}
+        case {"sources": [*ids]}:
+            found |= {str(each) for each in ids}
+    match message.get("sources"):
+        case [*ids]:
+            found |= {str(each) for each in ids}
+    return found
+
+
+def _repeats(value: Any, texts: Sequence[str]) -> bool:  # noqa: ANN401 - any JSON value
+    match value:
+        case str():
+            return any(text in value for text in texts)
+        case [*each]:
+            return any(_repeats(one, texts) for one in each)
+        case dict():
+            return any(_repeats(one, texts) for one in value.values())
+    return False
+
+
+def _blank(message: dict[str, Any]) -> dict[str, Any]:
+    """Return the message without words: its shape stays, so that a conversation can still be loaded."""
+    kept = {**message, "text": FORGOTTEN}
+    if isinstance(message.get("calls"), list):
+        kept["calls"] = [
+            {**call, "arguments": {}} if isinstance(call, dict) else [*call[:2], {}]
+            for call in message["calls"]
+        ]
+    return kept
+
+
+def vectors_of(database: Database, ids: Sequence[str], dimensions: int) -> list[bytes]:
+    """Return the stored vectors of `ids`, to look for them later."""
+    return [vector.tobytes() for vector in rows.vectors_of(database, ids, dimensions).values()]
