@@ -3,7 +3,8 @@
 `python -m benchmarks.memory [--quick]` prints a table, then one flat JSON object. Ratios are ours to Chroma's, higher
 is better; `disk_ratio` is the database to the raw texts and vectors. Both sides get the same texts of 1 KB, ids and
 vectors (384 dimensions, clustered), in the same batches; ours are committed, encrypted and full-text indexed when `add`
-returns, and the index is loaded from the vault afterwards. Queries ask both for the ten nearest, with their texts.
+returns (`add_durable_ratio`); the vector index is built afterwards in the background, and `add_ratio` counts that time
+too, since Chroma builds its own while adding. Queries ask both for the ten nearest, with their texts.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ KEYS = (
     "attacks_undetected",
     "kills",
     "kills_lost",
+    "add_durable_ratio",
     "add_ratio_10k",
     "query_ratio_10k",
     "change_passphrase_extra_ms",
@@ -223,13 +225,15 @@ def main() -> int:
     quick = parser.parse_args().quick
     said: dict[str, Any] = dict.fromkeys(KEYS)
     peer, mine = compare(10_000)
-    said["add_ratio_10k"], said["query_ratio_10k"] = peer["add"] / mine["add"], peer["query"] / mine["query"]
+    said["add_ratio_10k"] = peer["add"] / (mine["add"] + mine["warm"])
+    said["query_ratio_10k"] = peer["query"] / mine["query"]
     said["change_passphrase_extra_ms"] = mine["change_ms"]
     if not quick:
         peer, mine = compare(100_000)
         said["open_100k_seconds"] = mine["open"]
     said |= {
-        "add_ratio": peer["add"] / mine["add"],
+        "add_ratio": peer["add"] / (mine["add"] + mine["warm"]),
+        "add_durable_ratio": peer["add"] / mine["add"],
         "query_ratio": peer["query"] / mine["query"],
         "open_ratio": peer["add"] / mine["open"],
         "recall_at_10": mine["recall"],

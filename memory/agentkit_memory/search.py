@@ -38,7 +38,10 @@ def search(
         # Kind and origin the index knows itself; anything else is asked of the database.
         asks_database = bool(where.source_prefix) or where.since is not None or where.until is not None
         among = rows.ids_where(database, where) if asks_database else None
-        near = dict(index.search(vector, depth, kinds=where.kinds, origins=where.origins, among=among))
+        # Without a word to weigh it against, the order of the cosines is the answer.
+        near = dict(
+            index.search(vector, depth if pool else k, kinds=where.kinds, origins=where.origins, among=among)
+        )
         others = rows.vectors_of(database, [each for each in pool if each not in near], len(vector))
         pool = [*near, *pool]
         near |= {each: float(other @ vector) for each, other in others.items()}
