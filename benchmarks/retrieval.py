@@ -1,8 +1,8 @@
 """Measure what search finds on SciFact, each arm alone and fused, and how long a hybrid query takes.
 
 `python -m benchmarks.retrieval [--quick]` prints a table, then one flat JSON object. SciFact lies beside the checkout
-in `../shared/data/scifact`; without it, or without the embedding model, the figures that need them are null. The time of
-a query is measured with the same settings over 100,000 texts of 1 KB (`--quick`: 10,000, and the figure is null).
+in `../shared/data/scifact`; without it, or without the embedding model, the figures that need them are null. The time
+of a query is measured with the same settings over 100,000 texts of 1 KB (`--quick`: 10,000, and the figure is null).
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class ChromaIndex:
             ]
             if len(passed) >= k or len(wide) < OVERFETCH * k:
                 return passed[:k]
-        return [each[:2] for each in self._query(vector, k, _where(kinds, origins), None)]
+        return [each[:2] for each in self._query(vector, k, _where(kinds, origins), None, labelled=False)]
 
     def _among(
         self,
@@ -139,7 +139,13 @@ class ChromaIndex:
         return [each[:2] for each in self._query(vector, k, _where(kinds, origins), known)] if known else []
 
     def _query(
-        self, vector: NDArray[np.float32], k: int, where: dict[str, Any] | None, ids: list[str] | None
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        where: dict[str, Any] | None,
+        ids: list[str] | None,
+        *,
+        labelled: bool = True,
     ) -> list[tuple[str, float, Labels]]:
         with _chroma_errors():
             found = self._collection.query(
@@ -147,10 +153,16 @@ class ChromaIndex:
                 n_results=k,
                 where=where,
                 ids=ids,
-                include=["distances", "metadatas"],
+                include=["distances", "metadatas"] if labelled else ["distances"],
             )
-        distances, labels = found["distances"], found["metadatas"]
-        assert distances is not None  # noqa: S101 - both were asked for
+        distances = found["distances"]
+        assert distances is not None  # noqa: S101 - it was asked for
+        if not labelled:
+            return [
+                (identity, 1.0 - distance, ("", ""))
+                for identity, distance in zip(found["ids"][0], distances[0], strict=True)
+            ]
+        labels = found["metadatas"]
         assert labels is not None  # noqa: S101
         return [
             (identity, 1.0 - distance, (str(label["kind"]), str(label["origin"])))
