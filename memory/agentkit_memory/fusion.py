@@ -7,8 +7,12 @@ Source: "Training-free lexical-dense fusion", arXiv 2606.04194.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LEXICAL_WEIGHT: Final = 0.5
 
@@ -32,6 +36,34 @@ def fuse(
     said = _standardised([lexical.get(each, 0.0) for each in candidates])
     scores = [weight * b + (1 - weight) * a for a, b in zip(near, said, strict=True)]
     return sorted(zip(candidates, scores, strict=True), key=lambda pair: -pair[1])
+
+
+def diversify(
+    ranked: Sequence[tuple[str, float]], vectors: Mapping[str, NDArray[np.float32]], k: int, diversity: float
+) -> list[tuple[str, float]]:
+    """Return `k` of `ranked`, each the best that is left when likeness to those already taken counts against it.
+
+    Args:
+        ranked: Candidates with their scores, best first.
+        vectors: Of every candidate, unit length.
+        k: How many.
+        diversity: 0 keeps the order, 1 looks at likeness alone.
+
+    Source: maximal marginal relevance, Carbonell and Goldstein 1998.
+    """
+    left = dict(ranked)
+    top, low = max(left.values(), default=0.0), min(left.values(), default=0.0)
+    span = (top - low) or 1.0
+    likeness = dict.fromkeys(left, 0.0)
+    taken: list[tuple[str, float]] = []
+    while left and len(taken) < k:
+        chosen = max(
+            left, key=lambda each: (1 - diversity) * (left[each] - low) / span - diversity * likeness[each]
+        )
+        taken.append((chosen, left.pop(chosen)))
+        for each in left:
+            likeness[each] = max(likeness[each], float(vectors[each] @ vectors[chosen]))
+    return taken
 
 
 def _standardised(values: list[float]) -> list[float]:

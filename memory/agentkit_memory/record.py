@@ -67,6 +67,7 @@ class Filter:
     kinds: tuple[str, ...] = ()
     source_prefix: str = ""
     origins: tuple[str, ...] = ()
+    privacies: tuple[str, ...] = ()
     since: float | None = None
     """Created at or after, seconds since the epoch."""
     until: float | None = None

@@ -214,7 +214,11 @@ def vector_page(database: Database, dimensions: int, after: int, *, size: int = 
 def sql(where: Filter) -> tuple[str, list[Any]]:
     """Return a filter as an SQL condition over `records`, and its bindings."""
     terms, bindings = ["1"], list[Any]()
-    for column, values in (("kind", where.kinds), ("origin", where.origins)):
+    for column, values in (
+        ("kind", where.kinds),
+        ("origin", where.origins),
+        ("privacy", where.privacies),
+    ):
         if values:
             terms.append(f"records.{column} IN ({_marks(values)})")
             bindings += values

@@ -28,6 +28,7 @@ def search(
     k: int,
     where: Filter,
     lexical_weight: float,
+    diversity: float = 0.0,
 ) -> list[Hit]:
     """Return the `k` nearest records, best first; see `Vault.search`."""
     depth = max(POOL, 4 * k)
@@ -36,7 +37,9 @@ def search(
     near: dict[str, float] = {}
     if vector is not None:
         # Kind and origin the index knows itself; anything else is asked of the database.
-        asks_database = bool(where.source_prefix) or where.since is not None or where.until is not None
+        asks_database = (
+            bool(where.source_prefix or where.privacies) or where.since is not None or where.until is not None
+        )
         among = rows.ids_where(database, where) if asks_database else None
         # Without a word to weigh it against, the order of the cosines is the answer.
         near = dict(
@@ -45,7 +48,11 @@ def search(
         others = rows.vectors_of(database, [each for each in pool if each not in near], len(vector))
         pool = [*near, *pool]
         near |= {each: float(other @ vector) for each, other in others.items()}
-    best = fusion.fuse(near, said, pool, lexical_weight if near else 1.0)[:k]
+    best = fusion.fuse(near, said, pool, lexical_weight if near else 1.0)
+    if diversity and vector is not None:
+        vectors = rows.vectors_of(database, [each for each, _ in best[:depth]], len(vector))
+        best = fusion.diversify(best[:depth], vectors, k, diversity)
+    best = best[:k]
     found = rows.get(database, [each for each, _ in best])
     return [
         Hit(found[each], score, near.get(each, 0.0), said.get(each, 0.0))

@@ -280,6 +280,7 @@ class Vault(Ledger):
         k: int = 8,
         where: Filter = EVERYTHING,
         lexical_weight: float = fusion.LEXICAL_WEIGHT,
+        diversity: float = 0.0,
     ) -> list[Hit]:
         """Return the `k` records nearest to a question, best first.
 
@@ -292,6 +293,7 @@ class Vault(Ledger):
             k: At least 1.
             where: Which records are asked.
             lexical_weight: Share of BM25, 0 to 1.
+            diversity: How much likeness to a better hit counts against one, 0 to 1.
 
         Raises:
             EmbeddingMismatchError: The vector has another size than the vault's.
@@ -300,9 +302,8 @@ class Vault(Ledger):
             vector = None
             if embedding is not None:
                 vector = rows.check_vectors(embedding.reshape(1, -1), 1, self.dimensions)[0]
-            return search.search(
-                database, self._index, text, vector, k=k, where=where, lexical_weight=lexical_weight
-            )
+            how = {"lexical_weight": lexical_weight, "diversity": diversity}
+            return search.search(database, self._index, text, vector, k=k, where=where, **how)
 
     def neighbours(self, record_id: str, *, before: int = 1, after: int = 1) -> list[Record]:
         """Return the records beside one in the same source, in order, without itself."""

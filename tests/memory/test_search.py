@@ -115,3 +115,19 @@ def test_the_lexical_arm_finds_what_the_dense_one_cannot(remembered: Vault, mini
     assert (
         remembered.search("Lindenstrasse", None, where=Filter(kinds=("memory",)))[0].record.text == FACTS[3]
     )
+
+
+def test_diversity_puts_another_text_before_a_second_copy(vaults: Vaults) -> None:
+    vault = vaults.create()
+    vaults.add(
+        vault, ["the boiler needs a new valve", "the boiler needs a new valve", "the boiler is in the cellar"]
+    )
+    assert len(set(vaults.search(vault, "boiler valve", k=2))) == 1
+    assert len(set(vaults.search(vault, "boiler valve", k=2, diversity=0.9))) == 2
+
+
+def test_search_is_restricted_by_privacy(vaults: Vaults) -> None:
+    vault = vaults.create()
+    vaults.add(vault, ["boiler code"], privacy="secret")
+    vaults.add(vault, ["boiler colour"], privacy="public")
+    assert vaults.search(vault, "boiler", where=Filter(privacies=("public",))) == ["boiler colour"]
