@@ -20,6 +20,7 @@ from agentkit.errors import ConfigError, EngineError
 from agentkit.messages import ToolSpec
 from agentkit.models.base import ToolChoice
 from agentkit.models.formats import ToolFormat
+from agentkit.models.normalise import SchemaError, normalise
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 
     from agentkit.models.llama import LlamaModel
 
-MAX_CALLS = 4
+MAX_CALLS = 8
 """Calls in one message."""
-MAX_STRING = 4096
-"""Characters in a string whose schema sets no bound."""
 _OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -149,6 +148,9 @@ def bind_tools(
         raise ConfigError(
             f"there is no tool {choice.name!r} to call" if choice.name else "there is no tool to call"
         )
+    for tool in offered:
+        if reason := refusal(tool):
+            raise ConfigError(f"the parameters of tool {tool.name[:80]!r} cannot be bound: {reason}")
     last: ConfigError | None = None
     for lenient in (False, True):
         try:
@@ -169,6 +171,15 @@ def bind_tools(
     ) from last
 
 
+def refusal(tool: ToolSpec) -> str | None:
+    """Return why no call of `tool` can be bound to its parameters, or nothing where they can."""
+    try:
+        normalise(tool.parameters, close=True)
+    except SchemaError as error:
+        return error.message
+    return None
+
+
 def bind_schema(tokeniser: GrammarTokeniser, schema: dict[str, Any]) -> GuidanceConstraint:
     """Return the constraint for a text that is one JSON value of `schema`.
 
@@ -177,40 +188,13 @@ def bind_schema(tokeniser: GrammarTokeniser, schema: dict[str, Any]) -> Guidance
     """
     from llguidance import LLMatcher
 
-    bounded = bound(schema)
+    bounded = normalise(schema).schema
     options: JsonCompileOptions = {**_OPTIONS}  # type: ignore[typeddict-item]
     try:
         return GuidanceConstraint(tokeniser, LLMatcher.grammar_from_json_schema(bounded, overrides=options))
     except ConfigError:
         options["lenient"] = True
         return GuidanceConstraint(tokeniser, LLMatcher.grammar_from_json_schema(bounded, overrides=options))
-
-
-def bound(schema: Any, *, close: bool = False) -> Any:  # noqa: ANN401 - any JSON
-    """Return a schema in which every string has a bound and, where `close`, objects take no unknown names.
-
-    An open object lets a mistyped name through as an additional property.
-    """
-    if isinstance(schema, list):
-        return [bound(each, close=close) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in ("const", "enum", "default", "examples"):
-            result[key] = value
-        elif key in ("properties", "$defs", "definitions", "patternProperties"):
-            result[key] = {name: bound(each, close=close) for name, each in value.items()}
-        elif key != "x-guidance":  # would change our options from inside a schema
-            result[key] = bound(value, close=close)
-    if (
-        schema.get("type") == "string"
-        and not {"maxLength", "enum", "const", "format", "pattern"} & schema.keys()
-    ):
-        result["maxLength"] = max(MAX_STRING, schema.get("minLength", 0))
-    if close and "properties" in schema and "patternProperties" not in schema:
-        result["additionalProperties"] = False
-    return result
 
 
 def _tool_grammar(
@@ -247,7 +231,10 @@ def _tool_grammar(
         lines += [r"TEXT: /(.|\n)*/"]
     lines.append("call: " + " | ".join(f"call_{index}" for index in range(len(tools))))
     for index, tool in enumerate(tools):
-        schema = {**bound(tool.parameters, close=True), "x-guidance": {**_OPTIONS, "lenient": lenient}}
+        schema = {
+            **normalise(tool.parameters, close=True).schema,
+            "x-guidance": {**_OPTIONS, "lenient": lenient},
+        }
         lines.append(
             f"call_{index}: {json.dumps(tool_format.call_start(tool.name))} arguments_{index} {json.dumps('}')}"
         )

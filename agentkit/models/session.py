@@ -17,12 +17,13 @@ from agentkit.models.decoder import Decoder, Piece
 from agentkit.models.generate import Generation, Outcome, check_fit
 from agentkit.models.grammar import Constraint, GrammarTokeniser, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
+from agentkit.models.normalise import InvalidError, normalise
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scheduler import Scheduler
 from agentkit.models.signals import Reader
 from agentkit.models.template import GUARD, ChatTemplate, Guard
 from agentkit.models.textstream import TextStream
-from agentkit.models.validate import InvalidError, check, read_calls
+from agentkit.models.validate import read_calls
 
 _WARM_TOKENS = 9
 
@@ -172,7 +173,7 @@ class Session:
                     raise InvalidError("the call breaks off")
                 outcome.calls = calls or ()
             elif schema is not None and outcome.stop is StopReason.END:
-                check(json.loads(stream.text), schema)
+                normalise(schema).check(json.loads(stream.text))
         except ValueError as error:
             # the grammar allows what the schema forbids only where llguidance does not know a keyword
             reason = str(error) if isinstance(error, InvalidError) else "it is not JSON"

@@ -1,39 +1,13 @@
-"""Check what a model wrote against JSON Schema, whatever the grammar promised.
-
-Covered: nothing is fetched: a reference that leaves the schema is an error.
-"""
+"""Read the calls a model wrote, each checked against its tool's schema, whatever the grammar promised."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 from agentkit.messages import ToolCall, ToolSpec
 from agentkit.models.formats import ToolFormat
-
-
-class InvalidError(ValueError):
-    """A value is not of its schema."""
-
-
-def check(value: object, schema: dict[str, Any]) -> None:
-    """Check `value` against `schema`.
-
-    Raises:
-        InvalidError: The value is not of the schema, or the schema cannot be used. Says where, never what.
-    """
-    import jsonschema
-    import referencing
-    from jsonschema.validators import validator_for
-
-    kind = validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        validator = kind(schema, registry=referencing.Registry())
-        for error in validator.iter_errors(value):
-            raise InvalidError(f"{error.validator} fails at {error.json_path}")
-    except (jsonschema.exceptions.SchemaError, referencing.exceptions.Unresolvable, RecursionError) as error:
-        raise InvalidError("the schema cannot be used") from error
+from agentkit.models.normalise import InvalidError, normalise
 
 
 def read_calls(
@@ -58,7 +32,7 @@ def read_calls(
     for index, call in enumerate(parsed.calls):
         if call.name not in parameters:
             raise InvalidError("there is no such tool")
-        check(call.arguments, parameters[call.name])
+        normalise(parameters[call.name], close=True).check(call.arguments)
         written = tool_format.render_call(call)
         try:
             data = written.encode()

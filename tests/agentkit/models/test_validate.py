@@ -6,7 +6,9 @@ import pytest
 
 from agentkit.messages import ToolSpec
 from agentkit.models.formats import SMOLLM2, ParsedCall
-from agentkit.models.validate import InvalidError, check, read_calls
+from agentkit.models.normalise import InvalidError
+from agentkit.models.schema_check import check_value
+from agentkit.models.validate import read_calls
 
 PARAMETERS = {
     "type": "object",
@@ -57,4 +59,4 @@ def test_half_a_character_in_an_argument_is_refused() -> None:
 
 def test_nothing_is_fetched_for_a_reference() -> None:
     with pytest.raises(InvalidError, match="cannot be used"):
-        check(1, {"$ref": "https://example.org/schema.json"})
+        check_value(1, {"$ref": "https://example.org/schema.json"})
