@@ -29,6 +29,7 @@ _HOMES = {
     "ToolFinished": "agentkit.events",
     "ToolStarted": "agentkit.events",
     "Tool": "agentkit_tools",
+    "grammar_for": "agentkit.models.grammar_for",
     "lock_process": "agentkit.lock_process",
     "tool": "agentkit_tools",
 }
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from agentkit.lock_process import lock_process as lock_process
     from agentkit.loop import Loop as Loop
     from agentkit.models.base import Sampling as Sampling
+    from agentkit.models.grammar_for import grammar_for as grammar_for
     from agentkit.models.scripted import ScriptedModel as ScriptedModel
     from agentkit_tools import Tool as Tool
     from agentkit_tools import tool as tool

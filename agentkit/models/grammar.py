@@ -10,6 +10,7 @@ arguments are always validated after parsing, too (`agentkit.models.validate`).
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,6 +80,19 @@ class GrammarTokeniser:
             tokenize_fptr=model.tokenise_pointer,
             eos_token=ends or [model.eos],
         )
+
+    @classmethod
+    def of_llama(cls, llama: Any) -> GrammarTokeniser:  # noqa: ANN401 - a llama_cpp.Llama
+        """Return the vocabulary of a `llama_cpp.Llama`."""
+        from llguidance.llamacpp import lltokenizer_from_vocab
+
+        made = cls.__new__(cls)
+        made.size = llama.n_vocab()
+        made.special = set()
+        with warnings.catch_warnings():  # it still asks llama.cpp by an older name
+            warnings.simplefilter("ignore", DeprecationWarning)
+            made.inner = lltokenizer_from_vocab(llama._model.vocab)  # noqa: SLF001 - the only way to it
+        return made
 
 
 class GuidanceConstraint:
@@ -180,7 +194,9 @@ def refusal(tool: ToolSpec) -> str | None:
     return None
 
 
-def bind_schema(tokeniser: GrammarTokeniser, schema: dict[str, Any]) -> GuidanceConstraint:
+def bind_schema(
+    tokeniser: GrammarTokeniser, schema: dict[str, Any], *, close: bool = False, formats: bool = False
+) -> GuidanceConstraint:
     """Return the constraint for a text that is one JSON value of `schema`.
 
     Raises:
@@ -188,7 +204,7 @@ def bind_schema(tokeniser: GrammarTokeniser, schema: dict[str, Any]) -> Guidance
     """
     from llguidance import LLMatcher
 
-    bounded = normalise(schema).schema
+    bounded = normalise(schema, close=close, formats=formats).schema
     options: JsonCompileOptions = {**_OPTIONS}  # type: ignore[typeddict-item]
     try:
         return GuidanceConstraint(tokeniser, LLMatcher.grammar_from_json_schema(bounded, overrides=options))

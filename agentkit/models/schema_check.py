@@ -48,12 +48,12 @@ def _validator(schema: Any) -> Any:  # noqa: ANN401 - jsonschema has no types
         if isinstance(value, str) and not found_in(wanted, value):
             yield jsonschema.ValidationError("does not match")
 
-    def names(validator: Any, patterns: Any, value: object, _schema: Any) -> Iterator[Any]:  # noqa: ANN401
+    def names(validator: Any, patterns: Any, value: Any, _schema: Any) -> Iterator[Any]:  # noqa: ANN401
         for wanted, inner in patterns.items() if isinstance(value, dict) else ():
             for name in filter(lambda name: found_in(wanted, name), value):
                 yield from validator.descend(value[name], inner, path=name, schema_path=wanted)
 
-    def others(validator: Any, inner: Any, value: object, schema: Any) -> Iterator[Any]:  # noqa: ANN401
+    def others(validator: Any, inner: Any, value: Any, schema: Any) -> Iterator[Any]:  # noqa: ANN401
         known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
         for name in value if isinstance(value, dict) else ():
             if name not in known and not any(found_in(each, name) for each in patterns):
