@@ -1,0 +1,239 @@
+"""Measure what the grammars accept, beside llguidance alone on the schemas as they are, in the same run.
+
+`python -m benchmarks.grammar [--quick]` prints a table, then one flat JSON object. A schema refused counts as passed
+only where nothing satisfies it. Instances are spelt canonically: keys in an order the schema allows, numbers
+without exponents, `", "` and `": "`. What is not measured is null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import islice, permutations, product
+from pathlib import Path
+from typing import Any
+
+from llguidance import LLMatcher, LLTokenizer
+
+from agentkit.messages import ToolSpec
+from agentkit.models.base import REQUIRED
+from agentkit.models.formats import SMOLLM2
+from agentkit.models.grammar import GrammarTokeniser, bind_tools
+from agentkit.models.llama import LlamaModel, Settings
+from agentkit.models.normalise import InvalidError, SchemaError, normalise
+from agentkit.paths import Home
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+MODEL = ("smollm2-135m", "SmolLM2-135M-Instruct.Q4_1.gguf")
+MOST_SPELLINGS = 200
+TOOLS = 300
+KEYS = (
+    "suite_total",
+    "suite_pass",
+    "suite_strict_pass",
+    "suite_false_accepts",
+    "suite_false_rejects",
+    "suite_refused",
+    "bfcl_gold_accepted",
+    "bfcl_gold_total",
+    "overhead_ratio",
+    "forced_ratio",
+    "mask_300_tools_ms",
+    "setup_300_tools_ms",
+)
+BYTES = LLTokenizer("byte")
+OPTIONS: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+def compiled(schema: Any) -> LLMatcher | None:  # noqa: ANN401 - any JSON
+    """Return the grammar of a schema by llguidance; nothing where it refuses."""
+    try:
+        grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=OPTIONS)
+    except ValueError:
+        return None
+    matcher = LLMatcher(BYTES, grammar, log_level=0)
+    return None if matcher.is_error() else matcher
+
+
+def accepts(matcher: LLMatcher, text: str) -> bool:
+    """Return whether the grammar takes the whole text."""
+    matcher.reset()
+    data = list(text.encode())
+    return matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
+
+
+def spellings(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Yield the canonical spellings of a value: one for each order of its keys."""
+    match value:
+        case dict():
+            for order in islice(permutations(value), 24):
+                for parts in islice(product(*(list(islice(spellings(value[key]), 6)) for key in order)), 40):
+                    named = zip(order, parts, strict=True)
+                    pairs = (f"{json.dumps(key, ensure_ascii=False)}: {part}" for key, part in named)
+                    yield "{" + ", ".join(pairs) + "}"
+        case list():
+            for parts in islice(product(*(list(islice(spellings(each), 6)) for each in value)), 40):
+                yield "[" + ", ".join(parts) + "]"
+        case float():
+            if value.is_integer():
+                yield str(int(value))
+            yield format(Decimal(repr(value)), "f")
+        case _:
+            yield json.dumps(value, ensure_ascii=False)
+
+
+def suite() -> dict[str, int | None]:
+    """Run the JSON-Schema-Test-Suite, drafts 2020-12 and 7, without its optional parts."""
+    folder = DATA / "jsonschema-suite" / "tests"
+    if not folder.is_dir():
+        print("skipped: the JSON-Schema-Test-Suite is not in ../shared/data", file=sys.stderr)
+        return {}
+    counts = dict.fromkeys(KEYS[:6], 0)
+    for draft in ("draft2020-12", "draft7"):
+        for path in sorted((folder / draft).glob("*.json")):
+            for case in json.loads(path.read_text(encoding="utf-8")):
+                _case(case, counts, old=draft == "draft7")
+    return dict(counts)
+
+
+def _case(case: dict[str, Any], counts: dict[str, int], *, old: bool) -> None:
+    schema = case["schema"]
+    if old and isinstance(schema, dict):
+        schema = {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+    strict = compiled(schema) if isinstance(schema, dict) else None
+    impossible = False
+    normalised = matcher = None
+    try:
+        normalised = normalise(schema)
+        matcher = compiled(normalised.schema)
+    except SchemaError as error:
+        impossible = error.message == "no value can satisfy the schema"
+    for test in case["tests"]:
+        value, valid = test["data"], test["valid"]
+        counts["suite_total"] += 1
+        texts = list(islice(spellings(value), MOST_SPELLINGS))
+        if strict is not None and any(accepts(strict, text) for text in texts) == valid:
+            counts["suite_strict_pass"] += 1
+        if normalised is None or matcher is None:
+            counts["suite_refused"] += 1
+            counts["suite_pass"] += impossible and not valid
+            continue
+        taken = any(accepts(matcher, text) for text in texts)
+        try:
+            normalised.check(value)
+        except InvalidError:
+            taken = False
+        counts["suite_pass"] += taken == valid
+        counts["suite_false_accepts"] += taken and not valid
+        counts["suite_false_rejects"] += valid and not taken
+
+
+def bfcl(name: str) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Yield the functions and the answer of each question of one BFCL set; nothing where it is absent."""
+    folder = DATA / "bfcl"
+    file = f"BFCL_v4_{name}.json"
+    if not (folder / file).is_file():
+        return
+    questions = (folder / file).read_text(encoding="utf-8").splitlines()
+    answers = (folder / "possible_answer" / file).read_text(encoding="utf-8").splitlines()
+    for question, answer in zip(questions, answers, strict=True):
+        yield json.loads(question)["function"], json.loads(answer)["ground_truth"][0]
+
+
+def gold(options: dict[str, list[Any]], order: list[str]) -> dict[str, Any]:
+    """Return the first accepted value of each parameter, in the schema's order; those that may be left out are."""
+    chosen: dict[str, Any] = {}
+    for name in (*order, *(each for each in options if each not in order)):
+        values = options.get(name, [""])
+        if "" not in values:
+            chosen[name] = _plain(values[0])
+    return chosen
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return an answer as a value: inside objects, too, each member lists what is accepted."""
+    if isinstance(value, dict):
+        return {
+            name: _plain(each[0]) if isinstance(each, list) and each else each
+            for name, each in value.items()
+            if not (isinstance(each, list) and "" in each)
+        }
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+def golds() -> dict[str, int]:
+    """Count the gold calls of simple_python and multiple that grammar and check take."""
+    accepted = total = 0
+    for name in ("simple_python", "multiple"):
+        for functions, answer in bfcl(name):
+            called, options = next(iter(answer.items()))
+            parameters = next(each["parameters"] for each in functions if each["name"] == called)
+            value = gold(options, list(parameters.get("properties", {})))
+            total += 1
+            normalised = normalise(parameters, close=True)
+            matcher = compiled(normalised.schema)
+            try:
+                normalised.check(value)
+            except InvalidError:
+                continue
+            texts = islice(spellings(value), MOST_SPELLINGS)
+            accepted += matcher is not None and any(accepts(matcher, text) for text in texts)
+    return {"bfcl_gold_accepted": accepted, "bfcl_gold_total": total} if total else {}
+
+
+def many_tools(rounds: int) -> dict[str, float]:
+    """Measure set-up and first mask with 300 different tools of BFCL and the default model's vocabulary."""
+    path = Home.default().models.joinpath(*MODEL)
+    tools: dict[str, ToolSpec] = {}
+    for name in ("simple_python", "multiple"):
+        for functions, _ in bfcl(name):
+            for each in functions:
+                tools.setdefault(
+                    each["name"], ToolSpec(each["name"], each["description"], each["parameters"])
+                )
+    if not path.is_file() or len(tools) < TOOLS:
+        print("skipped: the default model or the BFCL sets are absent", file=sys.stderr)
+        return {}
+    model = LlamaModel(path, Settings())
+    tokeniser = GrammarTokeniser(model)
+    chosen = list(tools.values())[:TOOLS]
+    bind_tools(tokeniser, SMOLLM2, chosen, REQUIRED)  # what is normalised once is kept
+    setups, masks = [], []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        constraint = bind_tools(tokeniser, SMOLLM2, chosen, REQUIRED)
+        ready = time.perf_counter()
+        constraint.forced()
+        asked = time.perf_counter()
+        constraint.mask()
+        masks.append(time.perf_counter() - asked)
+        setups.append(ready - started)
+    model.close()
+    return {
+        "mask_300_tools_ms": round(statistics.median(masks) * 1000, 2),
+        "setup_300_tools_ms": round(statistics.median(setups) * 1000, 1),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="benchmarks.grammar", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    quick = parser.parse_args(arguments).quick
+    results: dict[str, Any] = dict.fromkeys(KEYS)
+    results |= suite()
+    results |= golds()
+    results |= many_tools(3 if quick else 9)
+    for name, value in results.items():
+        print(f"{name:24}{'not measured' if value is None else value!s:>14}")
+    print(json.dumps(results))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
