@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +33,10 @@ class Prompted:
     """Whole turns that no longer fit and were left out."""
     tools: tuple[str, ...]
     """Names of the tools shown to the model."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why each of them is shown."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """Tools that can never be shown, since no call of theirs could be checked, and why."""
 
 
 @dataclass(frozen=True, slots=True)

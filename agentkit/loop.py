@@ -34,6 +34,7 @@ from agentkit.labels import Labels, Origin, Privacy, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Sampling, StopReason, ToolChoice
+from agentkit.models.normalise import SchemaError, normalise
 from agentkit.selection import Selection, intent
 from agentkit.support import support
 from agentkit.transcript import Transcript
@@ -97,6 +98,7 @@ class Loop:
         self._limits = limits
         self._sampling = sampling
         self._clock = clock
+        self._unusable = _unusable(toolbox)
 
     def run(self, text: str) -> Iterator[Event]:
         """Answer `text`, calling tools as needed; yield what happens as it happens.
@@ -113,15 +115,16 @@ class Loop:
         window: Window | None = None
         self.transcript.append(Message.user(text))
         try:
-            forced = intent(text, self._toolbox.names())
-            chosen = self._selection.choose(text, self._toolbox, forced=forced)
+            usable = [tool for tool in self._toolbox if tool.name not in self._unusable]
+            forced = intent(text, [tool.name for tool in usable])
+            chosen = self._selection.choose(text, usable, forced=forced)
             choice = ToolChoice.named(forced.tool) if forced else AUTO if chosen.tools else NONE
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
             while (ending := spent.before_step()) is None:
                 window = self._context.fit(self.transcript, tools=chosen.tools, evidence=evidence)
-                yield window.report
+                yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
                 completion = yield from self._complete(window, choice, spent)
                 ending = _early_ending(completion, spent)
                 if ending is None and not completion.calls:
@@ -268,6 +271,17 @@ class Loop:
             if message.role is Role.TOOL:
                 found.append(message)
         return found
+
+
+def _unusable(toolbox: Toolbox) -> dict[str, str]:
+    """Return the tools whose parameters no grammar can be made of, and why; the others work without them."""
+    found: dict[str, str] = {}
+    for tool in toolbox:
+        try:
+            normalise(tool.parameters, close=True)
+        except SchemaError as error:
+            found[tool.name] = error.message
+    return found
 
 
 def _early_ending(completion: Completion, spent: Spent) -> Ending | None:

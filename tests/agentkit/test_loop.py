@@ -397,3 +397,14 @@ def test_a_huge_tool_result_is_cut_and_marked_and_the_turn_goes_on() -> None:
     shown = model.prompts[1][-1].text
     assert "the rain stops at nine" in shown
     assert "[...]" in shown
+
+
+def test_a_tool_no_call_of_which_could_be_checked_is_left_out_and_the_others_work() -> None:
+    lost = FakeTool("lost", "weather of a city", lambda _: FakeOutput(""), {"$ref": "#/nowhere"})
+    model = FakeModel((call(city="Oslo"),), "It rains in Oslo")
+    events = list(make(model, weather(), lost).run("How is the weather of the city Oslo?"))
+    prompted = next(e for e in events if isinstance(e, Prompted))
+    assert prompted.tools == ("weather",)
+    assert prompted.reasons == {"weather": "pinned"}
+    assert prompted.unusable == {"lost": "the schema refers to what is not in it"}
+    assert finished(events).ending is Ending.ANSWERED
