@@ -1,7 +1,8 @@
 """Measure the engine worker beside `llama_cpp.Llama` with equal settings, in the same run.
 
 `python -m benchmarks.engine [--quick]` prints a table, then one flat JSON object. Ratios are ours to the peer's,
-higher is better; rounds alternate and the best of each side counts, since other load only ever slows one down.
+higher is better; rounds alternate, ours first in one and the peer's in the next, and the median of the rounds' ratios
+counts, so that other load hits both sides.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import json
 import os
 import random
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, TypeVar
 
 from agentkit.messages import Message
 from agentkit.models.base import Completion, Sampling
@@ -22,11 +26,14 @@ from agentkit.models.threads import default_threads
 from agentkit.paths import Home
 from agentkit.spawn import ENGINE_ENVIRONMENT, LocalSpawner
 
+T = TypeVar("T")
 MODEL = ("smollm2-135m", "SmolLM2-135M-Instruct.Q4_1.gguf")
 CONTEXT_TOKENS = 4096
 PREFILL_WORDS = 470
 HISTORY_WORDS = 1900
 GENERATED = 128
+STREAMS = 8
+STREAM_TOKENS = 48
 STORY = "Write a long story about a lighthouse keeper, his daughter and a storm that lasts for seven days."
 WORDS = (
     "river",
@@ -156,6 +163,39 @@ class Peer:
         return rate, self.llama.detokenize(made).decode("utf-8", "replace")
 
 
+def together(ours: Ours, seed: int) -> tuple[float, float]:
+    """Return tokens a second of eight answers in all, one after another and side by side."""
+    prompts = [[Message.user(f"Write a story about number {seed + n} and a fox.")] for n in range(STREAMS)]
+    started = time.perf_counter()
+    alone = sum(ours.ask(prompt, STREAM_TOKENS)[0].usage.completion_tokens for prompt in prompts)
+    between = time.perf_counter()
+    written: list[int] = []
+
+    def ask(prompt: list[Message]) -> None:
+        written.append(ours.ask(prompt, STREAM_TOKENS)[0].usage.completion_tokens)
+
+    threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return alone / (between - started), sum(written) / (time.perf_counter() - between)
+
+
+def repeats(ours: Ours, count: int) -> bool:
+    """Return whether so many reproducible answers are the same to the last bit of every probability."""
+    sampling = Sampling(temperature=0.8, seed=5, max_tokens=16, reproducible=True)
+    seen = set()
+    for _ in range(count):
+        stream = ours.engine.complete([Message.user(STORY)], sampling=sampling)
+        try:
+            while True:
+                next(stream)
+        except StopIteration as end:
+            seen.add(tuple((signal.token, signal.log_probability) for signal in end.value.signals))
+    return len(seen) == 1
+
+
 def memory_mb(pid: int) -> dict[str, float]:
     """Return resident memory of a process, now and at its highest."""
     values = {}
@@ -197,30 +237,38 @@ def main(arguments: list[str] | None = None) -> int:
     prefill: list[tuple[float, float]] = []
     generate: list[tuple[float, float]] = []
     same_text = True
-    for number in range(3 if quick else 8):
-        prefill.append((ours.prefill(100 + number), peer.prefill(200 + number)))
-        (our_rate, our_text), (peer_rate, peer_text) = ours.generate(), peer.generate()
+    for number in range(6 if quick else 12):
+        first = (lambda: ours.prefill(100 + number), lambda: peer.prefill(200 + number))  # noqa: B023 - called at once
+        prefill.append(in_turn(number, *first))
+        (our_rate, our_text), (peer_rate, peer_text) = in_turn(number, ours.generate, peer.generate)
         generate.append((our_rate, peer_rate))
         same_text = same_text and peer_text.startswith(our_text[:200])
-    turns = [ours.next_turn(300 + 10 * number) for number in range(1 if quick else 3)]
-    again = min(
-        peer.first_token(peer.tokens(noise(HISTORY_WORDS, 400 + number)))
-        for number in range(1 if quick else 3)
-    )
-    warm, prompt_tokens, new_tokens = min(turns)
-    best = [max(each) for each in (*zip(*prefill, strict=True), *zip(*generate, strict=True))]
+    turns, again = [], []
+    for number in range(2 if quick else 4):
+        turns.append(ours.next_turn(300 + 10 * number))
+        again.append(peer.first_token(peer.tokens(noise(HISTORY_WORDS, 400 + number))))
+    warm, prompt_tokens, new_tokens = turns[-1]
+    parallel = [together(ours, 10 * number) for number in range(2 if quick else 4)]
+    repeat_count = 10 if quick else 100
     results |= {
-        "prefill_ratio": round(best[0] / best[1], 3),
-        "generate_ratio": round(best[2] / best[3], 3),
-        "reuse_ttft_ratio": round(again / warm, 2),
-        "prefill_tokens_s": round(best[0], 1),
-        "peer_prefill_tokens_s": round(best[1], 1),
-        "generate_tokens_s": round(best[2], 1),
-        "peer_generate_tokens_s": round(best[3], 1),
+        "prefill_ratio": round(median(mine / theirs for mine, theirs in prefill), 3),
+        "generate_ratio": round(median(mine / theirs for mine, theirs in generate), 3),
+        "reuse_ttft_ratio": round(
+            median(theirs / mine for (mine, _, _), theirs in zip(turns, again, strict=True)), 2
+        ),
+        "parallel8_ratio": round(median(side / alone for alone, side in parallel), 2),
+        "reproducible_repeats": repeat_count,
+        "reproducible_identical": repeats(ours, repeat_count),
+        "one_stream_tokens_s": round(median(alone for alone, _ in parallel), 1),
+        "eight_streams_tokens_s": round(median(side for _, side in parallel), 1),
+        "prefill_tokens_s": round(median(mine for mine, _ in prefill), 1),
+        "peer_prefill_tokens_s": round(median(theirs for _, theirs in prefill), 1),
+        "generate_tokens_s": round(median(mine for mine, _ in generate), 1),
+        "peer_generate_tokens_s": round(median(theirs for _, theirs in generate), 1),
         "reuse_prompt_tokens": prompt_tokens,
         "reuse_new_tokens": new_tokens,
         "reuse_ttft_seconds": round(warm, 3),
-        "peer_reprefill_seconds": round(again, 3),
+        "peer_reprefill_seconds": round(median(again), 3),
         "same_text_as_peer": same_text,
         **{
             f"worker_{name}_mb": value
@@ -234,9 +282,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def in_turn(number: int, ours: Callable[[], T], theirs: Callable[[], T]) -> tuple[T, T]:
+    """Measure both sides, the other one first in every second round."""
+    if number % 2:
+        second = theirs()
+        return ours(), second
+    return ours(), theirs()
+
+
 def show(results: dict[str, Any]) -> None:
     """Print the table."""
-    print(f"{'':34}{'ours':>10}{'peer':>10}{'ratio':>8}")
+    print(f"{'':44}{'ours':>10}{'peer':>10}{'ratio':>8}")
     rows = (
         ("prefill, about 500 tokens, tok/s", "prefill_tokens_s", "peer_prefill_tokens_s", "prefill_ratio"),
         (
@@ -246,6 +302,12 @@ def show(results: dict[str, Any]) -> None:
             "generate_ratio",
         ),
         (
+            f"{STREAMS} at once against one after another, tok/s",
+            "eight_streams_tokens_s",
+            "one_stream_tokens_s",
+            "parallel8_ratio",
+        ),
+        (
             "next turn against re-prefill, s",
             "reuse_ttft_seconds",
             "peer_reprefill_seconds",
@@ -253,10 +315,10 @@ def show(results: dict[str, Any]) -> None:
         ),
     )
     for label, mine, theirs, ratio in rows:
-        print(f"{label:34}{results[mine]:>10}{results[theirs]:>10}{results[ratio]:>8}")
+        print(f"{label:44}{results[mine]:>10}{results[theirs]:>10}{results[ratio]:>8}")
     for name, value in results.items():
         if name not in {each for row in rows for each in row[1:]} and value is not None:
-            print(f"{name:34}{value!s:>10}")
+            print(f"{name:44}{value!s:>10}")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ class Sampling:
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
+    alternatives: int = 0
+    """In [0, 20]; how many of the likeliest tokens to name beside each that was chosen."""
+    reproducible: bool = False
+    """Compute it alone, from nothing, without flash attention and in fixed batches, so that it repeats bit for bit
+    on this machine; slower, and other answers wait."""
 
     def __post_init__(self) -> None:
         """Refuse values llama.cpp would accept and turn into nonsense."""
@@ -84,6 +89,7 @@ class Sampling:
             ("mirostat_eta", 1e-6, 1.0),
             ("seed", 0, 2**32 - 1),
             ("max_tokens", 1, 1_000_000),
+            ("alternatives", 0, 20),
         )
         for name, low, high in ranges:
             value = getattr(self, name)
@@ -131,6 +137,22 @@ class StopReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSignal:
+    """What the model thought of one token it chose, from its logits before any grammar, penalty or temperature."""
+
+    token: int
+    text: str
+    """With U+FFFD where the token is only part of a character."""
+    log_probability: float
+    entropy: float
+    """Of the whole distribution, in nats."""
+    removed: float | None = None
+    """The probability of all tokens the grammar forbade here; `None` where looking would have cost too much."""
+    alternatives: tuple[tuple[str, float], ...] = ()
+    """The likeliest tokens with their log-probabilities, as many as `Sampling.alternatives`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One generation."""
 
@@ -141,6 +163,8 @@ class Completion:
     usage: Usage = field(default_factory=Usage)
     mean_logprob: float | None = None
     """Mean log-probability of the sampled tokens, from unmasked logits; `None` where unknown."""
+    signals: tuple[TokenSignal, ...] = ()
+    """One for each token the model chose; those a grammar left no choice about have none. Empty where unknown."""
 
 
 Stream = Generator[str, None, Completion]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from agentkit.errors import (
 )
 from agentkit.labels import Labels
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
-from agentkit.models.base import Sampling
+from agentkit.models.base import Sampling, TokenSignal
 
 if TYPE_CHECKING:
     from agentkit.models.generate import Outcome
@@ -97,15 +97,49 @@ def read_sampling(value: Mapping[str, Any]) -> Sampling:
     return Sampling(**{**value, "stop": tuple(value.get("stop") or ()), "logit_bias": pairs})
 
 
-def write_outcome(outcome: Outcome) -> dict[str, Any]:
-    """Return a finished generation as it crosses back."""
+def read_signals(value: Sequence[Sequence[Any]]) -> tuple[TokenSignal, ...]:
+    """Read the signals of a finished generation.
+
+    Raises:
+        TypeError: They have another shape.
+        ValueError: They have another shape.
+    """
+    return tuple(
+        TokenSignal(
+            int(token),
+            str(text),
+            float(logprob),
+            float(entropy),
+            None if removed is None else float(removed),
+            tuple((str(other), float(its)) for other, its in alternatives),
+        )
+        for token, text, logprob, entropy, removed, alternatives in value
+    )
+
+
+def write_outcome(outcome: Outcome, piece: Callable[[int], bytes]) -> dict[str, Any]:
+    """Return a finished generation as it crosses back; `piece` gives the bytes of a token."""
     from agentkit.models.signals import mean_log_probability
+
+    def shown(token: int) -> str:
+        return piece(token).decode("utf-8", "replace")
 
     return {
         "stop": outcome.stop.value,
         "calls": [[call.id, call.name, json.dumps(call.arguments)] for call in outcome.calls],
         "mean_logprob": mean_log_probability(outcome.signals),
         "forced_tokens": outcome.forced_tokens,
+        "signals": [
+            [
+                signal.token,
+                shown(signal.token),
+                signal.log_probability,
+                signal.entropy,
+                signal.removed,
+                [[shown(token), logprob] for token, logprob in signal.alternatives],
+            ]
+            for signal in outcome.signals
+        ],
         "usage": [
             outcome.prompt_tokens,
             outcome.completion_tokens,

@@ -185,7 +185,7 @@ class Worker:
             try:
                 if error is not None:
                     raise error
-                self._send(number, "completed", **write_outcome(session.conclude(prepared)))
+                self._send(number, "completed", **write_outcome(session.conclude(prepared), session.piece))
             except ConnectionLost:
                 raise
             except AgentkitError as failure:

@@ -123,6 +123,7 @@ class Generation:
             token,
             allowed=self._look(allowed),
             bound=self._constraint is not None,
+            alternatives=self.sampling.alternatives,
         )
         self.outcome.signals.append(signal)
         taken = [token]

@@ -53,17 +53,26 @@ class Job:
 class Scheduler:
     """Runs jobs on one decoder."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, *, pinned: Callable[[], Decoder] | None = None) -> None:
+        """Start with nothing to do.
+
+        Args:
+            decoder: What all jobs share.
+            pinned: Opens a decoder for a job that has to be reproducible: one sequence, no flash attention, nothing in
+                its cache. It is closed after the job.
+        """
         self.slots = Slots(decoder)
         self._decoder = decoder
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []
         self._pace = _Pace()
+        self._pinned = pinned
+        self._alone: tuple[Scheduler, Decoder] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._waiting or self._running)
+        return bool(self._waiting or self._running or self._alone)
 
     def submit(self, job: Job) -> None:
         """Take a job; it starts as soon as there is a place for it.
@@ -85,6 +94,9 @@ class Scheduler:
             watch: Looks for what came in meanwhile, marks jobs as cancelled, and returns whether it marked one. It is
                 called at the start, and often while a long batch is computed.
         """
+        if self._alone is not None:
+            self._step_alone(watch)
+            return
         watch()
         self._drop_cancelled()
         self._admit()
@@ -107,6 +119,29 @@ class Scheduler:
         for job in [job for job in self._running if job.sequence in wanted]:
             self._advance(job)
 
+    def _step_alone(self, watch: Watch) -> None:
+        if self._alone is None:
+            return
+        scheduler, decoder = self._alone
+        try:
+            scheduler.step(watch)
+        finally:
+            if not scheduler.busy:
+                decoder.close()
+                self._alone = None
+
+    def _isolate(self, job: Job) -> None:
+        """Let a job run by itself, in a cache of its own."""
+        if self._pinned is None:
+            raise ValueError("this scheduler has no pinned decoder")
+        try:
+            decoder = self._pinned()
+        except AgentkitError as error:
+            self._end(job, error)
+            return
+        self._alone = Scheduler(decoder), decoder
+        self._alone[0].submit(job)
+
     # --- who runs -----------------------------------------------------------------------------------
 
     def _drop_cancelled(self) -> None:
@@ -122,6 +157,11 @@ class Scheduler:
             if self._prefix_is_coming(job):
                 continue  # for a moment; it holds up nobody
             generation = job.generation
+            if generation.sampling.reproducible and self._pinned is not None:
+                if not self._running:
+                    self._waiting.remove(job)
+                    self._isolate(job)
+                return
             place = self.slots.take(generation.prompt, generation.reserve, conversation=job.conversation)
             if place is None:
                 return

@@ -6,7 +6,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ class Session:
         """
         self._model = LlamaModel(path, settings, lambda _fraction: beat())
         self._decoder = Decoder(self._model, settings)
-        self.scheduler = Scheduler(self._decoder)
+        pinned = replace(settings, streams=1, cache_tokens=None, flash_attention=False)
+        self.scheduler = Scheduler(self._decoder, pinned=lambda: Decoder(self._model, pinned))
         self._reader = Reader(self._model.vocabulary_size)
         self._settings = settings
         vocabulary = range(self._model.vocabulary_size)
@@ -112,6 +113,10 @@ class Session:
         if self._model.adds_bos and tokens[:1] != [self._model.bos]:
             tokens.insert(0, self._model.bos)
         return tokens
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes of a token, as they stand in a text."""
+        return self._model.piece(token)
 
     def count_text(self, text: str) -> int:
         """Return the number of tokens of a bare text, none of them a control token."""

@@ -16,6 +16,7 @@ from agentkit.errors import AgentkitError, EngineError, WorkerHungError, WorkerL
 from agentkit.messages import ToolCall, ToolSpec, Usage
 from agentkit.models.base import Completion, StopReason
 from agentkit.models.connection import Connection
+from agentkit.models.engine_wire import read_signals
 
 CANCEL_SECONDS = 5.0
 
@@ -132,6 +133,7 @@ def _completion(frame: Mapping[str, Any], tools: Sequence[ToolSpec], text: str) 
             stop=StopReason(frame["stop"]),
             usage=Usage(int(prompt), int(generated), int(reused), float(prefill), float(generating)),
             mean_logprob=None if mean is None else float(mean),
+            signals=read_signals(frame["signals"]),
         )
     except (KeyError, TypeError, ValueError, RecursionError):
         raise MisshapenError from None
