@@ -59,8 +59,6 @@ class Connection:
             self._last += 1
             number = self._last
             self._answers[number] = queue.SimpleQueue()
-            if len(self._answers) == 1:
-                self._heard = time.monotonic()  # it had nothing to do, and was rightly silent
         try:
             if self._lost:
                 raise ConnectionLost("the other side closed the connection")
@@ -79,7 +77,8 @@ class Connection:
             AgentkitError: What the worker reports.
         """
         answers = self._answers[number]
-        while (left := self._heard + seconds - time.monotonic()) > 0:
+        asked = time.monotonic()  # before that it may have had nothing to do, and was rightly silent
+        while (left := max(self._heard, asked) + seconds - time.monotonic()) > 0:
             try:
                 frame = answers.get(timeout=left)
             except queue.Empty:

@@ -249,6 +249,7 @@ class Engine:
             number = connection.send("load", {"settings": {**self._settings, "repack": self._repack}})
             while (frame := connection.receive(number, self._hang_seconds))["is"] != "loaded":
                 pass
+            connection.forget(number)
         except WorkerHungError:
             raise
         except EngineError:

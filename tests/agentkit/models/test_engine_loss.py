@@ -110,6 +110,15 @@ def test_a_worker_that_hangs_is_ended_and_replaced(start: Callable[..., Engine])
     assert finish(engine.complete(QUESTION, sampling=SHORT)).text
 
 
+def test_a_worker_that_had_nothing_to_do_is_not_taken_for_hung(start: Callable[..., Engine]) -> None:
+    engine = start(hang_seconds=2.0)
+    engine.describe()
+    pid = engine.describe()["worker_pid"]
+    threading.Event().wait(2.2)
+    assert finish(engine.complete(QUESTION, sampling=SHORT)).text
+    assert engine.describe()["worker_pid"] == pid
+
+
 def test_a_build_that_crashes_is_used_without_rearranged_weights(
     start: Callable[..., Engine], tmp_path: Path
 ) -> None:
