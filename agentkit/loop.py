@@ -288,6 +288,7 @@ def _early_ending(completion: Completion, spent: Spent) -> Ending | None:
     """Return why a completion that broke off ends the turn, or nothing."""
     if completion.stop is StopReason.CANCELLED:
         return Ending.TIME_LIMIT if spent.late() else Ending.CANCELLED
-    if completion.stop is StopReason.LENGTH and not spent.tokens_left:
+    broken_call = not completion.text and not completion.calls
+    if completion.stop is StopReason.LENGTH and (broken_call or not spent.tokens_left):
         return Ending.TOKEN_LIMIT
     return None

@@ -408,3 +408,14 @@ def test_a_tool_no_call_of_which_could_be_checked_is_left_out_and_the_others_wor
     assert prompted.reasons == {"weather": "pinned"}
     assert prompted.unusable == {"lost": "the schema refers to what is not in it"}
     assert finished(events).ending is Ending.ANSWERED
+
+
+def test_a_call_cut_off_by_its_budget_is_no_answer() -> None:
+    class Breaks(FakeModel):
+        def complete(self, *_: Any, **__: Any) -> Stream:
+            yield from ()
+            return Completion("", (), StopReason.LENGTH, Usage(10, 5))
+
+    loop = make(Breaks("x"), weather())
+    assert finished(list(loop.run("How is Oslo?"))).ending is Ending.TOKEN_LIMIT
+    well_formed(loop.transcript)
