@@ -18,7 +18,20 @@ from typing import Annotated
 
 import typer
 
-from agentkit.cli import ask, chat, demo, doctor, index, keys, memory, models, search, tools, vault
+from agentkit.cli import (
+    ask,
+    chat,
+    demo,
+    doctor,
+    index,
+    keys,
+    memory,
+    models,
+    search,
+    tools,
+    tuning,
+    vault,
+)
 from agentkit.cli.output import Output
 
 INTERRUPTED = 130
@@ -51,7 +64,10 @@ app.command("stop", rich_help_panel=VAULT)(vault.stop)
 app.command("passphrase", rich_help_panel=VAULT)(vault.passphrase)
 app.command("keyring", rich_help_panel=VAULT)(vault.keyring)
 app.add_typer(keys.app, name="keys", rich_help_panel=VAULT)
+models.app.command("tune")(tuning.tune)
+models.app.command("quantise")(tuning.quantise)
 app.add_typer(models.app, name="models", rich_help_panel=MACHINE)
+app.add_typer(tuning.bench, name="bench", rich_help_panel=MACHINE)
 app.command("doctor", rich_help_panel=MACHINE)(doctor.doctor)
 app.command("demo", rich_help_panel=MACHINE)(demo.demo)
 

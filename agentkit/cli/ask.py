@@ -10,7 +10,7 @@ import typer
 
 from agentkit.cli.approve import Approver
 from agentkit.cli.connect import connect
-from agentkit.cli.options import Json, MaxTokens, Model, PolicyFile, Seed, Temperature, Yes, sampling
+from agentkit.cli.options import Json, MaxTokens, Model, PolicyFile, Seed, Temperature, Untuned, Yes, sampling
 from agentkit.cli.output import Output
 from agentkit.cli.turn import NOT_FOUND, exit_code, run_turn, show_end, show_sources
 from agentkit.errors import ConfigError
@@ -32,6 +32,7 @@ Conversation = Annotated[
 def ask(
     words: Words,
     model: Model = None,
+    untuned: Untuned = False,
     temperature: Temperature = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
@@ -46,7 +47,7 @@ def ask(
     with connect(output) as client:
         finished = run_turn(
             client, output, answer=Approver(output),
-            text=question, mode="ask", model=model, sampling=sampling(temperature, seed, max_tokens),
+            text=question, mode="ask", model=model, untuned=untuned, sampling=sampling(temperature, seed, max_tokens),
         )  # fmt: skip
     output.json(_document(question, finished))
     if finished.get("ending") == "not_found" and NOT_FOUND not in str(finished.get("text", "")).lower():
@@ -62,6 +63,7 @@ def run(
     yes: Yes = False,
     policy: PolicyFile = None,
     model: Model = None,
+    untuned: Untuned = False,
     temperature: Temperature = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
@@ -73,7 +75,7 @@ def run(
     with connect(output) as client:
         finished = run_turn(
             client, output, answer=Approver(output),
-            text=task, mode="agent", conversation=conversation, model=model,
+            text=task, mode="agent", conversation=conversation, model=model, untuned=untuned,
             sampling=sampling(temperature, seed, max_tokens),
             yes=yes, policy=None if policy is None else str(policy.absolute()),
         )  # fmt: skip

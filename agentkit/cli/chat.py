@@ -16,7 +16,7 @@ import typer
 from agentkit.cli.approve import Approver
 from agentkit.cli.ask import Conversation
 from agentkit.cli.connect import connect
-from agentkit.cli.options import Json, MaxTokens, Model, PolicyFile, Seed, Temperature, Yes, sampling
+from agentkit.cli.options import Json, MaxTokens, Model, PolicyFile, Seed, Temperature, Untuned, Yes, sampling
 from agentkit.cli.output import Output
 from agentkit.cli.turn import run_turn, show_end, show_sources
 
@@ -37,6 +37,7 @@ def chat(
     yes: Yes = False,
     policy: PolicyFile = None,
     model: Model = None,
+    untuned: Untuned = False,
     temperature: Temperature = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
@@ -50,6 +51,7 @@ def chat(
     request: dict[str, Any] = {
         "mode": "chat" if plain else "agent",
         "model": model,
+        "untuned": untuned,
         "sampling": sampling(temperature, seed, max_tokens),
         "yes": yes,
         "policy": None if policy is None else str(policy.absolute()),

@@ -12,6 +12,9 @@ Model = Annotated[
     str | None,
     typer.Option("--model", "-m", metavar="NAME", help="A chat model of the store.", show_default=False),
 ]
+Untuned = Annotated[
+    bool, typer.Option("--untuned", help="Run the model as it came, not as `models tune` found best.")
+]
 Temperature = Annotated[
     float | None,
     typer.Option(

@@ -86,7 +86,7 @@ class RunOps:
 
     def _events(self, text: str, mode: str, request: dict[str, Any], session: Session) -> Iterator[Event]:
         vault = self._service.vault
-        engine = self.engine(request.get("model"))
+        engine = self.engine(request.get("model"), untuned=bool(request.get("untuned")))
         threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
         model = _Stoppable(engine, session)
         sampling = _sampling(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
@@ -121,16 +121,22 @@ class RunOps:
         )
         return loop.run(text)
 
-    def engine(self, name: str | None) -> Engine:
-        """Return the engine of a chat model, started at its first use; one model is kept loaded."""
+    def engine(self, name: str | None, *, untuned: bool = False) -> Engine:
+        """Return the engine of a chat model, started at its first use; one model is kept loaded.
+
+        It runs as `agentkit models tune` found best, unless `untuned`.
+        """
         from agentkit.core.service import DEFAULT_CHAT_MODEL
         from agentkit.models.engine import Engine
+        from agentkit.models.profile import as_tuned
+        from agentkit.models.store import ModelStore
 
         name = name or DEFAULT_CHAT_MODEL
+        key = f"{name} (untuned)" if untuned else name
         with self._starting:
-            engine = self._engines.get(name)
+            engine = self._engines.get(key)
             if engine is None:
-                path = self._service.model_path(name)
+                path, options = as_tuned(ModelStore(self._service.home.models), name, untuned=untuned)
                 while self._engines:
                     self._engines.popitem()[1].close()
                 engine = Engine(
@@ -138,8 +144,9 @@ class RunOps:
                     self._service.launcher,
                     name=name,
                     probe_cache=self._service.home.run / "engine-probe.json",
+                    **options,
                 )
-                self._engines[name] = engine
+                self._engines[key] = engine
             return engine
 
     def _select(self, model: Model) -> Selection:

@@ -55,6 +55,7 @@ class Engine:
         streams: int = 8,
         threads: int | None = None,
         flash_attention: bool = True,
+        repack: bool = True,
         probe_cache: Path | None = None,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:
@@ -69,6 +70,7 @@ class Engine:
             streams: How many answers may be written at once, 1 to 64; further ones wait.
             threads: Default: the physical cores this process may use.
             flash_attention: Used where the model allows it.
+            repack: Rearrange weights for this processor, where that does not crash.
             probe_cache: A file that remembers which build and model crash when weights are rearranged.
             hang_seconds: Without a sign of life for so long, the worker is killed.
 
@@ -92,7 +94,7 @@ class Engine:
         self._starting = threading.Lock()
         self._connection: Connection | None = None
         self._loaded: dict[str, Any] = {}
-        self._repack = True
+        self._repack = self._wants_repack = repack
         self._counts: dict[bytes, int] = {}
         self._running: list[EngineStream] = []
 
@@ -115,7 +117,7 @@ class Engine:
             "name": self._name,
             **self._loaded,
             "fallback": None
-            if self._repack
+            if self._repack or not self._wants_repack
             else "weights are not rearranged: this build of llama.cpp crashed",
             "worker_pid": connection.pid,
         }
@@ -234,7 +236,7 @@ class Engine:
                 if connection is not None:
                     remember_crash(self._probe_cache, key)
             if connection is None:
-                self._repack = True
+                self._repack = self._wants_repack
                 raise WorkerLostError(
                     "the engine worker crashes when it loads this model", hint="agentkit doctor"
                 )

@@ -18,7 +18,7 @@ _MAX_ENTRIES = 64
 
 def probe_key(model: Path) -> str:
     """Return what stands for this model file, this build of llama.cpp and this processor; opens neither."""
-    parts = [str(model.absolute()), *_stamp(model), _processor()]
+    parts = [str(model.absolute()), *_stamp(model), processor()]
     spec = importlib.util.find_spec("llama_cpp")  # finds it, does not import it
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for library in sorted(Path(folder, "lib").glob("*")):
@@ -59,7 +59,8 @@ def _stamp(path: Path) -> tuple[str, str]:
     return str(status.st_size), str(status.st_mtime_ns)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor; empty where the system does not say."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,0 +1,145 @@
+"""The profile that tuning found: how a stored model runs best here, kept beside its manifest.
+
+    models/NAME/profile.json    {"format": 1, "profiles": {KEY: {…}}}
+
+A profile belongs to one file of weights, one processor and one build of llama.cpp (`profile_key`): anything else has
+none, and the model runs as it came. It is read like a file that a stranger may have changed: bounded, checked field
+by field, and what is wrong with it makes it absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agentkit.models.levers import Levers
+from agentkit.models.manifest import StoredModel
+from agentkit.models.probe import processor
+from agentkit.models.store import ModelStore
+
+PROFILE = "profile.json"
+_FORMAT = 1
+_MAX_BYTES = 1 << 20
+_MAX_PROFILES = 64
+_MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How a model runs best."""
+
+    levers: Levers
+    variant: str | None
+    """Name of the stored variant to run instead; `None`: the file as it came."""
+    variant_sha256: str | None
+    perplexity_change: float
+    """Relative to the file as it came: 0.01 is one per cent worse."""
+    before: tuple[float, float]
+    """Tokens a second as it came: prefill, generate."""
+    after: tuple[float, float]
+
+
+def profile_key(model: StoredModel) -> str:
+    """Return what stands for the weights, the processor and the build of llama.cpp."""
+    parts = [model.sha256, processor(), importlib.metadata.version("llama-cpp-python")]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def read_profile(store: ModelStore, model: StoredModel) -> Profile | None:
+    """Return the profile of a stored model here; `None` where there is none that can be used.
+
+    A profile whose variant is gone, or has another hash, cannot.
+    """
+    raw = _read(store.folder / model.name / PROFILE).get(profile_key(model))
+    profile = _profile(raw)
+    if profile is None or profile.variant is None:
+        return profile
+    for each in store.entries():
+        if each.name == profile.variant and each.sha256 == profile.variant_sha256:
+            return profile
+    return None
+
+
+def write_profile(store: ModelStore, model: StoredModel, profile: Profile) -> Path:
+    """Write the profile of a stored model beside its manifest, whole or not at all; return where."""
+    path = store.folder / model.name / PROFILE
+    profiles = _read(path)
+    profiles.pop(profile_key(model), None)
+    kept = dict(list(profiles.items())[-(_MAX_PROFILES - 1) :])
+    kept[profile_key(model)] = asdict(profile)
+    draft = path.with_name(f".{PROFILE}.{os.getpid()}")
+    try:
+        draft.write_text(json.dumps({"format": _FORMAT, "profiles": kept}, indent=2) + "\n", encoding="utf-8")
+        draft.chmod(0o600)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def as_tuned(store: ModelStore, name: str, *, untuned: bool = False) -> tuple[Path, dict[str, Any]]:
+    """Return which file to run for a stored model, and what to hand to `Engine` with it.
+
+    Args:
+        store: Holds the model.
+        name: Of the model.
+        untuned: Leave its profile aside.
+
+    Raises:
+        ModelMissingError: It is not in the store.
+    """
+    model = store.get(name)
+    profile = None if untuned or model.path.suffix != ".gguf" else read_profile(store, model)
+    if profile is None:
+        return model.path, {}
+    path = model.path if profile.variant is None else store.get(profile.variant).path
+    levers = profile.levers
+    return path, {
+        "threads": levers.threads,
+        "flash_attention": levers.flash_attention,
+        "repack": levers.repack,
+    }
+
+
+def forget_profile(store: ModelStore, model: StoredModel) -> None:
+    """Run the model as it came again, on every machine that shares the store."""
+    (store.folder / model.name / PROFILE).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+        said = json.loads(raw) if len(raw) <= _MAX_BYTES else {}
+        profiles = said["profiles"] if said["format"] == _FORMAT else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return profiles if isinstance(profiles, dict) else {}
+
+
+def _profile(raw: object) -> Profile | None:
+    if not isinstance(raw, dict):
+        return None
+    try:
+        levers = raw["levers"]
+        profile = Profile(
+            Levers(
+                threads=int(levers["threads"]),
+                flash_attention=bool(levers["flash_attention"]),
+                repack=bool(levers["repack"]),
+                batch_tokens=int(levers["batch_tokens"]),
+            ),
+            None if raw["variant"] is None else str(raw["variant"]),
+            None if raw["variant_sha256"] is None else str(raw["variant_sha256"]),
+            float(raw["perplexity_change"]),
+            (float(raw["before"][0]), float(raw["before"][1])),
+            (float(raw["after"][0]), float(raw["after"][1])),
+        )
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
+    return profile if 1 <= profile.levers.threads <= _MAX_THREADS else None

@@ -1,0 +1,144 @@
+"""What each quantisation of a model costs and brings, measured: the table of `agentkit bench quant`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agentkit.errors import ConfigError, EngineError, ModelError
+from agentkit.models.gguf import read_header
+from agentkit.models.levers import Levers
+from agentkit.models.measuring import SCORED_TOKENS, Measured, Speed, median
+from agentkit.models.store import ModelStore
+from agentkit.models.threads import default_threads
+from agentkit.models.variants import check_level, requantise
+from agentkit.spawn import Spawner
+
+BENCH_LEVELS = ("F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q2_K")
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class QuantRow:
+    """One quantisation."""
+
+    quantisation: str
+    file_bytes: int
+    memory_bytes: int
+    """The most the process had, with a window of 1024 tokens."""
+    prefill: float
+    """Tokens a second, prompts of 512."""
+    generate: float
+    perplexity: float
+    divergence: float
+    """Mean divergence from the reference in nats a token; 0 for the reference itself."""
+    is_reference: bool
+
+
+def quant_table(
+    store: ModelStore,
+    name: str,
+    spawner: Spawner,
+    *,
+    levels: Sequence[str] = BENCH_LEVELS,
+    rounds: int = ROUNDS,
+    scored_tokens: int = SCORED_TOKENS,
+    step: Callable[[int, int, str], None] = lambda *_: None,
+) -> list[QuantRow]:
+    """Measure a stored model and variants made of it; nothing is kept. A level that cannot be made is left out.
+
+    The reference is the file as it came: a variant of a coarse file is never better than that file.
+
+    Raises:
+        ConfigError: The model is not one GGUF file, or a level does not exist.
+        LimitError: The disk is full.
+    """
+    model = store.get(name)
+    if model.path.suffix != ".gguf":
+        raise ConfigError(f"model {name} is no GGUF file")
+    levels = [check_level(level) for level in levels]
+    levers = Levers(default_threads())
+    total = 1 + 2 * len(levels)
+    step(0, total, "as it came")
+    with Measured(model.path, spawner) as worker:
+        reference = worker.score(levers, tokens=scored_tokens)
+    scores = [(read_header(model.path).quantisation, model.path, reference)]
+    with store.staging() as staged:
+        for done, level in enumerate(levels):
+            step(1 + done, total, level)
+            path = staged / f"{level}.gguf"
+            try:
+                requantise(model.path, path, level, spawner)
+                with Measured(path, spawner) as worker:
+                    scores.append((level, path, worker.score(levers, reference, tokens=scored_tokens)))
+            except (EngineError, ModelError):
+                path.unlink(missing_ok=True)
+        speeds: list[list[Speed]] = [[] for _ in scores]
+        for seed in range(rounds):
+            for number, (level, path, _) in enumerate(scores):
+                step(1 + len(levels) + number * len(levels) // len(scores), total, f"speed of {level}")
+                with Measured(path, spawner) as worker:
+                    speeds[number].append(worker.speed(levers, seed=seed))
+        rows = []
+        for (level, path, score), taken in zip(scores, speeds, strict=True):
+            middle = median(taken)
+            rows.append(
+                QuantRow(
+                    level,
+                    path.stat().st_size,
+                    middle.memory_bytes,
+                    middle.prefill,
+                    middle.generate,
+                    score.perplexity,
+                    score.divergence or 0.0,
+                    is_reference=score is reference,
+                )
+            )
+    step(total, total, "done")
+    return rows
+
+
+def plot(rows: Sequence[QuantRow], title: str) -> str:
+    """Return an SVG picture: file size to the right, perplexity upwards, and a disc as large as prefill is quick."""
+    from xml.sax.saxutils import escape
+
+    width, height, left, bottom, margin = 720, 440, 70, 60, 40
+    sizes = [row.file_bytes / 1e6 for row in rows]
+    heights = [row.perplexity for row in rows]
+    fastest = max(row.prefill for row in rows)
+    x0, x1, y0, y1 = *_span(sizes), *_span(heights)
+    across, up = width - left - margin, height - bottom - margin
+
+    def place(row: QuantRow) -> tuple[float, float]:
+        x = left + (row.file_bytes / 1e6 - x0) / (x1 - x0) * across
+        return x, height - bottom - (row.perplexity - y0) / (y1 - y0) * up
+
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">',
+        "<style>text { font: 12px sans-serif }</style>",
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="22" font-size="15">{escape(title)}</text>',
+        f'<path d="M{left} {margin}V{height - bottom}H{width - margin}" fill="none" stroke="black"/>',
+        f'<text x="{width - margin}" y="{height - 14}" text-anchor="end">file size, MB</text>',
+        f'<text x="{left}" y="{margin - 4}" text-anchor="end">perplexity</text>',
+    ]
+    for part in range(5):
+        x, y = left + part / 4 * across, height - bottom - part / 4 * up
+        lines += [
+            f'<text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{x0 + part / 4 * (x1 - x0):.0f}</text>',
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{y0 + part / 4 * (y1 - y0):.1f}</text>',
+        ]
+    for row in rows:
+        x, y = place(row)
+        colour = "#e6a49c" if row.is_reference else "#9cc3e6"
+        lines += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{4 + 12 * row.prefill / fastest:.1f}" fill="{colour}"/>',
+            f'<text x="{x + 14:.1f}" y="{y - 10:.1f}">{escape(row.quantisation)} {row.prefill:.0f} tok/s</text>',
+        ]
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """Return a range with room on both sides, never empty."""
+    room = (max(values) - min(values)) * 0.15 or max(values) * 0.1 or 1.0
+    return min(values) - room, max(values) + room
