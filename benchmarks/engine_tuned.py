@@ -1,0 +1,104 @@
+"""How much sooner a prompt is read after `agentkit models tune`: the tuned profile against the file as it came.
+
+`python -m benchmarks.engine_tuned [--quick]` prints a table, then one flat JSON object. Both sides run through the
+engine, take turns, and the medians count. A model without a profile on this machine is tuned first, in a store of its
+own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from agentkit.messages import Message
+from agentkit.models.base import Sampling
+from agentkit.models.engine import Engine
+from agentkit.models.profile import as_tuned, read_profile
+from agentkit.models.store import ModelStore
+from agentkit.models.tune import tune
+from agentkit.paths import Home
+from agentkit.spawn import LocalSpawner
+
+MODEL = "smollm2-135m"
+WORDS = [
+    "river",
+    "stone",
+    "copper",
+    "window",
+    "garden",
+    "letter",
+    "engine",
+    "paper",
+    "winter",
+    "market",
+    "bridge",
+]
+
+
+def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[str, float]:
+    """Return prefill tokens a second as it came and tuned, and their ratio; the model must have a profile."""
+    came = Engine(store.get(name).path, LocalSpawner())
+    path, options = as_tuned(store, name)
+    tuned = Engine(path, LocalSpawner(), **options)
+    rates: tuple[list[float], list[float]] = ([], [])
+    try:
+        for number in range(rounds + 1):
+            for engine, taken in zip((came, tuned), rates, strict=True):
+                taken.append(_prefill(engine, number))
+    finally:
+        came.close()
+        tuned.close()
+    before, after = (statistics.median(each[1:]) for each in rates)  # the first is the start
+    return {
+        "untuned_prefill_tokens_s": round(before, 1),
+        "tuned_prefill_tokens_s": round(after, 1),
+        "tuned_prefill_ratio": round(after / before, 3),
+    }
+
+
+def _prefill(engine: Engine, seed: int) -> float:
+    chance = random.Random(seed)
+    prompt = [Message.user(" ".join(chance.choice(WORDS) for _ in range(470)))]
+    stream = engine.complete(prompt, sampling=Sampling(max_tokens=1))
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            usage = end.value.usage
+            return float((usage.prompt_tokens - usage.reused_tokens) / usage.prefill_seconds)
+
+
+def measure(*, quick: bool) -> dict[str, float]:
+    """Tune the default model if it has no profile here, and measure."""
+    store = ModelStore(Home.default().models)
+    if read_profile(store, store.get(MODEL)) is not None:
+        return tuned_prefill_ratio(store, MODEL, rounds=3 if quick else 8)
+    with tempfile.TemporaryDirectory() as folder:
+        own = ModelStore(Path(folder))
+        own.import_file(store.get(MODEL).path, MODEL)
+        tune(own, MODEL, LocalSpawner(), rounds=1 if quick else 3, scored_tokens=1100 if quick else 4096)
+        return tuned_prefill_ratio(own, MODEL, rounds=3 if quick else 8)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="benchmarks.engine_tuned", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    quick = parser.parse_args(arguments).quick
+    if not (Home.default().models / MODEL).is_dir():
+        print("the default model is not in the store: run `make setup`", file=sys.stderr)
+        return 3
+    results = measure(quick=quick)
+    for name, value in results.items():
+        print(f"{name:34}{value!s:>10}")
+    print(json.dumps(results))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
