@@ -42,13 +42,18 @@ def test_all_verbs_that_were_promised_are_there() -> None:
     promised = {
         "init", "index", "search", "ask", "chat", "run", "memory", "models", "tools", "doctor", "demo", "unlock",
         "lock", "status", "stop", "passphrase", "keyring", "folders", "unindex",
-        "keys",
+        "keys", "bench",
     }  # fmt: skip
     assert promised == {path[0] for path in ALL if path}
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in ALL if path and path not in (("memory",), ("models",), ("tools",), ("keys",))]
+    "path",
+    [
+        path
+        for path in ALL
+        if path and path not in (("memory",), ("models",), ("tools",), ("keys",), ("bench",))
+    ],
 )
 def test_every_verb_speaks_json(path: tuple[str, ...], run: Any) -> None:
     assert "--json" in run(*path, "--help").out
