@@ -246,6 +246,10 @@ class Vault(Ledger):
                 records = list(rows.get(database, every).values())
                 vectors = forgetting.vectors_of(database, every, self.dimensions)
                 gone = self._drop(database, every)
+                for path in {record.source for record in records if record.kind == "document"}:
+                    state.drop_file(
+                        database, path
+                    )  # its name goes too; a file that is still there is read again
                 messages, conversations = forgetting.redact(database, records)
             self._index.delete(gone)
             for told in self.on_forget:

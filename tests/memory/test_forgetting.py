@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentkit_memory import Filter, RecordError
+from agentkit_memory import FileState, Filter, HashEmbedder, NewRecord, RecordError
 
 if TYPE_CHECKING:
     from tests.memory.conftest import Vaults
@@ -48,6 +48,17 @@ def test_forgetting_by_source_query_and_time(vaults: Vaults) -> None:
     assert [record.text for record in vault.records()] == ["red bricks"]
     with pytest.raises(RecordError):
         vault.forget()
+
+
+def test_a_forgotten_files_name_goes_with_its_text(vaults: Vaults) -> None:
+    vault = vaults.create()
+    for path in ("/notes/diary.md", "/notes/kept.md"):
+        texts = [f"first of {path}", f"second of {path}"]
+        records = [NewRecord(text, source=path, kind="document") for text in texts]
+        vault.replace_file(FileState(path, 1, 1, "digest", 2), records, HashEmbedder(64).embed(texts))
+    vault.forget(where=Filter(source_prefix="/notes/diary.md"))
+    assert list(vault.files()) == ["/notes/kept.md"]
+    assert {record.source for record in vault.records()} == {"/notes/kept.md"}
 
 
 def test_the_proof_finds_what_was_not_deleted(vaults: Vaults) -> None:
