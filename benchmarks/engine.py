@@ -26,6 +26,7 @@ from agentkit.models.engine import Engine
 from agentkit.models.threads import default_threads
 from agentkit.paths import Home
 from agentkit.spawn import ENGINE_ENVIRONMENT, LocalSpawner
+from benchmarks import engine_tuned
 
 T = TypeVar("T")
 MODEL = ("smollm2-135m", "SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -280,6 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     ours.engine.close()
     wide.engine.close()
+    results |= engine_tuned.measure(quick=quick)
     show(results)
     print(json.dumps(results))
     return 0
