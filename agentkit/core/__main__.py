@@ -57,6 +57,7 @@ def _run(home_path: Path, models_path: Path, ready_fd: int) -> int:
     server = Server(home.socket)
     server.bind()
     handle = launcher.start()
+    handle.on_lost = server.stop
     refused = namespaces.enter()
     no_tmpfs = (
         "no mount namespace" if refused else namespaces.private_tmpfs(home.run / "index", megabytes=2048)

@@ -235,6 +235,8 @@ class LauncherClient:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._asking = threading.Lock()
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when the launcher turns out to be gone: it cannot be replaced, so the core must end."""
 
     def _ask(self, request: Mapping[str, Any], *, fds: Sequence[int] = ()) -> dict[str, Any]:
         try:
@@ -242,7 +244,8 @@ class LauncherClient:
                 self._channel.send(request, fds=fds)
                 answer = self._channel.receive(timeout=30)
         except (ConnectionLost, TimeoutError) as error:
-            raise CoreError("the launcher is gone", hint="agentkit stop, then try again") from error
+            self.on_lost()
+            raise CoreError("the launcher is gone", hint="try again: a new core is started") from error
         if "error" in answer:
             raise CoreError(answer["error"])
         return answer

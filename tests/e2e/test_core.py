@@ -228,3 +228,17 @@ def test_a_setting_that_makes_no_sense_is_told_before_anything_starts(
     with pytest.raises(ConfigError, match="AGENTKIT_IDLE_SECONDS"):
         core.connect()
     monkeypatch.delenv("AGENTKIT_IDLE_SECONDS")
+
+
+def test_a_killed_launcher_ends_the_core_and_the_next_one_serves(core: Any) -> None:
+    client = core.unlocked()
+    client.request("remember", text=FACT)
+    pid = int(client.request("status")["pid"])
+    (launcher,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    ended = os.pidfd_open(pid)
+    os.kill(launcher, signal.SIGKILL)
+    with pytest.raises(CoreError, match="launcher is gone"):
+        client.request("tools")
+    assert select.select([ended], [], [], 20)[0], "a core without a launcher is still there"
+    os.close(ended)
+    assert core.unlocked().request("search", text="owls")["hits"]
