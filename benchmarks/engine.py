@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from agentkit.models.threads import default_threads
 from agentkit.paths import Home
 from agentkit.spawn import ENGINE_ENVIRONMENT, LocalSpawner
 from benchmarks import engine_tuned
+from benchmarks._noise import noise
 
 T = TypeVar("T")
 MODEL = ("smollm2-135m", "SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -37,19 +37,6 @@ GENERATED = 128
 STREAMS = 8
 STREAM_TOKENS = 48
 STORY = "Write a long story about a lighthouse keeper, his daughter and a storm that lasts for seven days."
-WORDS = (
-    "river",
-    "stone",
-    "copper",
-    "window",
-    "garden",
-    "letter",
-    "engine",
-    "paper",
-    "winter",
-    "market",
-    "bridge",
-)
 KEYS = (
     "prefill_ratio",
     "generate_ratio",
@@ -61,12 +48,6 @@ KEYS = (
     "parallel8_ratio",
     "replay_identical",
 )
-
-
-def noise(words: int, seed: int) -> str:
-    """Return text that no earlier round has left in the cache."""
-    chance = random.Random(seed)
-    return " ".join(chance.choice(WORDS) for _ in range(words))
 
 
 class Ours:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import sys
 import tempfile
@@ -23,21 +22,10 @@ from agentkit.models.store import ModelStore
 from agentkit.models.tune import tune
 from agentkit.paths import Home
 from agentkit.spawn import LocalSpawner
+from benchmarks._noise import noise
 
 MODEL = "smollm2-135m"
-WORDS = [
-    "river",
-    "stone",
-    "copper",
-    "window",
-    "garden",
-    "letter",
-    "engine",
-    "paper",
-    "winter",
-    "market",
-    "bridge",
-]
+PREFILL_WORDS = 470
 
 
 def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[str, float]:
@@ -62,8 +50,7 @@ def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[st
 
 
 def _prefill(engine: Engine, seed: int) -> float:
-    chance = random.Random(seed)
-    prompt = [Message.user(" ".join(chance.choice(WORDS) for _ in range(470)))]
+    prompt = [Message.user(noise(PREFILL_WORDS, seed))]
     stream = engine.complete(prompt, sampling=Sampling(max_tokens=1))
     while True:
         try:

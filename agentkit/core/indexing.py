@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,6 @@ class IndexOps:
         self._service = service
         self._working = threading.Lock()  # one writer of the index at a time
         self._reader: Reader | None = None
-        self._bulk: WorkerEmbedder | None = None
         self._watches = 0
         self._counting = threading.Lock()
         self._ending = threading.Event()
@@ -53,7 +54,6 @@ class IndexOps:
         self._ending.set()
         if self._reader is not None:
             self._reader.close()
-        self._release_bulk()
 
     def _index(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         root = Path(request["path"])
@@ -67,10 +67,7 @@ class IndexOps:
         watch = bool(request.get("watch"))
         changes: queue.SimpleQueue[set[Path]] = queue.SimpleQueue()
         if not watch:
-            try:
-                return self._pass(self._sync().run(root), session, root)
-            finally:
-                self._release_bulk()
+            return self._pass(lambda sync: sync.run(root), session, root)
         from agentkit.indexing.watch import Watcher
 
         watcher = Watcher(root, changes.put)  # before the first pass, so that no change falls between the two
@@ -79,8 +76,7 @@ class IndexOps:
         with self._counting:
             self._watches += 1
         try:
-            summary = self._pass(self._sync().run(root), session, root)
-            self._release_bulk()
+            summary = self._pass(lambda sync: sync.run(root), session, root)
             session.emit(
                 {"type": "Watching", "path": str(root), "mode": watcher.mode, "reason": watcher.reason}
             )
@@ -90,42 +86,46 @@ class IndexOps:
                     changed = changes.get(timeout=CHECK_SECONDS)
                 except queue.Empty:
                     continue
-                self._pass(self._sync().sync_paths(sorted(changed)), session, root)
+                self._pass(partial(_follow, changed), session, root)
             return summary
         finally:
             watcher.stop()
             with self._counting:
                 self._watches -= 1
 
-    def _pass(self, events: Iterable[IndexEvent], session: Session, root: Path) -> Mapping[str, Any]:
+    def _pass(
+        self, work: Callable[[Sync], Iterable[IndexEvent]], session: Session, root: Path
+    ) -> Mapping[str, Any]:
         summary: dict[str, Any] = {"path": str(root)}
-        with self._working:
-            for event in events:
+        with self._working, self._bulk() as bulk:
+            for event in work(self._sync(bulk)):
                 wire = {"type": type(event).__name__, **_plain(asdict(event))}
                 session.emit(wire)
                 if wire["type"] == "IndexFinished":
                     summary |= {key: value for key, value in wire.items() if key != "type"}
         return summary
 
-    def _sync(self) -> Sync:
+    def _sync(self, bulk: WorkerEmbedder) -> Sync:
         from agentkit.indexing.reading import Reader
         from agentkit.indexing.sync import Sync
+
+        if self._reader is None:
+            self._reader = Reader(self._service.launcher)
+        return Sync(self._service.vault, self._service.embedder(), self._reader, bulk=bulk)
+
+    @contextmanager
+    def _bulk(self) -> Iterator[WorkerEmbedder]:
+        """Lend the bulk embedder for one pass: half a gigabyte is not kept for the next folder."""
         from agentkit.models.embedding import WorkerEmbedder
 
         service = self._service
-        if self._reader is None:
-            self._reader = Reader(service.launcher)
         light = service.embedder()
-        if self._bulk is None:
-            self._bulk = WorkerEmbedder(
-                service.model_path(light.name), service.launcher, name=light.name, dimensions=light.dimensions
-            )
-        return Sync(service.vault, light, self._reader, bulk=self._bulk)
-
-    def _release_bulk(self) -> None:
-        """End the bulk embedder: half a gigabyte is not kept for the next folder."""
-        bulk, self._bulk = self._bulk, None
-        if bulk is not None:
+        bulk = WorkerEmbedder(
+            service.model_path(light.name), service.launcher, name=light.name, dimensions=light.dimensions
+        )
+        try:
+            yield bulk
+        finally:
             bulk.close()
 
     def _folders(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -153,6 +153,10 @@ class IndexOps:
             vault.remove_root(root)
         self._service.runs.forget_prompts()
         return {"path": root, "forgotten": removed}
+
+
+def _follow(changed: set[Path], sync: Sync) -> Iterable[IndexEvent]:
+    return sync.sync_paths(sorted(changed))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -11,7 +11,7 @@ from agentkit.errors import ConfigError, LimitError
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
-    from agentkit_memory import Filter, Hit, Record
+    from agentkit_memory import Filter, Hit
 
 MAX_MEMORY_CHARACTERS = 8_000
 MAX_HITS = 100
@@ -146,12 +146,8 @@ def _time(given: object) -> float | None:
 
 def _hit(hit: Hit) -> dict[str, Any]:
     return {
-        "record": _record(hit.record),
+        "record": asdict(hit.record),
         "score": round(float(hit.score), 4),
         "dense": round(float(hit.dense), 4),
         "lexical": round(float(hit.lexical), 4),
     }
-
-
-def _record(record: Record) -> dict[str, Any]:
-    return asdict(record)
