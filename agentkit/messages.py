@@ -36,6 +36,9 @@ class ToolSpec:
     description: str
     parameters: dict[str, Any]
     """JSON Schema of an object, `additionalProperties: false`."""
+    beside: bool = False
+    """Shown beside the last question instead of in the system message: chosen for this request, so that choosing
+    anew never changes the prefix that the engine keeps computed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,14 +71,17 @@ def read_messages(value: Sequence[Sequence[Any]]) -> list[Message]:
     ]
 
 
-def write_tools(tools: Sequence[ToolSpec]) -> list[list[str]]:
+def write_tools(tools: Sequence[ToolSpec]) -> list[list[Any]]:
     """Return tools as they cross to the worker."""
-    return [[tool.name, tool.description, json.dumps(tool.parameters)] for tool in tools]
+    return [[tool.name, tool.description, json.dumps(tool.parameters), tool.beside] for tool in tools]
 
 
-def read_tools(value: Sequence[Sequence[str]]) -> list[ToolSpec]:
+def read_tools(value: Sequence[Sequence[Any]]) -> list[ToolSpec]:
     """Read what `write_tools` wrote."""
-    return [ToolSpec(name, description, json.loads(parameters)) for name, description, parameters in value]
+    return [
+        ToolSpec(name, description, json.loads(parameters), bool(beside))
+        for name, description, parameters, beside in value
+    ]
 
 
 def write_sampling(sampling: Sampling) -> dict[str, Any]:

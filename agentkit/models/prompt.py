@@ -1,11 +1,14 @@
 """Write a conversation as the chat template of a model wants it.
 
+Pinned tools stand in the system message, the stable front of every prompt; tools chosen for this request stand in
+front of the last question, behind all history.
 Covered: system text, tools, calls and results reach the model whatever its template has branches for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentkit.messages import Message, Role, ToolSpec
@@ -21,11 +24,25 @@ def render_prompt(
     Raises:
         TemplateError: The template refused or failed.
     """
-    written = _plain(template.format, messages, tools) if not template.format.native else _native(messages)
+    pinned = [tool for tool in tools if not tool.beside]
+    messages = _beside(template.format, messages, [tool for tool in tools if tool.beside])
+    written = _plain(template.format, messages, pinned) if not template.format.native else _native(messages)
     if not template.shows_system:
         written = _system_into_user(written)
-    shown = [guard.value(_spec(tool)) for tool in tools] if template.format.native else []
+    shown = [guard.value(_spec(tool)) for tool in pinned] if template.format.native else []
     return template.render([guard.value(each) for each in written], shown)
+
+
+def _beside(
+    tool_format: ToolFormat, messages: Sequence[Message], tools: Sequence[ToolSpec]
+) -> Sequence[Message]:
+    """Put the tools chosen for this request in front of the last question."""
+    place = max((at for at, message in enumerate(messages) if message.role is Role.USER), default=None)
+    if not tools or place is None:
+        return messages
+    question = messages[place]
+    shown = replace(question, text=f"{tool_format.render_tools(tools)}\n\n{question.text}")
+    return [*messages[:place], shown, *messages[place + 1 :]]
 
 
 def _native(messages: Sequence[Message]) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agentkit.labels import Labels
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.prompt import render_prompt
@@ -49,3 +51,14 @@ def test_the_same_conversation_gives_the_same_prefix() -> None:
     shorter = render_prompt(template, GUARD, CONVERSATION[:2], [TOOL])
     longer = render_prompt(template, GUARD, CONVERSATION, [TOOL])
     assert longer.startswith(shorter.removesuffix("<|im_start|>assistant\n"))
+
+
+def test_tools_chosen_for_a_request_stand_beside_its_question_and_leave_the_prefix_alone() -> None:
+    template, chosen = ChatTemplate(None), replace(TOOL, beside=True)
+    before = render_prompt(template, GUARD, CONVERSATION)
+    asked = [*CONVERSATION, Message.assistant("Both.", Labels()), Message.user("And now?")]
+    prompt = render_prompt(template, GUARD, asked, [chosen])
+    assert prompt.startswith(before)
+    question = prompt.removeprefix(before)
+    assert question.startswith("Both.<|im_end|>\n<|im_start|>user\nYou can call these tools:")
+    assert question.endswith("\n\nAnd now?<|im_end|>\n<|im_start|>assistant\n")
