@@ -11,54 +11,23 @@ when it returns. Covered and not covered: memory/README.md.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Self
 
-from agentkit_memory import forgetting, fusion, lexical, rotation, rows, search, state
+from agentkit_memory import rotation
 from agentkit_memory.access import Access
 from agentkit_memory.anchor import Anchor
-from agentkit_memory.database import Database
-from agentkit_memory.errors import EmbeddingMismatchError, RecordError, StoreError
-from agentkit_memory.forgetting import Forgotten
+from agentkit_memory.contents import Contents
+from agentkit_memory.errors import RecordError
 from agentkit_memory.header import FILE as HEADER_FILE
 from agentkit_memory.header import VaultHeader
 from agentkit_memory.keys import KdfParameters
-from agentkit_memory.ledger import Ledger
-from agentkit_memory.live_index import LiveIndex
-from agentkit_memory.record import FileState, Filter, Hit, NewRecord, Record
-from agentkit_memory.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-EVERYTHING: Final = Filter()
-"""No restriction."""
 
 
-class Vault(Ledger):
+class Vault(Contents):
     """An unlocked vault. Make one with `create` or `open`; close it, or use it in a `with` block."""
-
-    def __init__(
-        self, access: Access, index_folder: Path | None, clock: Callable[[], float], *, allow_weak_kdf: bool
-    ) -> None:
-        """Take over opened files; `create` and `open` are the public ways in."""
-        super().__init__(access, clock, allow_weak_kdf=allow_weak_kdf)
-        self.embedder: str = access.meta["embedder"]
-        """Name of the embedding model its vectors come from."""
-        self.dimensions: int = access.meta["dimensions"]
-        """Size of its vectors."""
-        self.on_forget: list[Callable[[Sequence[str]], None]] = []
-        """Told the ids that were forgotten, so that caches made from them go too."""
-        snapshot = Snapshot(access.folder, access.master.subkey("snapshot"), access.header.id)
-        try:
-            self._index = LiveIndex(access.database, self.dimensions, access.lock, snapshot, index_folder)
-        except StoreError:
-            access.close()
-            raise
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -177,87 +146,6 @@ class Vault(Ledger):
         """Random, 32 hexadecimal digits."""
         return self._access.header.id
 
-    # Records
-
-    def add(self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]) -> list[str]:
-        """Store records with their vectors, all or none; return their ids, in order.
-
-        Args:
-            records: Any number.
-            embeddings: (n, dimensions), one row a record.
-
-        Raises:
-            RecordError: One cannot be stored; none was.
-            EmbeddingMismatchError: The vectors have another shape than the vault's.
-            DiskFullError, StorageError: Nothing was stored.
-        """
-        vectors = self._checked(records, embeddings)
-        with self._access.lock:
-            with self._access.transaction() as database:
-                ids = rows.insert(database, records, vectors, self._clock())
-            return self._indexed(ids, records, vectors)
-
-    def get(self, ids: Sequence[str]) -> list[Record]:
-        """Return the records that exist among `ids`, in that order."""
-        with self._access.reading() as database:
-            found = rows.get(database, ids)
-        return [found[each] for each in ids if each in found]
-
-    def records(self, where: Filter = EVERYTHING, *, limit: int = 100, offset: int = 0) -> list[Record]:
-        """Return the records that pass `where`, in the order they were added."""
-        with self._access.reading() as database:
-            return rows.select(database, where, limit=limit, offset=offset)
-
-    def count(self, where: Filter = EVERYTHING) -> int:
-        """Return how many records pass `where`."""
-        with self._access.reading() as database:
-            return rows.count(database, where)
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete records from table, full text, index and snapshot; return how many there were."""
-        with self._access.lock:
-            with self._access.transaction() as database:
-                gone = self._drop(database, ids)
-            self._index.delete(gone)
-        return len(gone)
-
-    def forget(self, ids: Sequence[str] = (), *, where: Filter | None = None, query: str = "") -> Forgotten:
-        """Delete records and everything made from them, take their words out of conversations, and look for traces.
-
-        Args:
-            ids: These records.
-            where: And those that pass; a filter without restriction forgets everything.
-            query: Of all records (or those that pass `where`), those in which every one of these words occurs.
-
-        Raises:
-            RecordError: Nothing was named, or an id is none.
-        """
-        if not ids and where is None and not query:
-            raise RecordError("nothing to forget was named")
-        with self._access.lock:
-            with self._access.transaction() as database:
-                wanted = list(ids)
-                if query:
-                    wanted += lexical.every_word(database, query, where or EVERYTHING)
-                elif where is not None:
-                    wanted += rows.ids_where(database, where)
-                named = len(rows.get(database, wanted))
-                every = forgetting.with_derived(database, wanted)
-                records = list(rows.get(database, every).values())
-                vectors = forgetting.vectors_of(database, every, self.dimensions)
-                gone = self._drop(database, every)
-                for path in {record.source for record in records if record.kind == "document"}:
-                    state.drop_file(
-                        database, path
-                    )  # its name goes too; a file that is still there is read again
-                messages, conversations = forgetting.redact(database, records)
-            self._index.delete(gone)
-            for told in self.on_forget:
-                told(gone)
-            with self._access.reading() as database:
-                found = forgetting.prove(database, records, vectors)
-        return Forgotten(tuple(gone), len(gone) - named, messages, conversations, *found)
-
     def rotate(self, passphrase: bytes) -> None:
         """Put everything under fresh keys and close the vault; open it anew.
 
@@ -275,144 +163,3 @@ class Vault(Ledger):
                 self._index.abandon()
                 self._index.close()
                 self._access.close()
-
-    def search(
-        self,
-        text: str,
-        embedding: NDArray[np.floating[Any]] | None,
-        *,
-        k: int = 8,
-        where: Filter = EVERYTHING,
-        lexical_weight: float = fusion.LEXICAL_WEIGHT,
-        diversity: float = 0.0,
-    ) -> list[Hit]:
-        """Return the `k` records nearest to a question, best first.
-
-        Both arms bring candidates (cosine of vectors; BM25 of words), every candidate is scored by both, and the
-        z-scores over the candidates are summed.
-
-        Args:
-            text: The question; its words are quoted, never read as query syntax.
-            embedding: Its vector, (dimensions,); `None` searches by words alone.
-            k: At least 1.
-            where: Which records are asked.
-            lexical_weight: Share of BM25, 0 to 1.
-            diversity: How much likeness to a better hit counts against one, 0 to 1.
-
-        Raises:
-            EmbeddingMismatchError: The vector has another size than the vault's.
-        """
-        with self._access.reading() as database:
-            vector = None
-            if embedding is not None:
-                vector = rows.check_vectors(embedding.reshape(1, -1), 1, self.dimensions)[0]
-            how = {"lexical_weight": lexical_weight, "diversity": diversity}
-            return search.search(database, self._index, text, vector, k=k, where=where, **how)
-
-    def neighbours(self, record_id: str, *, before: int = 1, after: int = 1) -> list[Record]:
-        """Return the records beside one in the same source, in order, without itself."""
-        with self._access.reading() as database:
-            return rows.neighbours(database, record_id, before, after)
-
-    # Files and roots
-
-    def files(self, root: str = "") -> dict[str, FileState]:
-        """Return the state of every indexed file under `root`, by path; of all, when it is empty."""
-        with self._access.reading() as database:
-            return state.files(database, root)
-
-    def replace_file(
-        self, file: FileState, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]
-    ) -> list[str]:
-        """Put a file's chunks and state in place of its older ones, all or none; return the chunks' ids.
-
-        Raises:
-            RecordError: A record is not a `document` of this file, or cannot be stored; nothing changed.
-        """
-        if any(record.kind != "document" or record.source != file.path for record in records):
-            raise RecordError("a file's chunks are of kind document, and their source is its path")
-        vectors = self._checked(records, embeddings)
-        with self._access.lock:
-            with self._access.transaction() as database:
-                gone = self._drop(database, state.chunk_ids(database, file.path))
-                ids = rows.insert(database, records, vectors, self._clock())
-                state.put_file(database, file)
-            self._index.delete(gone)
-            return self._indexed(ids, records, vectors)
-
-    def remove_file(self, path: str) -> int:
-        """Forget a file and its chunks; return how many chunks there were."""
-        with self._access.lock:
-            with self._access.transaction() as database:
-                gone = self._drop(database, state.chunk_ids(database, path))
-                state.drop_file(database, path)
-            self._index.delete(gone)
-        return len(gone)
-
-    def rename_file(self, old: str, new: str) -> None:
-        """Give a file and its chunks another path; what stood under that path is forgotten."""
-        if old == new:
-            return
-        with self._access.lock:
-            with self._access.transaction() as database:
-                gone = self._drop(database, state.chunk_ids(database, new))
-                state.drop_file(database, new)
-                state.move_file(database, old, new)
-            self._index.delete(gone)
-
-    # The index
-
-    def warm(self, *, wait: bool = False) -> None:
-        """Load the Chroma index in the background; exact search answers until it is there.
-
-        Args:
-            wait: Return only when Chroma answers.
-
-        Raises:
-            VectorIndexError: Chroma cannot be used (only with `wait`); exact search still answers.
-        """
-        self._index.warm(wait=wait)
-
-    @property
-    def index_name(self) -> str:
-        """Which index answers now: `exact` or `chroma`."""
-        return self._index.name
-
-    @property
-    def index_error(self) -> StoreError | None:
-        """Why Chroma does not answer, when it was asked to and failed."""
-        return self._index.error
-
-    def check_embedder(self, name: str, dimensions: int) -> None:
-        """Refuse another embedding model than the one the vault's vectors come from.
-
-        Raises:
-            EmbeddingMismatchError: Name or size differ.
-        """
-        if (self.embedder, self.dimensions) != (name, dimensions):
-            raise EmbeddingMismatchError(
-                f"the vault's vectors come from {self.embedder} ({self.dimensions} dimensions), "
-                f"not from {name} ({dimensions})",
-                hint=f"use {self.embedder}",
-            )
-
-    def _checked(
-        self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]
-    ) -> NDArray[np.float32]:
-        for record in records:
-            rows.check(record)
-        return rows.check_vectors(embeddings, len(records), self.dimensions)
-
-    def _indexed(
-        self, ids: list[str], records: Sequence[NewRecord], vectors: NDArray[np.float32]
-    ) -> list[str]:
-        self._index.put(ids, vectors, [(record.kind, record.origin) for record in records])
-        return ids
-
-    def _drop(self, database: Database, ids: Sequence[str]) -> list[str]:
-        """Delete records; a new epoch begins with it, so that no older snapshot is used again."""
-        gone = rows.delete(database, ids)
-        if gone:
-            database.change("UPDATE meta SET value = ? WHERE key = 'epoch'", (os.urandom(16),))
-            self._index.forget()
-        return gone
