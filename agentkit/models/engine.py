@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import (
-    BusyError,
     ConfigError,
     EngineError,
     NotFoundError,
@@ -160,10 +159,11 @@ class Engine:
     ) -> EngineStream:
         """Generate the next assistant message; see `Model.complete`.
 
-        Nothing happens before the first `next`. What the stream gives can be read in any thread.
+        Nothing happens before the first `next`. What the stream gives can be read in any thread; it is
+        written on while nobody reads it, so one thread may hold several open.
 
         Raises:
-            BusyError: Too many wait for the engine, or this thread is in the middle of another stream of it.
+            BusyError: Too many wait for the engine.
         """
         if schema is not None and tools and choice.mode != "none":
             raise ConfigError("tools and a response schema cannot bind the same text", hint="ask twice")
@@ -189,11 +189,6 @@ class Engine:
     @contextmanager
     def _runs(self, stream: EngineStream) -> Iterator[Connection]:
         """Note that a stream runs, and give it the worker."""
-        if any(each.thread == stream.thread for each in list(self._running)):
-            raise BusyError(
-                "this thread is in the middle of another answer of this engine",
-                hint="close that one first",
-            )
         connection = self._connected()
         self._running.append(stream)
         try:
@@ -259,7 +254,7 @@ class Engine:
                 return None
             connection.kill()
             raise
-        except BaseException:
+        except BaseException:  # Ctrl-C included: a worker that nobody will ever ask is not left behind
             connection.kill()
             raise
         self._loaded = {name: value for name, value in frame.items() if name not in ("id", "is")}

@@ -60,7 +60,7 @@ def hold(path: Path, *, wait: bool = False) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
+    except BaseException:  # Ctrl-C included, while it waits: nobody else knows the descriptor
         os.close(descriptor)
         raise
     return descriptor

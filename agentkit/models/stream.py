@@ -7,7 +7,6 @@ no generation running behind it.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
@@ -40,8 +39,6 @@ class EngineStream(Generator[str, None, Completion]):
             runs: Gives the worker, for as long as the stream runs.
             patience: Seconds without a sign of life after which the worker is taken for hung.
         """
-        self.thread: int | None = None
-        """Which thread asked first; `None` before."""
         self._request = request
         self._tools = tools
         self._runs = runs
@@ -75,7 +72,6 @@ class EngineStream(Generator[str, None, Completion]):
         self._inner.close()
 
     def _run(self) -> Generator[str, None, Completion]:
-        self.thread = threading.get_ident()
         with self._runs(self) as connection:
             number = connection.send("complete", self._request)
             self._asked = connection, number
