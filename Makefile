@@ -22,7 +22,7 @@ fix: setup ## format, and mend what the linter can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 bench: setup ## all benchmarks, quick form
-	@for file in benchmarks/[a-z]*.py; do name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	@for path in benchmarks/[a-z]*; do name=$$(basename $$path .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 wheel: setup ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation

@@ -1,16 +1,12 @@
 """How much sooner a prompt is read after `agentkit models tune`: the tuned profile against the file as it came.
 
-`python -m benchmarks.engine_tuned [--quick]` prints a table, then one flat JSON object. Both sides run through the
-engine, take turns, and the medians count. A model without a profile on this machine is tuned first, in a store of its
-own.
+Both sides run through the engine, take turns, and the medians count. A model without a profile on this machine is
+tuned first, in a store of its own.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,9 +19,7 @@ from agentkit.models.tune import tune
 from agentkit.paths import Home
 from agentkit.spawn import LocalSpawner
 from benchmarks._noise import noise
-
-MODEL = "smollm2-135m"
-PREFILL_WORDS = 470
+from benchmarks.engine.sides import MODEL, PREFILL_WORDS
 
 
 def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[str, float]:
@@ -70,22 +64,3 @@ def measure(*, quick: bool) -> dict[str, float]:
         own.import_file(store.get(MODEL).path, MODEL)
         tune(own, MODEL, LocalSpawner(), rounds=1 if quick else 3, scored_tokens=1100 if quick else 4096)
         return tuned_prefill_ratio(own, MODEL, rounds=3 if quick else 8)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="benchmarks.engine_tuned", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    quick = parser.parse_args(arguments).quick
-    if not (Home.default().models / MODEL).is_dir():
-        print("the default model is not in the store: run `make setup`", file=sys.stderr)
-        return 3
-    results = measure(quick=quick)
-    for name, value in results.items():
-        print(f"{name:34}{value!s:>10}")
-    print(json.dumps(results))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,65 @@
+"""Several answers at once, and one that must come out the same each time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from statistics import median
+from typing import Any
+
+from agentkit.messages import Message
+from agentkit.models.base import Sampling
+from benchmarks.engine.sides import STORY, Ours, model_path
+
+STREAMS = 8
+STREAM_TOKENS = 48
+
+
+def measure(*, quick: bool) -> dict[str, Any]:
+    """Return the total speed of eight answers side by side against one after another, and whether repeats repeat."""
+    wide = Ours(model_path(), streams=STREAMS)
+    wide.engine.describe()
+    parallel = [together(wide, 10 * number) for number in range(2 if quick else 4)]
+    repeat_count = 10 if quick else 100
+    results = {
+        "parallel8_ratio": round(median(side / alone for alone, side in parallel), 2),
+        "one_stream_tokens_s": round(median(alone for alone, _ in parallel), 1),
+        "eight_streams_tokens_s": round(median(side for _, side in parallel), 1),
+        "reproducible_repeats": repeat_count,
+        "reproducible_identical": repeats(wide, repeat_count),
+    }
+    wide.engine.close()
+    return results
+
+
+def together(ours: Ours, seed: int) -> tuple[float, float]:
+    """Return tokens a second of eight answers in all, one after another and side by side."""
+    prompts = [[Message.user(f"Write a story about number {seed + n} and a fox.")] for n in range(STREAMS)]
+    started = time.perf_counter()
+    alone = sum(ours.ask(prompt, STREAM_TOKENS)[0].usage.completion_tokens for prompt in prompts)
+    between = time.perf_counter()
+    written: list[int] = []
+
+    def ask(prompt: list[Message]) -> None:
+        written.append(ours.ask(prompt, STREAM_TOKENS)[0].usage.completion_tokens)
+
+    threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return alone / (between - started), sum(written) / (time.perf_counter() - between)
+
+
+def repeats(ours: Ours, count: int) -> bool:
+    """Return whether so many reproducible answers are the same to the last bit of every probability."""
+    sampling = Sampling(temperature=0.8, seed=5, max_tokens=16, reproducible=True)
+    seen = set()
+    for _ in range(count):
+        stream = ours.engine.complete([Message.user(STORY)], sampling=sampling)
+        try:
+            while True:
+                next(stream)
+        except StopIteration as end:
+            seen.add(tuple((signal.token, signal.log_probability) for signal in end.value.signals))
+    return len(seen) == 1
