@@ -12,22 +12,20 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentkit.models.gguf_source import MAX_STRING_BYTES, U64, Source, opened
-from agentkit.models.gguf_types import FILE_TYPES, TENSOR_TYPES
+from agentkit.models.gguf_tensors import Tensor, heaviest_type, read_table
+from agentkit.models.gguf_types import FILE_TYPES
 
 MAX_KEYS = 65_536
 MAX_TENSORS = 65_536
 MAX_KEY_BYTES = 65_535
-MAX_NAME_BYTES = 63
 MAX_ARRAY_ITEMS = 16 << 20
 MAX_VOCABULARY = 2 << 20
 MAX_ALIGNMENT = 65_536
 MAX_TEMPLATE_BYTES = 1 << 20
-MAX_DIMENSIONS = 4
-MAX_ELEMENTS = 2**63 - 1
 
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
@@ -42,6 +40,7 @@ _WANTED = frozenset(
         "general.name",
         "general.license",
         "general.type",
+        "adapter.type",
         "tokenizer.ggml.model",
         "tokenizer.chat_template",
     }
@@ -92,6 +91,13 @@ class GGUFHeader:
     parameters: int
     """Number of elements in all tensors."""
     file_bytes: int
+    tensors: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
+    adapter_type: str | None = None
+    """`lora`, in a file that is an adapter."""
+    lora_alpha: float | None = None
+    """What the adapter's rank is divided into to scale it; 0 and `None`: it is not scaled so."""
+    keys: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """Everything the file has a value for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +137,8 @@ class _Parser:
 
     def header(self) -> GGUFHeader:
         """Parse everything and return the summary."""
-        tensors = self._preamble()
-        parameters, tensor_bytes, heaviest = self._tensors(tensors)
+        count = self._preamble()
+        tensors = read_table(self._source, count, self._alignment())
         architecture = self._text("general.architecture")
         if architecture is None or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", architecture):
             self._refuse("general.architecture is missing or no plain name")
@@ -161,10 +167,16 @@ class _Parser:
             eos_id=self._token("eos", vocab),
             chat_template=self._template(),
             file_type=file_type,
-            quantisation=FILE_TYPES.get(file_type, heaviest) if file_type is not None else heaviest,
-            tensor_count=tensors,
-            tensor_bytes=tensor_bytes,
-            parameters=parameters,
+            quantisation=heaviest_type(tensors)
+            if file_type is None
+            else FILE_TYPES.get(file_type, heaviest_type(tensors)),
+            tensor_count=count,
+            tensor_bytes=sum(tensor.size for tensor in tensors),
+            parameters=sum(tensor.elements for tensor in tensors),
+            tensors=tensors,
+            adapter_type=self._text("adapter.type"),
+            lora_alpha=self._real("adapter.lora.alpha"),
+            keys=frozenset(self._values),
             file_bytes=self._source.size,
         )
 
@@ -244,63 +256,6 @@ class _Parser:
         except UnicodeDecodeError:
             self._refuse(f"{key} is not UTF-8")
 
-    def _tensors(self, count: int) -> tuple[int, int, str]:
-        """Check the tensor table; return elements, bytes, and the name of the type that holds most bytes."""
-        alignment = self._alignment()
-        source = self._source
-        names: set[bytes] = set()
-        spans: list[tuple[int, int]] = []
-        by_type: dict[str, int] = {}
-        parameters = 0
-        for _ in range(count):
-            name = source.take(source.length(MAX_NAME_BYTES, "a tensor name"))
-            if not name or name in names:
-                self._refuse(f"tensor {len(names)} of {count} has no name of its own")
-            names.add(name)
-            shown = name.decode(errors="replace")
-            elements, size, kind = self._extent(shown)
-            offset = source.number(U64)
-            if offset % alignment:
-                self._refuse(f"tensor {shown!r} starts at {offset}, not a multiple of {alignment}")
-            spans.append((offset, offset + size))
-            by_type[kind] = by_type.get(kind, 0) + size
-            parameters += elements
-        self._check_spans(spans, start=-(-source.place // alignment) * alignment)
-        heaviest = max(by_type, key=by_type.__getitem__, default="unknown")
-        return parameters, sum(by_type.values()), heaviest
-
-    def _extent(self, shown: str) -> tuple[int, int, str]:
-        """Read dimensions and type of one tensor; return its elements, its bytes and its type."""
-        source = self._source
-        dimensions = source.number(_U32)
-        if not 1 <= dimensions <= MAX_DIMENSIONS:
-            self._refuse(f"tensor {shown!r} has {dimensions} dimensions, not 1 to {MAX_DIMENSIONS}")
-        shape = [source.number(U64) for _ in range(dimensions)]
-        elements = math.prod(shape)  # Python integers: no wrap-around to hide behind
-        if not 1 <= elements <= MAX_ELEMENTS:
-            self._refuse(f"tensor {shown!r} claims {elements} elements")
-        number = source.number(_U32)
-        kind = TENSOR_TYPES.get(number)
-        if kind is None:
-            self._refuse(f"tensor {shown!r} has the unknown type {number}", hint="a newer engine may read it")
-        if shape[0] % kind.block:
-            self._refuse(
-                f"tensor {shown!r}: rows of {shape[0]} do not divide into {kind.name} blocks of {kind.block}"
-            )
-        return elements, elements // kind.block * kind.size, kind.name
-
-    def _check_spans(self, spans: list[tuple[int, int]], *, start: int) -> None:
-        room = self._source.size - start
-        before = 0
-        for begin, end in sorted(spans):
-            if end > room:
-                self._refuse(
-                    f"truncated: the tensors need {start + end} bytes, the file has {self._source.size}"
-                )
-            if begin < before:
-                self._refuse(f"two tensors overlap at byte {start + begin}")
-            before = end
-
     def _alignment(self) -> int:
         if "general.alignment" not in self._values:
             return 32
@@ -335,6 +290,15 @@ class _Parser:
         if not least <= value <= most:
             self._refuse(f"{key} is {value}, outside {least} to {most}")
         return value
+
+    def _real(self, key: str) -> float | None:
+        """Return a 32-bit number that is finite, or `None` where the key is missing; llama.cpp aborts on others."""
+        value = self._values.get(key)
+        if key in self._values and (
+            self._kinds[key] != 6 or not isinstance(value, float) or not math.isfinite(value)
+        ):
+            self._refuse(f"{key} is no finite 32-bit number")
+        return value if isinstance(value, float) else None
 
     def _largest(self, key: str, *, most: int) -> int | None:
         """Return an integer, or the largest of an array with one per block."""
