@@ -26,6 +26,7 @@ from agentkit_memory.errors import (
     StoreError,
     TamperedError,
     VaultBusyError,
+    disk_errors,
 )
 from agentkit_memory.schema import MIGRATIONS
 
@@ -68,7 +69,7 @@ class Database:
                 "the vault's database is missing",
                 hint=f"restore {FILE} from the backup that {path.parent} came from",
             )
-        self._path = str(path)
+        self._scratch = path.with_name(path.name + ".scan")
         with database_errors():
             self._connection = apsw.Connection(str(path), flags=flags)
         self._digest = ContentDigest(digest_key)
@@ -76,6 +77,7 @@ class Database:
         self.generation: int = 0
         """How many commits there were."""
         try:
+            self._drop_scratch()
             with database_errors():
                 self._configure(key)
                 self._migrate(migrations, create=create)
@@ -228,13 +230,18 @@ class Database:
             self.fold_log()
             self._connection.pragma("shrink_memory")
             # Copying is the only way SQLite offers to read free pages and say so when one is damaged.
-            scratch = Path(self._path + ".scan")
+            self._drop_scratch()
             try:
-                self.copy_to(scratch, os.urandom(32), durable=False)
+                self.copy_to(self._scratch, os.urandom(32), durable=False)
             finally:
-                scratch.unlink(missing_ok=True)
+                self._drop_scratch()
             pages = self._connection.serialize("main") if wanted else b""
             return [pages.count(each) for each in wanted]
+
+    def _drop_scratch(self) -> None:
+        """Remove what a scan copied, or a killed one left: nobody has its key, and it would be in the way."""
+        with disk_errors("the vault's folder"):
+            self._scratch.unlink(missing_ok=True)
 
     def fold_log(self) -> None:
         """Move the write-ahead log into the database and empty it."""

@@ -157,3 +157,15 @@ def test_a_small_file_is_replaced_whole_or_not_at_all(
     with pytest.raises(StoreError):
         write_file(path, b"new")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_a_killed_verification_left_is_not_in_the_way(vaults: Vaults) -> None:
+    vault = vaults.create()
+    left = vaults.folder / "vault.db.scan"
+    left.write_bytes(os.urandom(8192))
+    vault.verify()
+    assert not left.exists()
+    vault.close()
+    left.write_bytes(os.urandom(8192))
+    vaults.open()
+    assert not left.exists()
