@@ -22,7 +22,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from agentkit.messages import ToolSpec
 from agentkit.models.base import REQUIRED
-from agentkit.models.formats import SMOLLM2
+from agentkit.models.formats.families import SMOLLM2
 from agentkit.models.grammar import GrammarTokeniser, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.normalise import InvalidError, SchemaError, normalise

@@ -9,7 +9,6 @@ arguments are always validated after parsing, too (`agentkit.models.validate`).
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from agentkit.errors import ConfigError, EngineError
 from agentkit.messages import ToolSpec
 from agentkit.models.base import ToolChoice
-from agentkit.models.formats import ToolFormat
+from agentkit.models.formats.tool_format import ToolFormat
+from agentkit.models.lark import OPTIONS, message_grammar
 from agentkit.models.normalise import SchemaError, normalise
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 8
 """Calls in one message."""
-_OPTIONS: dict[str, Any] = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
 class Constraint(Protocol):
@@ -73,7 +72,11 @@ class GrammarTokeniser:
             pieces.append(b"\xff" + piece if special else piece)
         ends = [token for token in range(model.vocabulary_size) if model.ends(token)]
         self.size = model.vocabulary_size
-        self.special = {piece[1:].decode("utf-8", "replace") for piece in pieces if piece[:1] == b"\xff"}
+        self.special = {
+            piece[1:].decode("utf-8", "replace"): token
+            for token, piece in enumerate(pieces)
+            if piece[:1] == b"\xff" and len(piece) > 1
+        }
         self.inner: LLTokenizer = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
             tokens=pieces,
             vocab_ptr=model.vocabulary_pointer,
@@ -88,7 +91,7 @@ class GrammarTokeniser:
 
         made = cls.__new__(cls)
         made.size = llama.n_vocab()
-        made.special = set()
+        made.special = {}
         with warnings.catch_warnings():  # it still asks llama.cpp by an older name
             warnings.simplefilter("ignore", DeprecationWarning)
             made.inner = lltokenizer_from_vocab(llama._model.vocab)  # noqa: SLF001 - the only way to it
@@ -165,17 +168,27 @@ def bind_tools(
     for tool in offered:
         if reason := refusal(tool):
             raise ConfigError(f"the parameters of tool {tool.name[:80]!r} cannot be bound: {reason}")
+
+    def bound(some: Sequence[ToolSpec], *, lenient: bool) -> GuidanceConstraint:
+        grammar = message_grammar(
+            tool_format,
+            some,
+            tokeniser.special,
+            most=1 if choice.mode == "named" else MAX_CALLS,
+            free=choice.mode == "auto",
+            lenient=lenient,
+        )
+        return GuidanceConstraint(tokeniser, grammar)
+
     last: ConfigError | None = None
     for lenient in (False, True):
         try:
-            return GuidanceConstraint(
-                tokeniser, _tool_grammar(tokeniser, tool_format, offered, choice, lenient)
-            )
+            return bound(offered, lenient=lenient)
         except ConfigError as error:
             last = error
     for tool in offered:  # name the one that cannot be used
         try:
-            GuidanceConstraint(tokeniser, _tool_grammar(tokeniser, tool_format, [tool], choice, lenient=True))
+            bound([tool], lenient=True)
         except ConfigError as error:
             raise ConfigError(
                 f"the parameters of tool {tool.name!r} cannot be turned into a grammar"
@@ -205,70 +218,9 @@ def bind_schema(
     from llguidance import LLMatcher
 
     bounded = normalise(schema, close=close, formats=formats).schema
-    options: JsonCompileOptions = {**_OPTIONS}  # type: ignore[typeddict-item]
+    options: JsonCompileOptions = {**OPTIONS}  # type: ignore[typeddict-item]
     try:
         return GuidanceConstraint(tokeniser, LLMatcher.grammar_from_json_schema(bounded, overrides=options))
     except ConfigError:
         options["lenient"] = True
         return GuidanceConstraint(tokeniser, LLMatcher.grammar_from_json_schema(bounded, overrides=options))
-
-
-def _tool_grammar(
-    tokeniser: GrammarTokeniser,
-    tool_format: ToolFormat,
-    tools: Sequence[ToolSpec],
-    choice: ToolChoice,
-    lenient: bool,
-) -> str:
-    """Return a Lark grammar for the whole message."""
-
-    def literal(text: str) -> str:
-        return _literal(text, tokeniser.special)
-
-    def spaced(*parts: str) -> str:
-        return " ".join(part for part in parts if part)
-
-    more = 0 if choice.mode == "named" else MAX_CALLS - 1
-    between = spaced(literal(tool_format.between), "call")
-    calls = spaced(
-        literal(tool_format.opening),
-        "call",
-        f"({between}){{0,{more}}}" if more else "",
-        literal(tool_format.closing),
-    )
-    trigger = literal(tool_format.trigger)
-    lines = ["%llguidance {}"]
-    if choice.mode != "auto":
-        lines.append(f"start: {spaced(trigger, calls)}")
-    elif tool_format.trigger in tokeniser.special:
-        lines += [f"start: TEXT | TEXT {trigger} {calls}", r"TEXT: /(.|\n)*/"]
-    else:
-        lines += ["start: TEXT | started calls", f"started[lazy]: TEXT {trigger}", f"calls: {calls}"]
-        lines += [r"TEXT: /(.|\n)*/"]
-    lines.append("call: " + " | ".join(f"call_{index}" for index in range(len(tools))))
-    for index, tool in enumerate(tools):
-        schema = {
-            **normalise(tool.parameters, close=True).schema,
-            "x-guidance": {**_OPTIONS, "lenient": lenient},
-        }
-        lines.append(
-            f"call_{index}: {json.dumps(tool_format.call_start(tool.name))} arguments_{index} {json.dumps('}')}"
-        )
-        lines.append(f"arguments_{index}: %json {json.dumps(schema)}")
-    return "\n".join(lines) + "\n"
-
-
-def _literal(text: str, special: set[str]) -> str:
-    """Return `text` as Lark writes it: its control tokens bare, the rest quoted."""
-    parts: list[str] = []
-    while text:
-        places = [(place, -len(token), token) for token in special if (place := text.find(token)) >= 0]
-        if not places:
-            parts.append(json.dumps(text))
-            break
-        place, _, token = min(places)
-        if place:
-            parts.append(json.dumps(text[:place]))
-        parts.append(token)
-        text = text[place + len(token) :]
-    return " ".join(parts)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from agentkit.messages import Message, Role, ToolSpec
-from agentkit.models.formats import ToolFormat
+from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.template import ChatTemplate, Guard
 
 
@@ -26,10 +26,10 @@ def render_prompt(
     """
     pinned = [tool for tool in tools if not tool.beside]
     messages = _beside(template.format, messages, [tool for tool in tools if tool.beside])
-    written = _plain(template.format, messages, pinned) if not template.format.native else _native(messages)
+    written = _plain(template.format, messages, pinned) if not template.native else _native(messages)
     if not template.shows_system:
         written = _system_into_user(written)
-    shown = [guard.value(_spec(tool)) for tool in pinned] if template.format.native else []
+    shown = [guard.value(_spec(tool)) for tool in pinned] if template.native else []
     return template.render([guard.value(each) for each in written], shown)
 
 
@@ -87,7 +87,10 @@ def _plain(
                     written.append({"role": "user", "content": text})
             case Role.ASSISTANT:
                 written.append(
-                    {"role": "assistant", "content": message.text + tool_format.render_calls(message.calls)}
+                    {
+                        "role": "assistant",
+                        "content": message.text + tool_format.render_calls(message.calls, tools),
+                    }
                 )
             case _:
                 written.append({"role": message.role.value, "content": message.text})

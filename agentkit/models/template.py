@@ -24,7 +24,10 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from agentkit.errors import ModelError
-from agentkit.models.formats import ToolFormat, choose_format, dump_json, fingerprint
+from agentkit.models.formats.choose import choose_format, fingerprint
+from agentkit.models.formats.families import HERMES
+from agentkit.models.formats.syntax import dump_json
+from agentkit.models.formats.tool_format import ToolFormat
 
 MAX_SOURCE_CHARACTERS = 256 * 1024
 MAX_OUTPUT_CHARACTERS = 8 * 1024 * 1024
@@ -178,6 +181,7 @@ class ChatTemplate:
             },
         }
         self.format: ToolFormat = choose_format(source, shows_tools=probe in self._attempt([user], [tool]))
+        self.native = self.format is HERMES
 
     def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """Return the prompt up to where the assistant's next message starts.

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Sequence
 
 from agentkit.messages import ToolCall, ToolSpec
-from agentkit.models.formats import ToolFormat
+from agentkit.models.formats.syntax import dump_json
+from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.normalise import InvalidError, normalise
 
 
@@ -24,7 +25,7 @@ def read_calls(
     Raises:
         InvalidError: A call of no such tool, or with arguments it does not take.
     """
-    parsed = tool_format.parse(markup)
+    parsed = tool_format.parse(markup, tools)
     if not parsed.complete:
         return None
     parameters = {tool.name: tool.parameters for tool in tools}
@@ -33,7 +34,7 @@ def read_calls(
         if call.name not in parameters:
             raise InvalidError("there is no such tool")
         normalise(parameters[call.name], close=True).check(call.arguments)
-        written = tool_format.render_call(call)
+        written = dump_json([call.name, call.arguments])
         try:
             data = written.encode()
         except UnicodeEncodeError as error:

@@ -7,16 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.messages import ToolSpec
-from agentkit.models.formats import (
-    FORMATS,
-    GENERIC,
-    HERMES,
-    SMOLLM2,
-    ParsedCall,
-    ToolFormat,
-    choose_format,
-    fingerprint,
-)
+from agentkit.models.formats.choose import choose_format, fingerprint
+from agentkit.models.formats.families import FORMATS, GENERIC, HERMES
+from agentkit.models.formats.syntax import ParsedCall
+from agentkit.models.formats.tool_format import ToolFormat
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 VALUES = st.recursive(
@@ -95,5 +89,4 @@ def test_the_format_follows_the_template() -> None:
     assert choose_format("anything", shows_tools=False) is GENERIC
     assert choose_format('<tool_call> {"name": x, "arguments": y}', shows_tools=True) is HERMES
     assert choose_format("[TOOL_CALLS]", shows_tools=True) is GENERIC
-    assert SMOLLM2.native is False
     assert fingerprint("a") != fingerprint("b")

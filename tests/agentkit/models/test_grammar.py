@@ -14,7 +14,9 @@ import pytest
 from agentkit.errors import ConfigError
 from agentkit.messages import ToolSpec
 from agentkit.models.base import AUTO, REQUIRED, ToolChoice
-from agentkit.models.formats import FORMATS, SMOLLM2, ParsedCall, ToolFormat
+from agentkit.models.formats.families import FORMATS, SMOLLM2
+from agentkit.models.formats.syntax import ParsedCall
+from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.grammar import MAX_CALLS, Constraint, GrammarTokeniser, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
 

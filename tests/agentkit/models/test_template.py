@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.models import template as template_module
-from agentkit.models.formats import GENERIC, HERMES
+from agentkit.models.formats.families import GENERIC, HERMES
 from agentkit.models.template import CHATML, GUARD, ChatTemplate, Guard, TemplateError
 
 HOSTILE: dict[str, str] = json.loads(

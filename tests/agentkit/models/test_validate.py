@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agentkit.messages import ToolSpec
-from agentkit.models.formats import SMOLLM2, ParsedCall
+from agentkit.models.formats.families import SMOLLM2
+from agentkit.models.formats.syntax import ParsedCall
 from agentkit.models.normalise import InvalidError
 from agentkit.models.schema_check import check_value
 from agentkit.models.validate import read_calls

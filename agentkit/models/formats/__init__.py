@@ -1,0 +1,1 @@
+"""How model families write tool calls, as data: one object a family."""
