@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.errors import ConfigError, EngineError, ModelError
-from agentkit.models.llama import DEFAULT_CONTEXT_TOKENS, LlamaModel, Settings
+from agentkit.models.llama import DEFAULT_CONTEXT_TOKENS, KV_TYPES, LlamaModel, Settings
 
 BATCH_TOKENS = 512
 _ABORTED = 2  # `llama_decode`: the abort callback said so
@@ -95,7 +95,8 @@ class Decoder:
         params.kv_unified = True
         params.n_threads = params.n_threads_batch = settings.threads
         params.no_perf = True
-        for flash in (settings.flash_attention, False):
+        params.type_k, params.type_v = KV_TYPES[settings.k_type], KV_TYPES[settings.v_type]
+        for flash in (settings.flash_attention, False) if settings.v_type == "f16" else (True,):
             params.flash_attn_type = (
                 llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED if flash else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
             )
@@ -103,6 +104,11 @@ class Decoder:
             if context:
                 self.flash_attention = flash
                 return context
+        if settings.v_type != "f16":
+            raise ConfigError(
+                f"values cannot be kept as {settings.v_type}: this model allows no flash attention",
+                hint="keep values as f16",
+            )
         raise ModelError(
             f"a context of {params.n_ctx} tokens cannot be opened", hint="choose a smaller --context"
         )
@@ -182,6 +188,10 @@ class Decoder:
         return np.ctypeslib.as_array(row, shape=(self._model.vocabulary_size,))
 
     # --- the cache ----------------------------------------------------------------------------------
+
+    def state_bytes(self, sequence: int) -> int:
+        """Return how many bytes the state of `sequence` has when it is taken out of the cache."""
+        return int(llama_cpp.llama_state_seq_get_size(self._context, sequence))
 
     def keep(self, sequence: int, count: int) -> None:
         """Drop everything of `sequence` behind its first `count` tokens; drop all where the cache cannot do that."""

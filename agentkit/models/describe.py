@@ -57,7 +57,8 @@ def describe(model: StoredModel) -> dict[str, Any]:
         said["memory"] = {
             "context_tokens": need.context_tokens,
             "weights_bytes": need.weights_bytes,
-            "kv_bytes_per_token": kv_bytes_per_token(header),
+            "kv_bytes_per_token": need.kv_bytes_per_token,
+            "kv_bytes_per_token_q8_0": kv_bytes_per_token(header, k_type="q8_0", v_type="q8_0"),
             "kv_bytes": need.kv_bytes,
             "buffers_bytes": need.buffers_bytes,
             "needed_bytes": need.total_bytes,

@@ -26,6 +26,7 @@ from agentkit.errors import (
 )
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import NONE, Sampling, ToolChoice
+from agentkit.models.cache_levers import check_cache_levers, check_heads
 from agentkit.models.connection import Connection
 from agentkit.models.engine_wire import write_messages, write_sampling, write_tools
 from agentkit.models.probe import must_not_repack, probe_key, remember_crash
@@ -55,6 +56,9 @@ class Engine:
         threads: int | None = None,
         flash_attention: bool = True,
         repack: bool = True,
+        k_type: str = "f16",
+        v_type: str = "f16",
+        window: str = "recompute",
         probe_cache: Path | None = None,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:
@@ -70,23 +74,30 @@ class Engine:
             threads: Default: the physical cores this process may use.
             flash_attention: Used where the model allows it.
             repack: Rearrange weights for this processor, where that does not crash.
+            k_type: How keys are kept in the cache: `f16`, or `q8_0` in about half the memory.
+            v_type: How values are kept; `q8_0` needs flash attention.
+            window: When a conversation outgrows the window: `recompute`, which is exact, or `shift`.
             probe_cache: A file that remembers which build and model crash when weights are rearranged.
             hang_seconds: Without a sign of life for so long, the worker is killed.
 
         Raises:
-            ConfigError: A number is out of its range.
+            ConfigError: A number is out of its range, or levers do not go together.
         """
+        check_cache_levers(k_type, v_type, window, flash_attention=flash_attention)
         if not 1 <= streams <= MAX_STREAMS:
             raise ConfigError(f"{streams} streams are outside 1 to {MAX_STREAMS}")
         self._path = path
         self._spawner = spawner
         self._name = name or path.stem
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "context_tokens": context_tokens,
             "cache_tokens": cache_tokens,
             "streams": streams,
             "threads": threads or default_threads(),
             "flash_attention": flash_attention,
+            "k_type": k_type,
+            "v_type": v_type,
+            "window": window,
         }
         self._probe_cache = probe_cache
         self._hang_seconds = hang_seconds
@@ -268,5 +279,8 @@ class Engine:
         from agentkit.models.gguf import read_header
         from agentkit.models.ram_need import require_ram
 
-        cells = self._settings["cache_tokens"] or self._settings["context_tokens"]
-        require_ram(self._name, read_header(self._path), cells)
+        settings, header = self._settings, read_header(self._path)
+        kinds = {"k_type": settings["k_type"], "v_type": settings["v_type"]}
+        check_heads(header, **kinds)
+        cells = settings["cache_tokens"] or settings["context_tokens"]
+        require_ram(self._name, header, cells, flash_attention=settings["flash_attention"], **kinds)

@@ -15,3 +15,9 @@ class Levers:
     """Rearrange weights for this processor."""
     batch_tokens: int = 512
     """Tokens of a prompt computed at once."""
+    k_type: str = "f16"
+    """How keys are kept: `f16` or `q8_0`."""
+    v_type: str = "f16"
+    """How values are kept; `q8_0` needs flash attention."""
+    window: str = "recompute"
+    """What happens when the window is full; see `agentkit.models.cache_levers`."""

@@ -22,6 +22,7 @@ from agentkit.errors import AgentkitError, EngineError, ModelError
 
 DEFAULT_CONTEXT_TOKENS = 4096
 DEFAULT_STREAMS = 8
+KV_TYPES = {"f16": llama_cpp.GGML_TYPE_F16, "q8_0": llama_cpp.GGML_TYPE_Q8_0}
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -43,6 +44,10 @@ class Settings:
     flash_attention: bool = True
     repack: bool = True
     """Rearrange weights for this processor; some builds crash in it (see `agentkit.models.probe`)."""
+    k_type: str = "f16"
+    """How keys are kept; these three are checked by `agentkit.models.cache_levers`."""
+    v_type: str = "f16"
+    window: str = "recompute"
 
 
 class LlamaModel:

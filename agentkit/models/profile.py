@@ -13,14 +13,18 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agentkit.errors import ConfigError
+from agentkit.models.cache_levers import check_cache_levers, check_heads
+from agentkit.models.gguf import read_header
 from agentkit.models.levers import Levers
 from agentkit.models.manifest import StoredModel
 from agentkit.models.probe import processor
 from agentkit.models.store import ModelStore
+from agentkit.models.threads import default_threads
 
 PROFILE = "profile.json"
 _FORMAT = 1
@@ -103,7 +107,46 @@ def as_tuned(store: ModelStore, name: str, *, untuned: bool = False) -> tuple[Pa
         "threads": levers.threads,
         "flash_attention": levers.flash_attention,
         "repack": levers.repack,
+        "k_type": levers.k_type,
+        "v_type": levers.v_type,
+        "window": levers.window,
     }
+
+
+def set_cache_levers(
+    store: ModelStore,
+    model: StoredModel,
+    *,
+    k_type: str | None = None,
+    v_type: str | None = None,
+    window: str | None = None,
+) -> Levers:
+    """Change how a stored model runs here, as far as its cache goes; return how it runs now.
+
+    Args:
+        store: Holds the model.
+        model: In a GGUF file.
+        k_type: How keys are kept; `None`: as they are. So for the others.
+        v_type: How values are kept.
+        window: What happens when the window is full.
+
+    Raises:
+        ConfigError: A lever does not exist, does not go with another, or not with this model.
+    """
+    if model.path.suffix != ".gguf":
+        raise ConfigError(f"model {model.name} is no GGUF file, and has no such cache")
+    profile = read_profile(store, model) or Profile(
+        Levers(default_threads()), None, None, 0.0, (0.0, 0.0), (0.0, 0.0)
+    )
+    kept = profile.levers
+    levers = replace(
+        kept, k_type=k_type or kept.k_type, v_type=v_type or kept.v_type, window=window or kept.window
+    )
+    check_cache_levers(levers.k_type, levers.v_type, levers.window, flash_attention=levers.flash_attention)
+    check_heads(read_header(model.path), levers.k_type, levers.v_type)
+    if levers != kept:
+        write_profile(store, model, replace(profile, levers=levers))
+    return levers
 
 
 def forget_profile(store: ModelStore, model: StoredModel) -> None:
@@ -133,6 +176,9 @@ def _profile(raw: object) -> Profile | None:
                 flash_attention=bool(levers["flash_attention"]),
                 repack=bool(levers["repack"]),
                 batch_tokens=int(levers["batch_tokens"]),
+                k_type=str(levers.get("k_type", "f16")),
+                v_type=str(levers.get("v_type", "f16")),
+                window=str(levers.get("window", "recompute")),
             ),
             None if raw["variant"] is None else str(raw["variant"]),
             None if raw["variant_sha256"] is None else str(raw["variant_sha256"]),
@@ -140,6 +186,8 @@ def _profile(raw: object) -> Profile | None:
             (float(raw["before"][0]), float(raw["before"][1])),
             (float(raw["after"][0]), float(raw["after"][1])),
         )
-    except (KeyError, TypeError, ValueError, IndexError):
+        kept = profile.levers
+        check_cache_levers(kept.k_type, kept.v_type, kept.window, flash_attention=kept.flash_attention)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ConfigError):
         return None
     return profile if 1 <= profile.levers.threads <= _MAX_THREADS else None

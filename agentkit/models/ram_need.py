@@ -31,6 +31,7 @@ class RamNeed:
 
     context_tokens: int
     weights_bytes: int
+    kv_bytes_per_token: int
     kv_bytes: int
     buffers_bytes: int
 
@@ -92,7 +93,8 @@ def ram_need(
     return RamNeed(
         context_tokens=tokens,
         weights_bytes=header.tensor_bytes,
-        kv_bytes=cells * kv_bytes_per_token(header, k_type=k_type, v_type=v_type),
+        kv_bytes_per_token=(each := kv_bytes_per_token(header, k_type=k_type, v_type=v_type)),
+        kv_bytes=cells * each,
         buffers_bytes=max(block, rows) + rows,
     )
 

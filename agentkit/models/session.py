@@ -26,6 +26,8 @@ from agentkit.models.textstream import TextStream
 from agentkit.models.validate import read_calls
 
 _WARM_TOKENS = 9
+_POSITION_BYTES = 12
+"""Of a token's state, what is not keys and values: its position and which sequence has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ class Session:
         """
         self._model = LlamaModel(path, settings, lambda _fraction: beat())
         self._decoder = Decoder(self._model, settings)
-        pinned = replace(settings, streams=1, cache_tokens=None, flash_attention=False)
+        pinned = replace(
+            settings, streams=1, cache_tokens=None, flash_attention=False, k_type="f16", v_type="f16"
+        )
         self.scheduler = Scheduler(self._decoder, pinned=lambda: Decoder(self._model, pinned))
         self._reader = Reader(self._model.vocabulary_size)
         self._settings = settings
@@ -79,8 +83,11 @@ class Session:
             return False
 
         size = self._model.vocabulary_size
+        sizes = []
         for tokens in ([index % size for index in range(_WARM_TOKENS)], [0]):
             self._decoder.decode([Piece(0, tokens, logits=True)], watch)
+            sizes.append(self._decoder.state_bytes(0))
+        self._token_bytes = max(0, sizes[1] - sizes[0] - _POSITION_BYTES)
         self._decoder.keep(0, 0)
 
     def describe(self) -> dict[str, Any]:
@@ -98,6 +105,9 @@ class Session:
             "threads": self._settings.threads,
             "flash_attention": self._decoder.flash_attention,
             "repack": self._settings.repack,
+            "k_type": self._settings.k_type,
+            "v_type": self._settings.v_type,
+            "kv_bytes_per_token": self._token_bytes,
         }
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[int]:

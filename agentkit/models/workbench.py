@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from agentkit.errors import EngineError, ModelError
 from agentkit.models import scoring
 from agentkit.models.levers import Levers
+from agentkit.models.llama import KV_TYPES
 
 _COUNTED = re.compile(rb"^\[ *(\d+)/ *(\d+)\]")
 
@@ -59,6 +60,7 @@ class Workbench:
         options.n_outputs_max = options.n_outputs_max_per_seq = rows
         options.n_threads = options.n_threads_batch = levers.threads
         options.no_perf = True
+        options.type_k, options.type_v = KV_TYPES[levers.k_type], KV_TYPES[levers.v_type]
         options.flash_attn_type = (
             llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
             if levers.flash_attention

@@ -10,7 +10,15 @@ import pytest
 
 from agentkit.errors import ConfigError
 from agentkit.models.levers import Levers
-from agentkit.models.profile import PROFILE, Profile, as_tuned, forget_profile, read_profile, write_profile
+from agentkit.models.profile import (
+    PROFILE,
+    Profile,
+    as_tuned,
+    forget_profile,
+    read_profile,
+    set_cache_levers,
+    write_profile,
+)
 from agentkit.models.quant_table import QuantRow, plot, quant_table
 from agentkit.models.store import ModelStore
 from agentkit.models.tune import tune
@@ -35,12 +43,30 @@ def test_a_profile_is_used_until_it_is_forgotten(store: ModelStore) -> None:
     assert read_profile(store, model) == PLAIN
     assert as_tuned(store, "tiny") == (
         model.path,
-        {"threads": 3, "flash_attention": False, "repack": False},
+        {
+            "threads": 3,
+            "flash_attention": False,
+            "repack": False,
+            "k_type": "f16",
+            "v_type": "f16",
+            "window": "recompute",
+        },
     )
     assert as_tuned(store, "tiny", untuned=True) == (model.path, {})
     assert store.verify("tiny") == model
     forget_profile(store, model)
     assert as_tuned(store, "tiny") == (model.path, {})
+
+
+def test_levers_that_were_set_are_used_from_then_on(store: ModelStore) -> None:
+    model = store.get("tiny")
+    assert set_cache_levers(store, model).k_type == "f16"
+    assert as_tuned(store, "tiny")[1] == {}
+    set_cache_levers(store, model, window="shift")
+    assert as_tuned(store, "tiny")[1]["window"] == "shift"
+    with pytest.raises(ConfigError, match="lose a little"):
+        set_cache_levers(store, model, k_type="q8_0")
+    assert as_tuned(store, "tiny")[1]["k_type"] == "f16"
 
 
 def test_a_profile_of_other_weights_or_without_its_variant_is_none(store: ModelStore) -> None:
