@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from agentkit.models.formats.json_call import JsonCall
 from agentkit.models.formats.tool_format import ToolFormat
+from agentkit.models.outline import outlines
 
 _TOOLS = "You can call these tools:\n<tools>\n{tools}\n</tools>\n"
 _CALL = '{"name": "TOOL", "arguments": {"NAME": "VALUE"}}'
@@ -21,6 +22,7 @@ SMOLLM2 = ToolFormat(
     between=", ",
     closing="]</tool_call>",
     instructions=_TOOLS + "To call, answer with nothing but\n<tool_call>[" + _CALL + "]</tool_call>",
+    listing=outlines,
 )
 HERMES = ToolFormat(
     name="hermes",

@@ -69,7 +69,7 @@ def test_text_behind_the_calls_is_not_part_of_the_format(tool_format: ToolFormat
     assert not tool_format.parse(tool_format.render_calls([ParsedCall("f", {})]) + " and more").complete
 
 
-@EVERY
+@pytest.mark.parametrize("tool_format", [HERMES, GENERIC], ids=lambda each: each.name)
 def test_a_tool_is_one_line_with_what_a_model_needs(tool_format: ToolFormat) -> None:
     parameters = {
         "type": "object",
