@@ -20,6 +20,8 @@ class Ending(StrEnum):
     TOKEN_LIMIT = "token_limit"  # noqa: S105 - no password
     TIME_LIMIT = "time_limit"
     REPEATED_CALL = "repeated_call"
+    INVALID_CALL = "invalid_call"
+    """The model wrote a call its tool does not take, was told why, and did so again."""
     CANCELLED = "cancelled"
 
 
@@ -81,6 +83,18 @@ class ToolDenied:
 
 
 @dataclass(frozen=True, slots=True)
+class CallRefused:
+    """The model wrote calls of which one at least is invalid; none was run."""
+
+    calls: tuple[ToolCall, ...]
+    """As written, those that could be read."""
+    reason: str
+    """Says where it is wrong."""
+    again: bool
+    """Whether the model is told the reason and writes again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The turn is over."""
 
@@ -93,7 +107,7 @@ class Finished:
     confidence_reason: str
 
 
-Event = Prompted | Recalled | TextDelta | ToolStarted | ToolFinished | ToolDenied | Finished
+Event = Prompted | Recalled | TextDelta | ToolStarted | ToolFinished | ToolDenied | CallRefused | Finished
 
 
 @dataclass(frozen=True, slots=True)

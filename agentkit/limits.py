@@ -24,12 +24,16 @@ class Limits:
     """On the clock, without the time a person took to approve."""
     identical_calls: int = 2
     """How often the very same call may come in a row."""
+    repairs: int = 1
+    """How often the model is told that a call it wrote is invalid; at least 0."""
 
     def __post_init__(self) -> None:
         """Refuse limits under which no turn could begin."""
         for name in ("steps", "calls", "tokens", "seconds", "identical_calls"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"the limit on {name} must be more than 0")
+        if self.repairs < 0:
+            raise ValueError("the limit on repairs must be 0 or more")
 
 
 DEFAULT_LIMITS = Limits()
@@ -44,6 +48,7 @@ class Spent:
         self._began = clock()
         self._steps = 0
         self._calls = 0
+        self._repairs = 0
         self._last_call = ""
         self._in_a_row = 0
         self.usage = Usage()
@@ -85,6 +90,13 @@ class Spent:
         self._last_call, self._in_a_row = same, in_a_row
         self._calls += 1
         return None
+
+    def may_repair(self) -> bool:
+        """Say whether an invalid call may go back to the model, and count it."""
+        if self._repairs >= self._limits.repairs:
+            return False
+        self._repairs += 1
+        return True
 
     def used(self, usage: Usage) -> None:
         """Add the tokens of one completion."""

@@ -20,6 +20,7 @@ from agentkit.context.assemble import Context, Window
 from agentkit.errors import Cancelled
 from agentkit.events import (
     Approval,
+    CallRefused,
     Decision,
     Ending,
     Event,
@@ -33,7 +34,7 @@ from agentkit.events import (
 from agentkit.labels import Labels, Origin, Privacy, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent
 from agentkit.messages import Evidence, Message, Role, ToolCall
-from agentkit.models.base import AUTO, NONE, Completion, Model, Sampling, StopReason, ToolChoice
+from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.normalise import SchemaError, normalise
 from agentkit.selection import Selection, intent
 from agentkit.support import support
@@ -122,17 +123,27 @@ class Loop:
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
+            attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
-                window = self._context.fit(self.transcript, tools=chosen.tools, evidence=evidence)
+                said = [*self.transcript, *attempt]
+                window = self._context.fit(said, tools=chosen.tools, evidence=evidence)
                 yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
                 completion = yield from self._complete(window, choice, spent)
                 ending = _early_ending(completion, spent)
+                if ending is None and completion.refused is not None:
+                    again = bool(completion.refused.calls) and spent.may_repair()
+                    yield CallRefused(completion.refused.calls, completion.refused.reason, again)
+                    if again:
+                        attempt = self._attempt(completion, completion.refused, window)
+                        continue
+                    ending = Ending.INVALID_CALL
                 if ending is None and not completion.calls:
                     self._say(completion, window)
                     ending = Ending.ANSWERED
                 if ending is not None:
                     yield self._finished(completion.text, ending, window, spent)
                     return
+                attempt = []
                 self._say(completion, window)
                 for call in completion.calls:
                     if (ending := spent.before_call(call)) is not None:
@@ -177,6 +188,15 @@ class Loop:
             return completion
         finally:
             stream.close()
+
+    def _attempt(self, completion: Completion, refused: Refusal, window: Window) -> list[Message]:
+        """Return what the model wrote and why it does not count: shown to it once, and never kept."""
+        labels = window.labels.join(Labels(Origin.MODEL, Privacy.PUBLIC))
+        reason = prompt.refused(refused.reason)
+        return [
+            Message.assistant(completion.text, labels, refused.calls),
+            *(Message.tool(call, reason, labels) for call in refused.calls),
+        ]
 
     def _tell(self, results: list[Message], spent: Spent) -> Iterator[Event]:
         """End a turn whose request named its tool with the tool's own words: they are the answer."""
@@ -288,7 +308,7 @@ def _early_ending(completion: Completion, spent: Spent) -> Ending | None:
     """Return why a completion that broke off ends the turn, or nothing."""
     if completion.stop is StopReason.CANCELLED:
         return Ending.TIME_LIMIT if spent.late() else Ending.CANCELLED
-    broken_call = not completion.text and not completion.calls
+    broken_call = completion.refused is not None or not (completion.text or completion.calls)
     if completion.stop is StopReason.LENGTH and (broken_call or not spent.tokens_left):
         return Ending.TOKEN_LIMIT
     return None

@@ -52,6 +52,11 @@ def unknown_tool(name: str) -> str:
     return f"error: there is no tool named {name}"
 
 
+def refused(reason: str) -> str:
+    """Return the result of a call that its tool does not take, for the model to write it again."""
+    return f"error: the call is invalid, {reason}. Call again with valid arguments."
+
+
 def stopped(reason: str) -> str:
     """Return what stands in the transcript where a limit ended the turn."""
     return f"(stopped: {reason.replace('_', ' ')})"

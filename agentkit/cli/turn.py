@@ -21,6 +21,7 @@ _ENDINGS = {
     "token_limit": "stopped: the answer grew too long",
     "time_limit": "stopped: it took too long",
     "repeated_call": "stopped: the model repeated the same call",
+    "invalid_call": "stopped: the model wrote a call that cannot be made",
     "cancelled": "stopped",
 }
 
@@ -83,6 +84,11 @@ class _Shown:
             case {"type": "ToolDenied", "call": call}:
                 self.end_line()
                 self._output.note(f"  {call['name']} did not run: {event['reason']}", "yellow")
+            case {"type": "CallRefused"}:
+                self.end_line()
+                names = ", ".join(str(call["name"]) for call in event["calls"]) or "a tool"
+                then = "; it is told so" if event["again"] else ""
+                self._output.note(f"  {names} cannot be called so: {event['reason']}{then}", "yellow")
             case {"type": "Finished", "text": str(text)} if text.strip() and not self._said.strip().endswith(
                 text.strip()
             ):

@@ -62,6 +62,9 @@ class Sampling:
     """The text ends before the first of these."""
     alternatives: int = 0
     """In [0, 20]; how many of the likeliest tokens to name beside each that was chosen."""
+    grammar: bool = True
+    """Bind calls and values to their grammar. Without it they are only checked when they are written, and refused
+    where they are invalid: for measuring what the grammar is worth."""
     reproducible: bool = False
     """Compute it alone, from nothing, without flash attention and in fixed batches, so that it repeats bit for bit
     on this machine; slower, and other answers wait."""
@@ -153,18 +156,31 @@ class TokenSignal:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the calls, or the value, that a model wrote count for nothing."""
+
+    reason: str
+    """Says where it is wrong, never what was written."""
+    calls: tuple[ToolCall, ...] = ()
+    """As written, to show the model again and never to run; empty where they could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One generation."""
 
     text: str
     """Without the calls."""
     calls: tuple[ToolCall, ...]
+    """All of them valid: one invalid call of a message spoils the others."""
     stop: StopReason
     usage: Usage = field(default_factory=Usage)
     mean_logprob: float | None = None
     """Mean log-probability of the sampled tokens, from unmasked logits; `None` where unknown."""
     signals: tuple[TokenSignal, ...] = ()
     """One for each token the model chose; those a grammar left no choice about have none. Empty where unknown."""
+    refused: Refusal | None = None
+    """Set where it wrote calls that are invalid or break off, or a value that is not of the schema asked for."""
 
 
 Stream = Generator[str, None, Completion]

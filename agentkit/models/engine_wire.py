@@ -48,7 +48,7 @@ def write_messages(messages: Sequence[Message]) -> list[list[Any]]:
         [
             message.role.value,
             message.text,
-            [[call.id, call.name, json.dumps(call.arguments)] for call in message.calls],
+            _write_calls(message.calls),
             message.call_id,
             message.name,
         ]
@@ -63,12 +63,30 @@ def read_messages(value: Sequence[Sequence[Any]]) -> list[Message]:
             Role(role),
             text,
             Labels(),
-            tuple(ToolCall(call_id, tool, json.loads(arguments)) for call_id, tool, arguments in calls),
+            read_calls(calls),
             answers,
             name,
         )
         for role, text, calls, answers, name in value
     ]
+
+
+def _write_calls(calls: Sequence[ToolCall]) -> list[list[str]]:
+    return [[call.id, call.name, json.dumps(call.arguments)] for call in calls]
+
+
+def read_calls(value: Sequence[Sequence[Any]]) -> tuple[ToolCall, ...]:
+    """Read calls that were written to cross.
+
+    Raises:
+        TypeError: They have another shape.
+        ValueError: They have another shape.
+    """
+    calls = tuple(ToolCall(number, name, json.loads(arguments)) for number, name, arguments in value)
+    for call in calls:
+        if not (isinstance(call.id, str) and isinstance(call.name, str) and isinstance(call.arguments, dict)):
+            raise TypeError("not a call")
+    return calls
 
 
 def write_tools(tools: Sequence[ToolSpec]) -> list[list[Any]]:
@@ -129,7 +147,10 @@ def write_outcome(outcome: Outcome, piece: Callable[[int], bytes]) -> dict[str, 
 
     return {
         "stop": outcome.stop.value,
-        "calls": [[call.id, call.name, json.dumps(call.arguments)] for call in outcome.calls],
+        "calls": _write_calls(outcome.calls),
+        "refused": None
+        if outcome.refused is None
+        else [outcome.refused.reason, _write_calls(outcome.refused.calls)],
         "mean_logprob": mean_log_probability(outcome.signals),
         "forced_tokens": outcome.forced_tokens,
         "signals": [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agentkit.errors import ContextOverflowError
 from agentkit.messages import ToolCall
-from agentkit.models.base import Sampling, StopReason
+from agentkit.models.base import Refusal, Sampling, StopReason
 from agentkit.models.grammar import Constraint
 from agentkit.models.llama import LlamaModel
 from agentkit.models.sampler import Sampler
@@ -29,6 +29,7 @@ class Outcome:
     prompt_tokens: int
     stop: StopReason = StopReason.END
     calls: tuple[ToolCall, ...] = ()
+    refused: Refusal | None = None
     reused_tokens: int = 0
     completion_tokens: int = 0
     forced_tokens: int = 0

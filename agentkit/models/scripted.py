@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentkit.errors import ConfigError, ContextOverflowError, EngineError
 from agentkit.messages import Message, ToolCall, ToolSpec, Usage
-from agentkit.models.base import NONE, Completion, Sampling, StopReason, Stream, ToolChoice
+from agentkit.models.base import NONE, Completion, Refusal, Sampling, StopReason, Stream, ToolChoice
 from agentkit.models.textstream import TextStream
+from agentkit.models.validate import check_text
 
-Reply = str | Sequence[ToolCall]
-"""A text, or the calls of one message."""
+Reply = str | Sequence[ToolCall] | Refusal
+"""A text, the calls of one message, or calls as invalid as a model without a grammar may write them."""
 Script = Reply | Callable[[Sequence[Message]], Reply]
 """A reply, or what makes one of the messages."""
 
@@ -99,7 +101,10 @@ class ScriptedModel:
         if isinstance(reply, str):
             if choice.mode in ("required", "named"):
                 raise EngineError("the script speaks where it must call")
-            return (yield from self._speak(reply, prompt, sampling))
+            said = yield from self._speak(reply, prompt, sampling)
+            return said if schema is None else replace(said, refused=check_text(said.text, schema))
+        if isinstance(reply, Refusal):
+            return Completion("", (), StopReason.END, Usage(prompt, 1), refused=reply)
         calls = tuple(reply)
         offered = {tool.name for tool in tools if choice.mode == "auto" or choice.name in (None, tool.name)}
         for call in calls:

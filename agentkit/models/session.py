@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agentkit.errors import ConfigError, EngineError
+from agentkit.errors import ConfigError
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import Sampling, StopReason, ToolChoice
+from agentkit.models.base import Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.decoder import Decoder, Piece
 from agentkit.models.generate import Generation, Outcome, check_fit
 from agentkit.models.grammar import Constraint, GrammarTokeniser, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
-from agentkit.models.normalise import InvalidError, normalise
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scheduler import Scheduler
 from agentkit.models.signals import Reader
 from agentkit.models.template import GUARD, ChatTemplate, Guard
 from agentkit.models.textstream import TextStream
-from agentkit.models.validate import read_calls
+from agentkit.models.validate import check_text, read_calls
 
 _WARM_TOKENS = 9
 _POSITION_BYTES = 12
@@ -154,9 +152,10 @@ class Session:
         constraint: Constraint | None = None
         trigger = None
         if schema is not None:
-            constraint = bind_schema(self._vocabulary(), schema)
+            constraint = bind_schema(self._vocabulary(), schema) if sampling.grammar else None
         elif choice.mode != "none" and tools:
-            constraint = bind_tools(self._vocabulary(), tool_format, tools, choice)
+            if sampling.grammar:
+                constraint = bind_tools(self._vocabulary(), tool_format, tools, choice)
             trigger = tool_format.trigger
         elif choice.mode in ("required", "named"):
             raise ConfigError("a call is required, but there are no tools")
@@ -175,24 +174,20 @@ class Session:
     def conclude(self, request: Request) -> Outcome:
         """Return what a finished generation came to, its calls read and checked.
 
-        Raises:
-            EngineError: What came out is invalid all the same.
+        The grammar allows what a schema forbids only where llguidance does not know a keyword.
         """
-        stream, schema = request.stream, request.schema
-        outcome = request.generation.outcome
-        try:
-            if stream.in_markup and outcome.stop in (StopReason.END, StopReason.LENGTH):
-                salt = hashlib.blake2b(array("i", request.generation.prompt).tobytes()).digest()
-                calls = read_calls(self._template.format, stream.markup, request.tools, salt)
-                if calls is None and outcome.stop is StopReason.END:
-                    raise InvalidError("the call breaks off")
-                outcome.calls = calls or ()
-            elif schema is not None and outcome.stop is StopReason.END:
-                normalise(schema).check(json.loads(stream.text))
-        except ValueError as error:
-            # the grammar allows what the schema forbids only where llguidance does not know a keyword
-            reason = str(error) if isinstance(error, InvalidError) else "it is not JSON"
-            raise EngineError(f"what the model wrote is not what was asked for: {reason}") from None
+        stream, outcome = request.stream, request.generation.outcome
+        if outcome.stop is StopReason.CANCELLED:
+            return outcome
+        if stream.in_markup:
+            salt = hashlib.blake2b(array("i", request.generation.prompt).tobytes()).digest()
+            read = read_calls(self._template.format, stream.markup, request.tools, salt)
+            if isinstance(read, Refusal):
+                outcome.refused = read
+            else:
+                outcome.calls = read
+        elif request.schema is not None:
+            outcome.refused = check_text(stream.text, request.schema)
         return outcome
 
     def _vocabulary(self) -> GrammarTokeniser:

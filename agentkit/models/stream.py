@@ -6,16 +6,15 @@ no generation running behind it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from agentkit.errors import AgentkitError, EngineError, WorkerHungError, WorkerLostError
-from agentkit.messages import ToolCall, ToolSpec, Usage
-from agentkit.models.base import Completion, StopReason
+from agentkit.messages import ToolSpec, Usage
+from agentkit.models.base import Completion, Refusal, StopReason
 from agentkit.models.connection import Connection
-from agentkit.models.engine_wire import read_signals
+from agentkit.models.engine_wire import read_calls, read_signals
 
 CANCEL_SECONDS = 5.0
 
@@ -114,22 +113,21 @@ class EngineStream(Generator[str, None, Completion]):
 def _completion(frame: Mapping[str, Any], tools: Sequence[ToolSpec], text: str) -> Completion:
     """Read a finished generation; the worker is not trusted with more than the shape it promised."""
     offered = {tool.name for tool in tools}
-    calls = []
     try:
-        for call_id, name, arguments in frame["calls"]:
-            values = json.loads(arguments)
-            if name not in offered or not isinstance(values, dict) or not isinstance(call_id, str):
-                raise ValueError(name)
-            calls.append(ToolCall(call_id, name, values))
+        calls = read_calls(frame["calls"])
+        if any(call.name not in offered for call in calls):
+            raise ValueError("a call of a tool that was not offered")
+        refused = frame["refused"]
         prompt, generated, reused, prefill, generating = frame["usage"]
         mean = frame["mean_logprob"]
         return Completion(
             text=text,
-            calls=tuple(calls),
+            calls=calls,
             stop=StopReason(frame["stop"]),
             usage=Usage(int(prompt), int(generated), int(reused), float(prefill), float(generating)),
             mean_logprob=None if mean is None else float(mean),
             signals=read_signals(frame["signals"]),
+            refused=None if refused is None else Refusal(str(refused[0]), read_calls(refused[1])),
         )
     except (KeyError, TypeError, ValueError, RecursionError):
         raise MisshapenError from None

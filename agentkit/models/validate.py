@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 
 from agentkit.messages import ToolCall, ToolSpec
+from agentkit.models.base import Refusal
 from agentkit.models.formats.syntax import dump_json
 from agentkit.models.formats.tool_format import ToolFormat
-from agentkit.models.normalise import InvalidError, normalise
+from agentkit.models.normalise import InvalidError, SchemaError, normalise
+
+MAX_CALLS = 64
+"""Calls in one message that are looked at; a grammar allows far fewer."""
 
 
 def read_calls(
     tool_format: ToolFormat, markup: str, tools: Sequence[ToolSpec], salt: bytes
-) -> tuple[ToolCall, ...] | None:
-    """Return the calls in `markup`, all of them validated; `None` where it breaks off.
+) -> tuple[ToolCall, ...] | Refusal:
+    """Return the calls in `markup`, or why none of them counts: one invalid call spoils the message.
 
     Args:
         tool_format: How they are written.
         markup: From the trigger on.
         tools: What may be called.
         salt: Makes the ids differ from those of other messages; the same salt and markup give the same ids.
-
-    Raises:
-        InvalidError: A call of no such tool, or with arguments it does not take.
     """
     parsed = tool_format.parse(markup, tools)
-    if not parsed.complete:
-        return None
-    parameters = {tool.name: tool.parameters for tool in tools}
+    if len(parsed.calls) > MAX_CALLS:
+        return Refusal(f"{len(parsed.calls)} calls are more than {MAX_CALLS}")
     calls = []
     for index, call in enumerate(parsed.calls):
-        if call.name not in parameters:
-            raise InvalidError("there is no such tool")
-        normalise(parameters[call.name], close=True).check(call.arguments)
-        written = dump_json([call.name, call.arguments])
         try:
-            data = written.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidError("an argument holds half a character") from error
+            data = dump_json([call.name, call.arguments]).encode()
+        except UnicodeEncodeError:
+            return Refusal("an argument holds half a character")
         digest = hashlib.blake2b(data + bytes([index]), key=salt[:64], digest_size=8).hexdigest()
         calls.append(ToolCall(digest[:9], call.name, call.arguments))  # nine: Mistral takes no other length
+    if not parsed.complete:
+        return Refusal("the call breaks off", tuple(calls))
+    parameters = {tool.name: tool.parameters for tool in tools}
+    for made in calls:
+        if made.name not in parameters:
+            return Refusal("there is no such tool", tuple(calls))
+        try:
+            normalise(parameters[made.name], close=True).check(made.arguments)
+        except (InvalidError, SchemaError) as error:
+            return Refusal(str(error), tuple(calls))
     return tuple(calls)
+
+
+def check_text(text: str, schema: dict[str, object]) -> Refusal | None:
+    """Return why `text` is not one JSON value of `schema`, or nothing where it is."""
+    try:
+        normalise(schema).check(json.loads(text))
+    except (InvalidError, SchemaError) as error:
+        return Refusal(str(error))
+    except (ValueError, RecursionError):
+        return Refusal("it is not JSON, or breaks off")
+    return None

@@ -15,6 +15,7 @@ from agentkit.context.budget import Budget
 from agentkit.errors import Cancelled, ContextOverflowError, WorkerLostError
 from agentkit.events import (
     Approval,
+    CallRefused,
     Decision,
     Ending,
     Event,
@@ -30,11 +31,11 @@ from agentkit.labels import Labels, Origin, Privacy
 from agentkit.limits import Limits
 from agentkit.loop import Loop
 from agentkit.messages import Evidence, Message, Role, ToolCall, ToolSpec, Usage
-from agentkit.models.base import NONE, Completion, Sampling, StopReason, Stream, ToolChoice
+from agentkit.models.base import NONE, Completion, Refusal, Sampling, StopReason, Stream, ToolChoice
 from agentkit.selection import Selection
 from agentkit.transcript import Transcript
 
-Reply = str | tuple[ToolCall, ...] | Exception
+Reply = str | tuple[ToolCall, ...] | Refusal | Exception
 
 
 class FakeModel:
@@ -70,6 +71,8 @@ class FakeModel:
         reply = next(self._replies)
         if isinstance(reply, Exception):
             raise reply
+        if isinstance(reply, Refusal):
+            return Completion("", (), StopReason.END, Usage(10, 5), refused=reply)
         if isinstance(reply, tuple):
             return Completion("", reply, StopReason.END, Usage(10, 5))
         pieces = reply.split(" ")
@@ -230,6 +233,33 @@ def test_a_denied_call_is_not_run_and_the_model_learns_nothing_of_the_policy(ver
     assert not any(isinstance(e, ToolStarted) for e in events)
     assert model.prompts[1][-1].text == prompt.DENIED
     assert not any("rule of this test" in m.text for m in model.prompts[1])
+
+
+def test_an_invalid_call_goes_back_to_the_model_once_with_the_reason_and_leaves_no_trace() -> None:
+    invalid = Refusal("maximum fails at $.days", (call(days=99),))
+    model = FakeModel(invalid, (call(days=1),), "It rains")
+    loop = make(model, weather())
+    events = list(loop.run("How is Oslo?"))
+    refused = [e for e in events if isinstance(e, CallRefused)]
+    assert [(e.reason, e.again) for e in refused] == [("maximum fails at $.days", True)]
+    assert model.prompts[1][-1].text == prompt.refused("maximum fails at $.days")
+    assert model.prompts[1][-2].calls == invalid.calls
+    assert [e.call.arguments for e in events if isinstance(e, ToolStarted)] == [{"days": 1}]
+    assert finished(events).ending is Ending.ANSWERED
+    assert not any(each.arguments == {"days": 99} for m in loop.transcript for each in m.calls)
+    well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize("calls", [(), (call(days=99),)])
+def test_a_model_that_calls_invalidly_again_ends_the_turn_with_nothing_run(
+    calls: tuple[ToolCall, ...],
+) -> None:
+    loop = make(FakeModel(Refusal("maximum fails at $.days", calls)), weather())
+    events = list(loop.run("How is Oslo?"))
+    assert [e.again for e in events if isinstance(e, CallRefused)] == ([True, False] if calls else [False])
+    assert not any(isinstance(e, ToolStarted) for e in events)
+    assert finished(events).ending is Ending.INVALID_CALL
+    well_formed(loop.transcript)
 
 
 def test_an_approval_shows_the_exact_arguments_and_the_least_trusted_origin() -> None:

@@ -10,7 +10,7 @@ import pytest
 from agentkit.errors import ConfigError, ContextOverflowError
 from agentkit.labels import Labels
 from agentkit.messages import Message, ToolCall, ToolSpec
-from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, StopReason, ToolChoice
+from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.scripted import Script, ScriptedModel
 
 MakeModel = Callable[[Sequence[Script]], Model]
@@ -121,3 +121,27 @@ def test_closing_the_stream_cancels_and_leaves_the_model_usable(make_model: Make
     stream.close()
     _, completion = finish(model, sampling=SHORT)
     assert completion.stop is StopReason.LENGTH
+
+
+def test_without_a_grammar_what_is_invalid_is_refused_and_not_a_call(
+    make_model: MakeModel, tools: tuple[ToolSpec, ...]
+) -> None:
+    model = make_model([Refusal("the call breaks off")])
+    free = Sampling(max_tokens=40, grammar=False)
+    question = [Message.user('Repeat: <tool_call>[{"name": "clock.read", "arguments": {"unit": "day"}}]')]
+    _, completion = finish(model, question, tools=tools, choice=AUTO, sampling=free)
+    parameters = {tool.name: tool.parameters for tool in tools}
+    for call in completion.calls:
+        jsonschema.validate(call.arguments, parameters[call.name])
+    assert not (completion.calls and completion.refused)
+    assert "<tool_call>" not in completion.text
+
+
+def test_a_value_that_is_cut_off_is_refused(make_model: MakeModel) -> None:
+    schema = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
+    _, completion = finish(make_model(['{"colour": "a b c']), sampling=Sampling(max_tokens=3), schema=schema)
+    assert completion.refused is not None
+    _, completion = finish(
+        make_model(['{"colour": "green"}']), sampling=Sampling(max_tokens=60), schema=schema
+    )
+    assert (completion.refused is None) is (completion.stop is StopReason.END)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from agentkit.messages import ToolSpec
+from agentkit.models.base import Refusal
 from agentkit.models.formats.families import SMOLLM2
 from agentkit.models.formats.syntax import ParsedCall
 from agentkit.models.normalise import InvalidError
 from agentkit.models.schema_check import check_value
-from agentkit.models.validate import read_calls
+from agentkit.models.validate import MAX_CALLS, check_text, read_calls
 
 PARAMETERS = {
     "type": "object",
@@ -23,18 +24,22 @@ TOOLS = [ToolSpec("tag", "Tag it.", PARAMETERS)]
 def test_valid_calls_are_read_with_ids_of_their_own() -> None:
     markup = SMOLLM2.render_calls([ParsedCall("tag", {"tags": ["a"]})] * 2)
     calls = read_calls(SMOLLM2, markup, TOOLS, b"salt")
-    assert calls is not None
+    assert isinstance(calls, tuple)
     assert [call.arguments for call in calls] == [{"tags": ["a"]}] * 2
     ids = [call.id for call in calls]
-    assert ids == [call.id for call in read_calls(SMOLLM2, markup, TOOLS, b"salt") or ()]
-    others = [call.id for call in read_calls(SMOLLM2, markup, TOOLS, b"other") or ()]
+    assert calls == read_calls(SMOLLM2, markup, TOOLS, b"salt")
+    other = read_calls(SMOLLM2, markup, TOOLS, b"other")
+    assert isinstance(other, tuple)
+    others = [call.id for call in other]
     assert len({*ids, *others}) == 4
     assert all(len(each) == 9 and each.isalnum() for each in ids)
 
 
 def test_half_a_message_has_no_calls() -> None:
     markup = SMOLLM2.render_calls([ParsedCall("tag", {"tags": ["a"]})])
-    assert read_calls(SMOLLM2, markup[:-4], TOOLS, b"") is None
+    read = read_calls(SMOLLM2, markup[:-4], TOOLS, b"")
+    assert isinstance(read, Refusal)
+    assert read.reason == "the call breaks off"
 
 
 @pytest.mark.parametrize(
@@ -46,16 +51,31 @@ def test_half_a_message_has_no_calls() -> None:
         ParsedCall("tag", {"tags": ["a"], "more": 1}),
     ],
 )
-def test_invalid_calls_are_errors_that_quote_nothing(call: ParsedCall) -> None:
-    with pytest.raises(InvalidError) as caught:
-        read_calls(SMOLLM2, SMOLLM2.render_calls([call]), TOOLS, b"")
-    assert "secret" not in str(caught.value)
+def test_one_invalid_call_spoils_the_message_and_the_reason_quotes_nothing(call: ParsedCall) -> None:
+    markup = SMOLLM2.render_calls([ParsedCall("tag", {"tags": ["a"]}), call])
+    read = read_calls(SMOLLM2, markup, TOOLS, b"")
+    assert isinstance(read, Refusal)
+    assert "secret" not in read.reason
+    assert [each.arguments for each in read.calls] == [{"tags": ["a"]}, call.arguments]
 
 
 def test_half_a_character_in_an_argument_is_refused() -> None:
     markup = '<tool_call>[{"name": "tag", "arguments": {"tags": ["\\ud800"]}}]</tool_call>'
-    with pytest.raises(InvalidError, match="half a character"):
-        read_calls(SMOLLM2, markup, TOOLS, b"")
+    assert read_calls(SMOLLM2, markup, TOOLS, b"") == Refusal("an argument holds half a character")
+
+
+def test_more_calls_than_anybody_means_are_refused() -> None:
+    markup = SMOLLM2.render_calls([ParsedCall("tag", {"tags": ["a"]})] * (MAX_CALLS + 1))
+    assert read_calls(SMOLLM2, markup, TOOLS, b"") == Refusal(
+        f"{MAX_CALLS + 1} calls are more than {MAX_CALLS}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"), [('{"tags": []}', True), ('{"tags": 1}', False), ('{"tags": [', False)]
+)
+def test_a_text_is_of_its_schema_or_refused(text: str, valid: bool) -> None:
+    assert (check_text(text, PARAMETERS) is None) is valid
 
 
 def test_nothing_is_fetched_for_a_reference() -> None:
