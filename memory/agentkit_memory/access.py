@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from agentkit_memory.errors import (
     disk_errors,
 )
 from agentkit_memory.guard import Guard
+from agentkit_memory.head import FILE as HEAD_FILE
 from agentkit_memory.header import FILE as HEADER_FILE
 from agentkit_memory.header import VaultHeader
 from agentkit_memory.keys import KdfParameters, MasterKey
@@ -83,7 +84,7 @@ class Access:
         """Make a vault's files; the header last, so that a creation that was interrupted leaves no vault."""
         with disk_errors("the vault's folder"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        writer_lock = WriterLock(folder)
+        writer_lock, ours = WriterLock(folder), False
         try:
             if (folder / HEADER_FILE).exists():
                 raise VaultExistsError(
@@ -95,6 +96,7 @@ class Access:
                     hint=f"restore {HEADER_FILE} from a backup, or move {db.FILE} away: alone it cannot be opened",
                 )
             header, master = VaultHeader.create(passphrase, kdf)
+            ours = True
             _create_database(
                 folder, master, {"vault": header.id, "embedder": embedder, "dimensions": dimensions}
             )
@@ -108,7 +110,11 @@ class Access:
                 raise
             guard.advance_anchor()
             return access
-        except BaseException:  # an interrupt, too, must not leave the vault locked
+        except BaseException:  # an interrupt, too, must leave neither a locked vault nor half of one
+            if ours and not (folder / HEADER_FILE).exists():
+                for name in (db.FILE, db.FILE + "-wal", HEAD_FILE):
+                    with suppress(OSError):
+                        (folder / name).unlink()
             writer_lock.release()
             raise
 
@@ -198,6 +204,7 @@ def _create_database(folder: Path, master: MasterKey, meta: dict[str, Any]) -> N
             database.change_many(
                 "INSERT INTO meta (key, value) VALUES (?, ?)", [*meta.items(), ("epoch", os.urandom(16))]
             )
+        database.fold_log()  # closing would do it, and say nothing if it could not
     finally:
         database.close()
     with disk_errors("the vault's database"):

@@ -244,8 +244,13 @@ class Database:
             self._scratch.unlink(missing_ok=True)
 
     def fold_log(self) -> None:
-        """Move the write-ahead log into the database and empty it."""
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        """Move the write-ahead log into the database and empty it; call before the file goes on without its log.
+
+        Raises:
+            StorageError: The disk is full or failed; the log still holds what it held.
+        """
+        with database_errors():
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def copy_to(self, path: Path, key: bytes, *, durable: bool = True) -> None:
         """Write a consistent copy to the new file `path`, under `key`; on disk when it returns if `durable`."""

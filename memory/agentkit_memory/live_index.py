@@ -9,14 +9,14 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentkit_memory import rows
 from agentkit_memory.database import Database, database_errors
-from agentkit_memory.errors import StoreError, TamperedError, VectorIndexError, disk_errors
+from agentkit_memory.errors import StorageError, StoreError, TamperedError, VectorIndexError, disk_errors
 from agentkit_memory.index import ExactIndex, Labels, VectorIndex
 from agentkit_memory.snapshot import Snapshot, State, check_memory_backed
 
@@ -123,10 +123,12 @@ class LiveIndex:
             self._thread.join()
         with self._lock:
             index, self._index, self._pending = self._index, None, None
-            if index is not None:
-                index.close()
-                self._save(index)
-            self._empty_folder()
+            try:
+                if index is not None:
+                    index.close()
+                    self._save(index)
+            finally:  # the next opening wants it empty, whatever became of this one
+                self._empty_folder()
 
     def _save(self, index: VectorIndex) -> None:
         """Seal the closed index, if there is anything new in it and nothing that was deleted."""
@@ -134,7 +136,10 @@ class LiveIndex:
             return
         state = self._state()
         if state != self._sealed:
-            self._snapshot.save(state, self._folder)
+            with suppress(
+                StorageError
+            ):  # it may be missing at any time: a full disk costs the next opening a moment
+                self._snapshot.save(state, self._folder)
 
     def _follow(self, change: _Change) -> None:
         if not change[0]:

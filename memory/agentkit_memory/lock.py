@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from agentkit_memory.errors import VaultBusyError, disk_errors
@@ -38,8 +39,10 @@ class WriterLock:
                     f"the vault is open in {who}",
                     hint="stop it, or talk to it instead of opening the vault twice",
                 ) from None
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            # The kernel holds the lock; the number is only for the message, and a full disk must not keep us out.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Give the lock back; safe to call twice."""

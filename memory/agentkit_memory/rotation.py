@@ -46,6 +46,7 @@ def rotate(access: Access, passphrase: bytes, *, allow_weak_kdf: bool) -> None:
         copy = Database(fresh, master.subkey("database"), master.subkey("digest"))
         try:
             copy.adopt()
+            copy.fold_log()  # closing would do it, and say nothing if it could not
             generation, digest = copy.generation, copy.digest
         finally:
             copy.close()
