@@ -23,7 +23,7 @@ from llguidance import LLMatcher, LLTokenizer
 from agentkit.messages import ToolSpec
 from agentkit.models.base import REQUIRED
 from agentkit.models.formats.families import SMOLLM2
-from agentkit.models.grammar import GrammarTokeniser, bind_tools
+from agentkit.models.grammar import backend_for, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.normalise import InvalidError, SchemaError, normalise
 from agentkit.paths import Home
@@ -200,7 +200,7 @@ def many_tools(rounds: int) -> dict[str, float]:
         print("skipped: the default model or the BFCL sets are absent", file=sys.stderr)
         return {}
     model = LlamaModel(path, Settings())
-    tokeniser = GrammarTokeniser(model)
+    tokeniser = backend_for(model)
     chosen = list(tools.values())[:TOOLS]
     bind_tools(tokeniser, SMOLLM2, chosen, REQUIRED)  # what is normalised once is kept
     setups, masks = [], []

@@ -50,11 +50,12 @@ IMPORTERS = {
     "keyring": {"agentkit/core/keyring_slot.py"},
     "llama_cpp": {
         "agentkit/models/decoder.py",
+        "agentkit/models/gbnf_sampler.py",
         "agentkit/models/llama.py",
         "agentkit/models/sampler.py",
         "agentkit/models/workbench.py",
     },
-    "llguidance": {"agentkit/models/grammar.py"},
+    "llguidance": {"agentkit/models/guidance.py"},
     "msgpack": {"agentkit/wire.py"},
     "prompt_toolkit": {"agentkit/cli/chat.py"},
     "rich": {"agentkit/cli/output.py"},

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from agentkit.messages import Message, ToolCall, ToolSpec, Usage
 
+CONSTRAINTS = ("llguidance", "gbnf")
+"""What can bind a text to a grammar; the first is used unless another one is asked for."""
 MAX_BIASES = 1024
 MAX_BIAS = 100
 

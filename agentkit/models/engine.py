@@ -25,7 +25,7 @@ from agentkit.errors import (
     WorkerLostError,
 )
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import NONE, Sampling, ToolChoice
+from agentkit.models.base import CONSTRAINTS, NONE, Sampling, ToolChoice
 from agentkit.models.cache_levers import check_cache_levers, check_heads
 from agentkit.models.connection import Connection
 from agentkit.models.engine_wire import write_messages, write_sampling, write_tools
@@ -59,6 +59,7 @@ class Engine:
         k_type: str = "f16",
         v_type: str = "f16",
         window: str = "recompute",
+        constraint: str = CONSTRAINTS[0],
         probe_cache: Path | None = None,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:
@@ -77,15 +78,20 @@ class Engine:
             k_type: How keys are kept in the cache: `f16`, or `q8_0` in about half the memory.
             v_type: How values are kept; `q8_0` needs flash attention.
             window: When a conversation outgrows the window: `recompute`, which is exact, or `shift`.
+            constraint: What binds calls and values to their schemas: `llguidance`, or llama.cpp's own `gbnf`.
             probe_cache: A file that remembers which build and model crash when weights are rearranged.
             hang_seconds: Without a sign of life for so long, the worker is killed.
 
         Raises:
-            ConfigError: A number is out of its range, or levers do not go together.
+            ConfigError: A number is out of its range, levers do not go together, or there is no such constraint.
         """
         check_cache_levers(k_type, v_type, window, flash_attention=flash_attention)
         if not 1 <= streams <= MAX_STREAMS:
             raise ConfigError(f"{streams} streams are outside 1 to {MAX_STREAMS}")
+        if constraint not in CONSTRAINTS:
+            raise ConfigError(
+                f"there is no constraint {constraint!r}", hint=f"use one of {', '.join(CONSTRAINTS)}"
+            )
         self._path = path
         self._spawner = spawner
         self._name = name or path.stem
@@ -98,6 +104,7 @@ class Engine:
             "k_type": k_type,
             "v_type": v_type,
             "window": window,
+            "constraint": constraint,
         }
         self._probe_cache = probe_cache
         self._hang_seconds = hang_seconds

@@ -23,7 +23,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.models.grammar import Constraint, GrammarTokeniser, bind_schema
+from agentkit.models.grammar import Constraint, bind_schema
+from agentkit.models.guidance import Guidance
 from agentkit.models.normalise import InvalidError, Normalised, normalise
 
 LogitsProcessor = Callable[[NDArray[np.intc], NDArray[np.single]], NDArray[np.single]]
@@ -36,7 +37,7 @@ class BoundGrammar:
         self._schema = schema
         self._close, self._formats = close, formats
         self._normalised: Normalised = normalise(schema, close=close, formats=formats)
-        self._vocabularies: WeakKeyDictionary[Any, GrammarTokeniser] = WeakKeyDictionary()
+        self._vocabularies: WeakKeyDictionary[Any, Guidance] = WeakKeyDictionary()
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class BoundGrammar:
         """
         vocabulary = self._vocabularies.get(llama)
         if vocabulary is None:
-            vocabulary = self._vocabularies[llama] = GrammarTokeniser.of_llama(llama)
+            vocabulary = self._vocabularies[llama] = Guidance.of_llama(llama)
         return _Processor(bind_schema(vocabulary, self._schema, close=self._close, formats=self._formats))
 
     def read(self, text: str) -> Any:  # noqa: ANN401 - any JSON

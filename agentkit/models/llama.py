@@ -19,6 +19,7 @@ from typing import Any
 import llama_cpp
 
 from agentkit.errors import AgentkitError, EngineError, ModelError
+from agentkit.models.base import CONSTRAINTS
 
 DEFAULT_CONTEXT_TOKENS = 4096
 DEFAULT_STREAMS = 8
@@ -48,6 +49,8 @@ class Settings:
     """How keys are kept; these three are checked by `agentkit.models.cache_levers`."""
     v_type: str = "f16"
     window: str = "recompute"
+    constraint: str = CONSTRAINTS[0]
+    """What binds calls and values: one of `agentkit.models.base.CONSTRAINTS`."""
 
 
 class LlamaModel:

@@ -14,7 +14,7 @@ from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.decoder import Decoder, Piece
 from agentkit.models.generate import Generation, Outcome, check_fit
-from agentkit.models.grammar import Constraint, GrammarTokeniser, bind_schema, bind_tools
+from agentkit.models.grammar import Backend, Constraint, backend_for, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scheduler import Scheduler
@@ -67,7 +67,7 @@ class Session:
         self._template = ChatTemplate(
             self._model.chat_template(), bos=self._text(self._model.bos), eos=self._text(self._model.eos)
         )
-        self._tokeniser: GrammarTokeniser | None = None
+        self._backend: Backend | None = None
         self._warm(beat)
 
     def _text(self, token: int) -> str:
@@ -106,6 +106,7 @@ class Session:
             "k_type": self._settings.k_type,
             "v_type": self._settings.v_type,
             "kv_bytes_per_token": self._token_bytes,
+            "constraint": self._settings.constraint,
         }
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[int]:
@@ -152,10 +153,10 @@ class Session:
         constraint: Constraint | None = None
         trigger = None
         if schema is not None:
-            constraint = bind_schema(self._vocabulary(), schema) if sampling.grammar else None
+            constraint = bind_schema(self._bound(), schema) if sampling.grammar else None
         elif choice.mode != "none" and tools:
             if sampling.grammar:
-                constraint = bind_tools(self._vocabulary(), tool_format, tools, choice)
+                constraint = bind_tools(self._bound(), tool_format, tools, choice)
             trigger = tool_format.trigger
         elif choice.mode in ("required", "named"):
             raise ConfigError("a call is required, but there are no tools")
@@ -190,7 +191,7 @@ class Session:
             outcome.refused = check_text(stream.text, request.schema)
         return outcome
 
-    def _vocabulary(self) -> GrammarTokeniser:
-        if self._tokeniser is None:
-            self._tokeniser = GrammarTokeniser(self._model)
-        return self._tokeniser
+    def _bound(self) -> Backend:
+        if self._backend is None:
+            self._backend = backend_for(self._model, self._settings.constraint)
+        return self._backend

@@ -6,6 +6,8 @@ Source: Thompson, "Regular expression search algorithm", 1968.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from itertools import pairwise
 
 from agentkit_tools.pattern import (
     MAX_STATES,
@@ -23,7 +25,7 @@ MAX_STEPS = 100_000
 """Of one match; about a tenth of a second."""
 
 
-class _Machine:
+class Machine:
     """A pattern as states; the sets of states met so far are kept, with where each character leads."""
 
     def __init__(self, tree: Tree) -> None:
@@ -32,7 +34,8 @@ class _Machine:
         self._jumps: list[list[int]] = []
         """For a state that reads nothing: where it leads."""
         self._end = self._state()
-        self._start = self._closure([self._build(tree, self._end)])
+        self.start = self._closure([self._build(tree, self._end)])
+        """The states before the first character."""
         self._known: dict[tuple[frozenset[int], str], frozenset[int]] = {}
 
     def _state(self) -> int:
@@ -78,10 +81,28 @@ class _Machine:
                     states.append(each)
         return frozenset(seen)
 
+    def accepts(self, states: frozenset[int]) -> bool:
+        """Return whether a text that leads to `states` matches."""
+        return self._end in states
+
+    def edges(self, states: frozenset[int]) -> Iterator[tuple[Ranges, frozenset[int]]]:
+        """Yield which characters lead from `states` to which; every character leads to one of them at most."""
+        moves = [self._moves[state] for state in states if self._moves[state][0]]
+        cuts = sorted({cut for ranges, _ in moves for low, high in ranges for cut in (low, high + 1)})
+        for low, after in pairwise(cuts):
+            reached = [to for ranges, to in moves if any(first <= low <= last for first, last in ranges)]
+            if reached:
+                yield ((low, after - 1),), self._closure(list(set(reached)))
+
     def matches(self, text: str) -> bool:
+        """Return whether the whole `text` matches.
+
+        Raises:
+            PatternError: It takes too long.
+        """
         if len(self._known) > MAX_STATES:
             self._known.clear()
-        current, steps = self._start, 0
+        current, steps = self.start, 0
         for character in text:
             key = current, character
             following = self._known.get(key)
@@ -103,8 +124,13 @@ class _Machine:
 
 
 @functools.lru_cache(maxsize=64)
-def _machine(source: str) -> _Machine:
-    return _Machine(parse(source))
+def machine(source: str) -> Machine:
+    """Return the states of the pattern `source`.
+
+    Raises:
+        PatternError: The pattern is malformed, is not regular, or is too large.
+    """
+    return Machine(parse(source))
 
 
 def found_in(source: str, text: str) -> bool:
@@ -113,4 +139,4 @@ def found_in(source: str, text: str) -> bool:
     Raises:
         PatternError: The pattern is malformed, is not regular, or is too large.
     """
-    return _machine(source).matches(text)
+    return machine(source).matches(text)

@@ -13,11 +13,11 @@ import pytest
 
 from agentkit.errors import ConfigError
 from agentkit.messages import ToolSpec
-from agentkit.models.base import AUTO, REQUIRED, ToolChoice
+from agentkit.models.base import AUTO, CONSTRAINTS, REQUIRED, ToolChoice
 from agentkit.models.formats.families import FORMATS, SMOLLM2
 from agentkit.models.formats.syntax import ParsedCall
 from agentkit.models.formats.tool_format import ToolFormat
-from agentkit.models.grammar import MAX_CALLS, Constraint, GrammarTokeniser, bind_schema, bind_tools
+from agentkit.models.grammar import MAX_CALLS, Backend, Constraint, backend_for, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -31,9 +31,9 @@ def model(smollm2_path: Path) -> Iterator[LlamaModel]:
     model.close()
 
 
-@pytest.fixture(scope="module")
-def tokeniser(model: LlamaModel) -> GrammarTokeniser:
-    return GrammarTokeniser(model)
+@pytest.fixture(scope="module", params=CONSTRAINTS)
+def backend(model: LlamaModel, request: pytest.FixtureRequest) -> Backend:
+    return backend_for(model, request.param)
 
 
 def accepts(constraint: Constraint, tokens: Sequence[int]) -> bool:
@@ -69,12 +69,12 @@ def wander(model: LlamaModel, constraint: Constraint, chance: random.Random, lim
 
 @EVERY
 def test_random_tokens_make_valid_calls(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tool_format: ToolFormat, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tool_format: ToolFormat, tools: tuple[ToolSpec, ...]
 ) -> None:
     parameters = {tool.name: tool.parameters for tool in tools}
     whole = 0
     for seed in range(12):
-        text = wander(model, bind_tools(tokeniser, tool_format, tools, REQUIRED), random.Random(seed))
+        text = wander(model, bind_tools(backend, tool_format, tools, REQUIRED), random.Random(seed))
         if text is None:
             continue
         whole += 1
@@ -89,7 +89,7 @@ def test_random_tokens_make_valid_calls(
 
 @EVERY
 def test_what_render_writes_is_accepted(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tool_format: ToolFormat, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tool_format: ToolFormat, tools: tuple[ToolSpec, ...]
 ) -> None:
     weather, clock = (
         ParsedCall("get_weather", {"city": "São Paulo", "days": 3}),
@@ -97,10 +97,10 @@ def test_what_render_writes_is_accepted(
     )
     for calls in ([weather], [clock], [weather, clock, weather, clock]):
         tokens = model.tokenise(tool_format.render_calls(calls), special=True)
-        constraint = bind_tools(tokeniser, tool_format, tools, REQUIRED)
+        constraint = bind_tools(backend, tool_format, tools, REQUIRED)
         assert accepts(constraint, tokens)
         assert constraint.done or constraint.allowed(model.eos)
-        assert accepts(bind_tools(tokeniser, tool_format, tools, AUTO), [*model.tokenise("Well, "), *tokens])
+        assert accepts(bind_tools(backend, tool_format, tools, AUTO), [*model.tokenise("Well, "), *tokens])
 
 
 @pytest.mark.parametrize(
@@ -116,34 +116,34 @@ def test_what_render_writes_is_accepted(
     ],
 )
 def test_what_a_tool_does_not_take_is_refused(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tools: tuple[ToolSpec, ...], call: ParsedCall
+    model: LlamaModel, backend: Backend, tools: tuple[ToolSpec, ...], call: ParsedCall
 ) -> None:
     tokens = model.tokenise(SMOLLM2.render_calls([call]))
-    assert not accepts(bind_tools(tokeniser, SMOLLM2, tools, REQUIRED), tokens)
+    assert not accepts(bind_tools(backend, SMOLLM2, tools, REQUIRED), tokens)
 
 
 def test_more_calls_than_the_bound_are_too_many(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tools: tuple[ToolSpec, ...]
 ) -> None:
     tokens = model.tokenise(
         SMOLLM2.render_calls([ParsedCall("clock.read", {"unit": "hour"})] * (MAX_CALLS + 1))
     )
-    assert not accepts(bind_tools(tokeniser, SMOLLM2, tools, REQUIRED), tokens)
+    assert not accepts(bind_tools(backend, SMOLLM2, tools, REQUIRED), tokens)
 
 
 def test_named_allows_one_call_of_that_tool(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tools: tuple[ToolSpec, ...]
 ) -> None:
     clock, weather = ParsedCall("clock.read", {"unit": "hour"}), ParsedCall("get_weather", {"city": "Oslo"})
     for calls, fits in (([clock], True), ([weather], False), ([clock, clock], False)):
-        constraint = bind_tools(tokeniser, SMOLLM2, tools, ToolChoice.named("clock.read"))
+        constraint = bind_tools(backend, SMOLLM2, tools, ToolChoice.named("clock.read"))
         assert accepts(constraint, model.tokenise(SMOLLM2.render_calls(calls))) is fits
 
 
 def test_free_text_may_say_anything_but_control_tokens(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tools: tuple[ToolSpec, ...]
 ) -> None:
-    constraint = bind_tools(tokeniser, SMOLLM2, tools, AUTO)
+    constraint = bind_tools(backend, SMOLLM2, tools, AUTO)
     assert accepts(constraint, model.tokenise('It is <b>5 €</b>, {"no": "call"} 😀\n\n<tool'))
     assert constraint.allowed(model.eos)
     for spelling in ("<|im_start|>", "<|endoftext|>", "<repo_name>"):
@@ -153,22 +153,22 @@ def test_free_text_may_say_anything_but_control_tokens(
 
 
 def test_after_the_trigger_text_is_bound(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tools: tuple[ToolSpec, ...]
 ) -> None:
-    constraint = bind_tools(tokeniser, SMOLLM2, tools, AUTO)
+    constraint = bind_tools(backend, SMOLLM2, tools, AUTO)
     assert accepts(constraint, model.tokenise("Sure. <tool_call>"))
     assert not constraint.allowed(model.eos)
     assert b"".join(map(model.piece, constraint.forced())) == b'[{"name": "'
 
 
 def test_forced_tokens_are_the_ones_the_model_would_be_trained_on(
-    model: LlamaModel, tokeniser: GrammarTokeniser, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tools: tuple[ToolSpec, ...]
 ) -> None:
-    forced = bind_tools(tokeniser, SMOLLM2, tools, REQUIRED).forced()
+    forced = bind_tools(backend, SMOLLM2, tools, REQUIRED).forced()
     assert forced == model.tokenise('<tool_call>[{"name": "')
 
 
-def test_a_schema_binds_the_whole_text(model: LlamaModel, tokeniser: GrammarTokeniser) -> None:
+def test_a_schema_binds_the_whole_text(model: LlamaModel, backend: Backend) -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -179,45 +179,43 @@ def test_a_schema_binds_the_whole_text(model: LlamaModel, tokeniser: GrammarToke
         "additionalProperties": False,
     }
     for seed in range(4):
-        text = wander(model, bind_schema(tokeniser, schema), random.Random(seed))
+        text = wander(model, bind_schema(backend, schema), random.Random(seed))
         if text is not None:
             jsonschema.validate(json.loads(text), schema)
-    assert accepts(bind_schema(tokeniser, schema), model.tokenise('{"colour": "red", "sizes": [1, 2]}'))
-    assert not accepts(bind_schema(tokeniser, schema), model.tokenise('{"colour":  "red"'))
+    assert accepts(bind_schema(backend, schema), model.tokenise('{"colour": "red", "sizes": [1, 2]}'))
+    assert not accepts(bind_schema(backend, schema), model.tokenise('{"colour":  "red"'))
 
 
-def test_a_schema_cannot_change_how_it_is_compiled(model: LlamaModel, tokeniser: GrammarTokeniser) -> None:
+def test_a_schema_cannot_change_how_it_is_compiled(model: LlamaModel, backend: Backend) -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"const": 1}},
         "required": ["a"],
         "additionalProperties": False,
     }
-    constraint = bind_schema(tokeniser, {**schema, "x-guidance": {"key_separator": " => "}})
+    constraint = bind_schema(backend, {**schema, "x-guidance": {"key_separator": " => "}})
     assert accepts(constraint, model.tokenise('{"a": 1}'))
 
 
-def test_unknown_keywords_are_left_to_validation(model: LlamaModel, tokeniser: GrammarTokeniser) -> None:
+def test_unknown_keywords_are_left_to_validation(model: LlamaModel, backend: Backend) -> None:
     schema: dict[str, Any] = {
         "type": "array",
         "items": {"type": "integer"},
         "uniqueItems": True,
         "maxItems": 2,
     }
-    assert accepts(bind_schema(tokeniser, schema), model.tokenise("[1, 1]"))
+    assert accepts(bind_schema(backend, schema), model.tokenise("[1, 1]"))
 
 
-def test_a_schema_nobody_can_use_is_an_error_that_names_the_tool(tokeniser: GrammarTokeniser) -> None:
+def test_a_schema_nobody_can_use_is_an_error_that_names_the_tool(backend: Backend) -> None:
     parameters = {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}, "additionalProperties": False}
     with pytest.raises(ConfigError, match="'lost'"):
-        bind_tools(tokeniser, SMOLLM2, [ToolSpec("lost", "", parameters)], REQUIRED)
+        bind_tools(backend, SMOLLM2, [ToolSpec("lost", "", parameters)], REQUIRED)
     with pytest.raises(ConfigError, match="'absent'"):
-        bind_tools(tokeniser, SMOLLM2, [ToolSpec("lost", "", parameters)], ToolChoice.named("absent"))
+        bind_tools(backend, SMOLLM2, [ToolSpec("lost", "", parameters)], ToolChoice.named("absent"))
 
 
-def test_names_and_values_that_look_like_grammar_are_only_text(
-    model: LlamaModel, tokeniser: GrammarTokeniser
-) -> None:
+def test_names_and_values_that_look_like_grammar_are_only_text(model: LlamaModel, backend: Backend) -> None:
     name = 'a"b\\c\n%json {} | /x/ <tool_call>'
     parameters = {
         "type": "object",
@@ -227,4 +225,4 @@ def test_names_and_values_that_look_like_grammar_are_only_text(
     }
     tool = ToolSpec(name, "", parameters)
     tokens = model.tokenise(SMOLLM2.render_calls([ParsedCall(name, {name: name})]))
-    assert accepts(bind_tools(tokeniser, SMOLLM2, [tool], REQUIRED), tokens)
+    assert accepts(bind_tools(backend, SMOLLM2, [tool], REQUIRED), tokens)

@@ -1,0 +1,158 @@
+"""Constraints by llguidance: the back-end that is used unless another one is asked for.
+
+Covered: a schema, or the calls of the same tools, are compiled once and copied after.
+Not covered: what llguidance drops in its lenient mode, used where a schema has keywords it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentkit.errors import ConfigError, EngineError
+from agentkit.messages import ToolSpec
+from agentkit.models.formats.tool_format import ToolFormat
+from agentkit.models.lark import OPTIONS, message_grammar
+from agentkit.models.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+MAX_KEPT = 32
+"""Grammars that are kept compiled."""
+
+
+class Guidance:
+    """Compiles for one vocabulary."""
+
+    def __init__(self, tokeniser: LLTokenizer, size: int, special: Mapping[str, int]) -> None:
+        self._tokeniser = tokeniser
+        self._size = size
+        self._special = special
+        self._kept: OrderedDict[str, GuidanceConstraint] = OrderedDict()
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> Guidance:
+        """Return what compiles for a vocabulary; takes about a quarter of a second."""
+        from llguidance import LLTokenizer
+
+        model = vocabulary.model
+        pieces = [
+            b"\xff" + piece if token in vocabulary.specials else piece
+            for token, piece in enumerate(vocabulary.pieces)
+        ]
+        tokeniser = LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
+            tokens=pieces,
+            vocab_ptr=model.vocabulary_pointer,
+            tokenize_fptr=model.tokenise_pointer,
+            eos_token=sorted(vocabulary.ends) or [model.eos],
+        )
+        return cls(tokeniser, vocabulary.size, vocabulary.special)
+
+    @classmethod
+    def of_llama(cls, llama: Any) -> Guidance:  # noqa: ANN401 - a llama_cpp.Llama
+        """Return what compiles values for a `llama_cpp.Llama`."""
+        from llguidance.llamacpp import lltokenizer_from_vocab
+
+        with warnings.catch_warnings():  # it still asks llama.cpp by an older name
+            warnings.simplefilter("ignore", DeprecationWarning)
+            tokeniser = lltokenizer_from_vocab(llama._model.vocab)  # noqa: SLF001 - the only way to it
+        return cls(tokeniser, llama.n_vocab(), {})
+
+    def message(
+        self, tool_format: ToolFormat, tools: Sequence[ToolSpec], *, most: int, free: bool
+    ) -> GuidanceConstraint:
+        """Return the constraint for a message with calls; see `agentkit.models.grammar.Backend`."""
+        first = message_grammar(tool_format, tools, self._special, most=most, free=free, lenient=False)
+        try:
+            return self._compiled(first)
+        except ConfigError:
+            return self._compiled(
+                message_grammar(tool_format, tools, self._special, most=most, free=free, lenient=True)
+            )
+
+    def value(self, form: dict[str, Any]) -> GuidanceConstraint:
+        """Return the constraint for one JSON value; see `agentkit.models.grammar.Backend`."""
+        try:
+            return self._compiled(_value_grammar(form, lenient=False))
+        except ConfigError:
+            return self._compiled(_value_grammar(form, lenient=True))
+
+    def _compiled(self, grammar: str) -> GuidanceConstraint:
+        kept = self._kept.get(grammar)
+        if kept is None:
+            kept = GuidanceConstraint(self._matcher(grammar), self._size)
+            self._kept[grammar] = kept
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(grammar)
+        return kept.copy()
+
+    def _matcher(self, grammar: str) -> LLMatcher:
+        from llguidance import LLMatcher, LLParserLimits
+
+        limits = LLParserLimits(verbose_errors=False)
+        matcher: LLMatcher = LLMatcher(self._tokeniser, grammar, log_level=0, limits=limits)
+        if matcher.is_error():
+            raise ConfigError("the schema cannot be turned into a grammar")
+        return matcher
+
+
+def _value_grammar(form: dict[str, Any], *, lenient: bool) -> str:
+    return "%llguidance {}\nstart: %json " + json.dumps(
+        {**form, "x-guidance": {**OPTIONS, "lenient": lenient}}
+    )
+
+
+class GuidanceConstraint:
+    """A `Constraint` by llguidance."""
+
+    def __init__(self, matcher: LLMatcher, size: int) -> None:
+        self._matcher = matcher
+        self._size = size
+        self._bits = np.zeros((1, (size + 31) // 32), np.int32)
+
+    def copy(self) -> GuidanceConstraint:
+        """Return one that stands where this one stands, and goes its own way."""
+        return GuidanceConstraint(self._matcher.deep_copy(), self._size)
+
+    def allowed(self, token: int) -> bool:
+        """Return whether `token` may come next."""
+        return self._matcher.validate_tokens([token]) == 1
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return for every token whether it may come next."""
+        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        self._check()
+        bits = np.unpackbits(self._bits.view(np.uint8), count=self._size, bitorder="little")
+        return bits.view(np.bool_)
+
+    def commit(self, token: int) -> None:
+        """Take `token`."""
+        self._matcher.consume_token(token)
+        self._check()
+
+    def forced(self) -> list[int]:
+        """Take and return what has to come next."""
+        if self._matcher.is_stopped():
+            return []
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        if tokens:
+            self._matcher.consume_tokens(tokens)
+            self._check()
+        return tokens
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing can follow."""
+        return self._matcher.is_stopped()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise EngineError("the grammar reached a limit", hint="use fewer tools, or a simpler schema")
