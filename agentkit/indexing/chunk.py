@@ -55,11 +55,6 @@ class _Unit:
     level: int = 0
 
 
-def approximate_pieces(text: str) -> int:
-    """Return about how many word pieces `text` has, rather too many than too few."""
-    return sum(1 + len(word) // 6 for word in re.findall(r"\w+|[^\w\s]", text))
-
-
 def chunks(
     document: Document, count_pieces: CountPieces, *, target_pieces: int = 160, limit_pieces: int = 220
 ) -> list[Chunk]:

@@ -276,7 +276,7 @@ class Sync:
                 digest = _digest(fd)
                 now = FileState(str(path), before.st_size, before.st_mtime_ns, digest, 0)
                 if state is not None and state.digest == digest and not state.error:
-                    return self._touched(path, now)
+                    return self._touched(now)
                 try:
                     document = self._reader.read_open(fd, path.name)
                 except ReadInterruptedError as error:
@@ -295,18 +295,20 @@ class Sync:
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             # digest and text may be of two versions: the next run reads it again
             return replace(prepared, state=replace(prepared.state, digest=""))
-        if self._clock() * 1e9 - before.st_mtime_ns < _SAME_TICK_NS:
+        if self._may_change_unnoticed(now):
             return replace(
                 prepared, state=replace(prepared.state, mtime_ns=0)
             )  # the next run compares the content
         return prepared
 
-    def _touched(self, path: Path, now: FileState) -> IndexEvent:
-        """Note a new modification time, where the index can do so without new chunks."""
-        note = getattr(self._index, "note_file", None)
-        if note is not None:
-            note(now)
-        return FileUnchanged(path)
+    def _touched(self, now: FileState) -> IndexEvent:
+        """Note the new modification time of a file, so that the next run does not compare its content again."""
+        if not self._may_change_unnoticed(now):
+            self._index.note_file(now)
+        return FileUnchanged(Path(now.path))
+
+    def _may_change_unnoticed(self, state: FileState) -> bool:
+        return self._clock() * 1e9 - state.mtime_ns < _SAME_TICK_NS
 
     def _skip(self, found: Found, reason: str) -> FileSkipped:
         """Put a note in place of the file's chunks, so that it is not tried again until it changes."""

@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkit.errors import EngineError
-from agentkit.indexing.chunk import Chunk, approximate_pieces, chunks
+from agentkit.indexing.chunk import Chunk, chunks
 from agentkit.indexing.document import Document
 from agentkit.indexing.events import FileIndexed, Progress
 from agentkit_memory import FileState, NewRecord
+from agentkit_memory.embed import CountsPieces, approximate_pieces, embedding_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +30,6 @@ BATCH_CHUNKS = 64
 """Chunks embedded at once; the run can be stopped between batches."""
 BULK_AFTER_CHUNKS = 300
 """From here on the bulk embedder has earned its start-up time (5 s against 30 ms saved a chunk)."""
-PREFIX_PIECES = 32
-"""Of title and headings before a chunk's text; with `limit_pieces` of the chunker it stays within 256."""
 
 
 class Index(Protocol):
@@ -54,6 +53,10 @@ class Index(Protocol):
         """Give a file another path."""
         ...
 
+    def note_file(self, state: FileState) -> None:
+        """Note a new size and modification time of a file whose content did not change."""
+        ...
+
     def roots(self) -> list[str]:
         """Return the indexed folders."""
         ...
@@ -61,11 +64,6 @@ class Index(Protocol):
     def add_root(self, path: str) -> None:
         """Remember an indexed folder."""
         ...
-
-
-@runtime_checkable
-class _CountsPieces(Protocol):
-    def count_pieces(self, text: str) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Writer:
         self._index = index
         self._embedder = embedder
         self._bulk = bulk
-        self._count = embedder.count_pieces if isinstance(embedder, _CountsPieces) else approximate_pieces
+        self._count = embedder.count_pieces if isinstance(embedder, CountsPieces) else approximate_pieces
         self._embedded = 0
 
     def prepare(self, path: Path, state: FileState, document: Document, seconds: float) -> Prepared:
@@ -101,7 +99,7 @@ class Writer:
             path,
             replace(state, chunks=len(pieces)),
             tuple(_record(path, modified, document, chunk) for chunk in pieces),
-            tuple(self._embedding_text(document, chunk) for chunk in pieces),
+            tuple(embedding_text(self._embedder, _title(document, chunk), chunk.text) for chunk in pieces),
             document.notes,
             seconds,
         )
@@ -149,13 +147,6 @@ class Writer:
         import numpy as np
 
         return np.empty((0, self._embedder.dimensions), np.float32)
-
-    def _embedding_text(self, document: Document, chunk: Chunk) -> str:
-        """Return the chunk under its title and headings, shortened to what the embedder leaves room for."""
-        words = _title(document, chunk).split()
-        while words and self._count(" ".join(words)) > PREFIX_PIECES:
-            words.pop()
-        return f"{' '.join(words)}\n{chunk.text}" if words else chunk.text
 
 
 def _record(path: Path, modified: float, document: Document, chunk: Chunk) -> NewRecord:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentkit_memory.keys import KdfParameters
     from agentkit_memory.minilm import MiniLMEmbedder
     from agentkit_memory.record import ConversationInfo, FileState, Filter, Hit, NewRecord, Record
+    from agentkit_memory.reembedding import Reembedded
     from agentkit_memory.sentence_transformer import SentenceTransformerEmbedder
     from agentkit_memory.vault import Vault
 
@@ -58,6 +59,7 @@ _HOMES = {
     "keys": ("KdfParameters",),
     "minilm": ("MiniLMEmbedder",),
     "record": ("ConversationInfo", "FileState", "Filter", "Hit", "NewRecord", "Record"),
+    "reembedding": ("Reembedded",),
     "sentence_transformer": ("SentenceTransformerEmbedder",),
     "vault": ("Vault",),
 }
@@ -70,6 +72,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Hit",
     "Filter",
     "Forgotten",
+    "Reembedded",
     "FileState",
     "ConversationInfo",
     "Embedder",

@@ -65,6 +65,9 @@ class Access:
                 raise TamperedError("the vault's database belongs to another vault")
             if not fresh:
                 guard.after(header, self.database, accept_rollback=accept_rollback)
+                if self.database.outdated:  # only now: what is brought up to date was checked as it was
+                    self.database.update()
+                    guard.committed(self.database)
         except StoreError:
             self.database.close()
             guard.release()

@@ -1,8 +1,8 @@
 """Chroma as the vector index, in memory only. The only importer of `chromadb`.
 
 Chroma leaves vectors, ids and metadata in clear in its files, keeps there what was deleted, reads `./.env` and its
-environment, and fetches a model when it is handed a text. So here it gets random ids, vectors and two coarse labels,
-never a text; its settings are all passed explicitly; its files, if any, lie on a private tmpfs that the caller made.
+environment, and fetches a model when it is handed a text. So here it gets random ids and vectors, never a text or a
+label; its settings are all passed explicitly; its files, if any, lie on a private tmpfs that the caller made.
 Not covered: swap (the tmpfs and this process may be swapped out).
 """
 
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agentkit_memory.errors import VectorIndexError
-from agentkit_memory.index import Labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH: Final = 2000
-OVERFETCH: Final = 4
-"""How many times more neighbours are asked for when they are filtered here."""
 _COLLECTION: Final = "vectors"
 _IMPORTING: Final = threading.Lock()
 _QUIET: Final = {
@@ -81,16 +78,12 @@ class ChromaIndex:
             raise
         self._collection: ChromaCollection = collection
 
-    def put(self, ids: Sequence[str], vectors: NDArray[np.float32], labels: Sequence[Labels]) -> None:
+    def put(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Add vectors, or replace those whose id is known."""
         for start in range(0, len(ids), BATCH):
             part = slice(start, start + BATCH)
             with _chroma_errors():
-                self._collection.upsert(
-                    ids=list(ids[part]),
-                    embeddings=vectors[part],
-                    metadatas=[{"kind": kind, "origin": origin} for kind, origin in labels[part]],
-                )
+                self._collection.upsert(ids=list(ids[part]), embeddings=vectors[part])
 
     def delete(self, ids: Collection[str]) -> None:
         """Drop vectors; ids that are not known are passed over."""
@@ -99,74 +92,17 @@ class ChromaIndex:
             with _chroma_errors():
                 self._collection.delete(ids=every[start : start + BATCH])
 
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        *,
-        kinds: Collection[str] = (),
-        origins: Collection[str] = (),
-        among: Collection[str] | None = None,
-    ) -> list[tuple[str, float]]:
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         """Return up to `k` ids and their cosines, nearest first."""
-        if among is not None:
-            return self._among(vector, k, kinds, origins, among)
-        if kinds or origins:
-            # Chroma's own filter reads the labels of every vector at each query: try to do without it.
-            wide = self._query(vector, OVERFETCH * k, None, None)
-            passed = [
-                (identity, cosine)
-                for identity, cosine, (kind, origin) in wide
-                if (not kinds or kind in kinds) and (not origins or origin in origins)
-            ]
-            if len(passed) >= k or len(wide) < OVERFETCH * k:
-                return passed[:k]
-        return [each[:2] for each in self._query(vector, k, _where(kinds, origins), None, labelled=False)]
-
-    def _among(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        kinds: Collection[str],
-        origins: Collection[str],
-        among: Collection[str],
-    ) -> list[tuple[str, float]]:
-        """Search within given ids. Chroma fails as a whole when asked about one it does not know: drop those first."""
-        if not among:
-            return []
-        with _chroma_errors():
-            known = self._collection.get(ids=list(among), include=[])["ids"]
-        return [each[:2] for each in self._query(vector, k, _where(kinds, origins), known)] if known else []
-
-    def _query(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        where: dict[str, Any] | None,
-        ids: list[str] | None,
-        *,
-        labelled: bool = True,
-    ) -> list[tuple[str, float, Labels]]:
         with _chroma_errors():
             found = self._collection.query(
-                query_embeddings=vector.reshape(1, -1),
-                n_results=k,
-                where=where,
-                ids=ids,
-                include=["distances", "metadatas"] if labelled else ["distances"],
+                query_embeddings=vector.reshape(1, -1), n_results=k, include=["distances"]
             )
         distances = found["distances"]
         assert distances is not None  # noqa: S101 - it was asked for
-        if not labelled:
-            return [
-                (identity, 1.0 - distance, ("", ""))
-                for identity, distance in zip(found["ids"][0], distances[0], strict=True)
-            ]
-        labels = found["metadatas"]
-        assert labels is not None  # noqa: S101
         return [
-            (identity, 1.0 - distance, (str(label["kind"]), str(label["origin"])))
-            for identity, distance, label in zip(found["ids"][0], distances[0], labels[0], strict=True)
+            (identity, 1.0 - distance)
+            for identity, distance in zip(found["ids"][0], distances[0], strict=True)
         ]
 
     def __len__(self) -> int:
@@ -193,14 +129,6 @@ def _chroma_errors() -> Iterator[None]:
         yield
     except (ChromaError, ValueError, RuntimeError, OSError) as error:
         raise VectorIndexError(f"chroma failed: {type(error).__name__}") from None
-
-
-def _where(kinds: Collection[str], origins: Collection[str]) -> dict[str, Any] | None:
-    """Return the labels wanted as Chroma's filter."""
-    terms: list[dict[str, Any]] = [
-        {name: {"$in": list(values)}} for name, values in (("kind", kinds), ("origin", origins)) if values
-    ]
-    return {"$and": terms} if len(terms) > 1 else terms[0] if terms else None
 
 
 def engine() -> str:

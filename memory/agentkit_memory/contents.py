@@ -6,26 +6,25 @@ The part of `Vault` that needs vectors and the index; what a method changed is o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from agentkit_memory import forgetting, fusion, lexical, rows, search, state
+from agentkit_memory import forgetting, fusion, reembedding, rows, state
 from agentkit_memory.access import Access
 from agentkit_memory.database import Database
+from agentkit_memory.embed import Embedder
 from agentkit_memory.errors import EmbeddingMismatchError, RecordError, StoreError
 from agentkit_memory.forgetting import Forgotten
 from agentkit_memory.ledger import Ledger
-from agentkit_memory.live_index import LiveIndex
 from agentkit_memory.record import FileState, Filter, Hit, NewRecord, Record
+from agentkit_memory.reembedding import Reembedded
+from agentkit_memory.search import EVERYTHING, Finder
 from agentkit_memory.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-EVERYTHING: Final = Filter()
-"""No restriction."""
 
 
 class Contents(Ledger):
@@ -44,7 +43,7 @@ class Contents(Ledger):
         """Told the ids that were forgotten, so that caches made from them go too."""
         snapshot = Snapshot(access.folder, access.master.subkey("snapshot"), access.header.id)
         try:
-            self._index = LiveIndex(access.database, self.dimensions, access.lock, snapshot, index_folder)
+            self._finder = Finder(access.database, self.dimensions, access.lock, snapshot, index_folder)
         except StoreError:
             access.close()
             raise
@@ -66,8 +65,9 @@ class Contents(Ledger):
         vectors = self._checked(records, embeddings)
         with self._access.lock:
             with self._access.transaction() as database:
-                ids = rows.insert(database, records, vectors, self._clock())
-            return self._indexed(ids, records, vectors)
+                added = rows.insert(database, records, vectors, self._clock())
+            self._finder.put(added, vectors)
+        return added.ids
 
     def get(self, ids: Sequence[str]) -> list[Record]:
         """Return the records that exist among `ids`, in that order."""
@@ -80,17 +80,50 @@ class Contents(Ledger):
         with self._access.reading() as database:
             return rows.select(database, where, limit=limit, offset=offset)
 
+    def ids_with_prefix(self, prefix: str, *, limit: int = 2) -> list[str]:
+        """Return up to `limit` ids that begin with `prefix`, 1 to 32 hexadecimal digits; none for anything else."""
+        with self._access.reading() as database:
+            return rows.ids_with_prefix(database, prefix, limit)
+
     def count(self, where: Filter = EVERYTHING) -> int:
         """Return how many records pass `where`."""
         with self._access.reading() as database:
             return rows.count(database, where)
+
+    def rewrite(
+        self, record_id: str, text: str, embedding: NDArray[np.floating[Any]], *, title: str = ""
+    ) -> bool:
+        """Put another text, title and vector in a record's place; return whether it exists. The rest of it stays.
+
+        Args:
+            record_id: Which.
+            text: In place of the old one, which leaves table, terms and index.
+            embedding: (dimensions,).
+            title: In place of the old one.
+
+        Raises:
+            RecordError: It cannot be stored; the old text stands.
+            EmbeddingMismatchError: The vector has another size than the vault's.
+        """
+        fresh = NewRecord(text, title=title)
+        vectors = self._checked([fresh], embedding.reshape(1, -1))
+        with self._access.lock:
+            with self._access.transaction() as database:
+                written = rows.rewrite(database, record_id, fresh, vectors[0])
+                if written is None:
+                    return False
+                self._new_epoch(database)
+            self._finder.delete([record_id])
+            self._finder.purge()
+            self._finder.put(written, vectors)
+        return True
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records from table, full text, index and snapshot; return how many there were."""
         with self._access.lock:
             with self._access.transaction() as database:
                 gone = self._drop(database, ids)
-            self._index.delete(gone)
+            self._finder.delete(gone)
         return len(gone)
 
     def forget(self, ids: Sequence[str] = (), *, where: Filter | None = None, query: str = "") -> Forgotten:
@@ -110,7 +143,7 @@ class Contents(Ledger):
             with self._access.transaction() as database:
                 wanted = list(ids)
                 if query:
-                    wanted += lexical.every_word(database, query, where or EVERYTHING)
+                    wanted += self._finder.every_word(query, where or EVERYTHING)
                 elif where is not None:
                     wanted += rows.ids_where(database, where)
                 named = len(rows.get(database, wanted))
@@ -123,11 +156,12 @@ class Contents(Ledger):
                         database, path
                     )  # its name goes too; a file that is still there is read again
                 messages, conversations = forgetting.redact(database, records)
-            self._index.delete(gone)
+            self._finder.delete(gone)
+            self._finder.purge()
             for told in self.on_forget:
                 told(gone)
             with self._access.reading() as database:
-                found = forgetting.prove(database, records, vectors)
+                found = forgetting.prove(database, self._finder, records, vectors)
         return Forgotten(tuple(gone), len(gone) - named, messages, conversations, *found)
 
     def search(
@@ -156,12 +190,12 @@ class Contents(Ledger):
         Raises:
             EmbeddingMismatchError: The vector has another size than the vault's.
         """
-        with self._access.reading() as database:
+        with self._access.reading():
             vector = None
             if embedding is not None:
                 vector = rows.check_vectors(embedding.reshape(1, -1), 1, self.dimensions)[0]
             how = {"lexical_weight": lexical_weight, "diversity": diversity}
-            return search.search(database, self._index, text, vector, k=k, where=where, **how)
+            return self._finder.search(text, vector, k=k, where=where, **how)
 
     def neighbours(self, record_id: str, *, before: int = 1, after: int = 1) -> list[Record]:
         """Return the records beside one in the same source, in order, without itself."""
@@ -189,10 +223,16 @@ class Contents(Ledger):
         with self._access.lock:
             with self._access.transaction() as database:
                 gone = self._drop(database, state.chunk_ids(database, file.path))
-                ids = rows.insert(database, records, vectors, self._clock())
+                added = rows.insert(database, records, vectors, self._clock())
                 state.put_file(database, file)
-            self._index.delete(gone)
-            return self._indexed(ids, records, vectors)
+            self._finder.delete(gone)
+            self._finder.put(added, vectors)
+        return added.ids
+
+    def note_file(self, file: FileState) -> None:
+        """Note a new size and modification time of a file whose content is what it was; its chunks stay."""
+        with self._access.transaction() as database:
+            state.note_file(database, file)
 
     def remove_file(self, path: str) -> int:
         """Forget a file and its chunks; return how many chunks there were."""
@@ -200,7 +240,7 @@ class Contents(Ledger):
             with self._access.transaction() as database:
                 gone = self._drop(database, state.chunk_ids(database, path))
                 state.drop_file(database, path)
-            self._index.delete(gone)
+            self._finder.delete(gone)
         return len(gone)
 
     def rename_file(self, old: str, new: str) -> None:
@@ -212,7 +252,8 @@ class Contents(Ledger):
                 gone = self._drop(database, state.chunk_ids(database, new))
                 state.drop_file(database, new)
                 state.move_file(database, old, new)
-            self._index.delete(gone)
+            self._finder.delete(gone)
+            self._finder.rename_source(old, new)
 
     # The index
 
@@ -225,17 +266,17 @@ class Contents(Ledger):
         Raises:
             VectorIndexError: Chroma cannot be used (only with `wait`); exact search still answers.
         """
-        self._index.warm(wait=wait)
+        self._finder.warm(wait=wait)
 
     @property
     def index_name(self) -> str:
         """Which index answers now: `exact` or `chroma`."""
-        return self._index.name
+        return self._finder.vectors.name
 
     @property
     def index_error(self) -> StoreError | None:
         """Why Chroma does not answer, when it was asked to and failed."""
-        return self._index.error
+        return self._finder.vectors.error
 
     def check_embedder(self, name: str, dimensions: int) -> None:
         """Refuse another embedding model than the one the vault's vectors come from.
@@ -247,8 +288,42 @@ class Contents(Ledger):
             raise EmbeddingMismatchError(
                 f"the vault's vectors come from {self.embedder} ({self.dimensions} dimensions), "
                 f"not from {name} ({dimensions})",
-                hint=f"use {self.embedder}",
+                hint="agentkit memory reembed",
             )
+
+    def reembed(self, embedder: Embedder, *, bulk: Embedder | None = None) -> Iterator[Reembedded]:
+        """Give every record a vector of another model (or the same anew), and then use those.
+
+        Until the last step the old vectors answer, and the vault can be used from other threads. Stopped or killed
+        anywhere, the next call goes on from there.
+
+        Args:
+            embedder: The new model.
+            bulk: The same model, quicker for many texts.
+
+        Yields:
+            How far it is; `finished` once, at the end.
+
+        Raises:
+            EmbeddingMismatchError: Its vectors are not what it says.
+            DiskFullError, StorageError: What was embedded until then is kept.
+        """
+        while True:
+            yield from reembedding.gather(self._access, embedder, bulk or embedder)
+            with self._access.lock:
+                old = self._finder.detach()
+            old.close()  # without the lock, for which its thread may wait
+            with self._access.lock:
+                with self._access.transaction() as database:
+                    switched = reembedding.switch(database, embedder)
+                    if switched:
+                        self._finder.vectors.forget()
+                if switched:
+                    self.embedder, self.dimensions = embedder.name, embedder.dimensions
+                    self._finder.restart(embedder.dimensions)
+                    total = self.count()
+                    break
+        yield Reembedded(total, total, finished=True)
 
     def _checked(
         self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]
@@ -257,16 +332,13 @@ class Contents(Ledger):
             rows.check(record)
         return rows.check_vectors(embeddings, len(records), self.dimensions)
 
-    def _indexed(
-        self, ids: list[str], records: Sequence[NewRecord], vectors: NDArray[np.float32]
-    ) -> list[str]:
-        self._index.put(ids, vectors, [(record.kind, record.origin) for record in records])
-        return ids
-
     def _drop(self, database: Database, ids: Sequence[str]) -> list[str]:
         """Delete records; a new epoch begins with it, so that no older snapshot is used again."""
         gone = rows.delete(database, ids)
         if gone:
-            database.change("UPDATE meta SET value = ? WHERE key = 'epoch'", (os.urandom(16),))
-            self._index.forget()
+            self._new_epoch(database)
         return gone
+
+    def _new_epoch(self, database: Database) -> None:
+        database.change("UPDATE meta SET value = ? WHERE key = 'epoch'", (os.urandom(16),))
+        self._finder.vectors.forget()

@@ -29,6 +29,7 @@ from agentkit_memory.errors import (
     disk_errors,
 )
 from agentkit_memory.schema import MIGRATIONS
+from agentkit_memory.terms import pack
 
 FILE: Final = "vault.db"
 
@@ -45,14 +46,14 @@ class Database:
         create: bool = False,
         migrations: Sequence[str] = MIGRATIONS,
     ) -> None:
-        """Open the database at `path` and bring it up to date.
+        """Open the database at `path`.
 
         Args:
             path: The file; its write-ahead log stands beside it.
             key: 32 bytes: of the pages.
             digest_key: 32 bytes: of the content digest.
             create: Whether it may be missing; a vault never opens an empty database in place of a lost one.
-            migrations: What brings an older database up to date, in order.
+            migrations: What makes the tables, and brings an older database up to date, in order.
 
         Raises:
             TamperedError: Missing, damaged, or under another key.
@@ -73,6 +74,8 @@ class Database:
         with database_errors():
             self._connection = apsw.Connection(str(path), flags=flags)
         self._digest = ContentDigest(digest_key)
+        self._migrations = migrations
+        self._version = 0
         self._following = False
         self.generation: int = 0
         """How many commits there were."""
@@ -80,7 +83,7 @@ class Database:
             self._drop_scratch()
             with database_errors():
                 self._configure(key)
-                self._migrate(migrations, create=create)
+                self._check_version(create=create)
                 self._follow()
         except StoreError:
             self.close()
@@ -103,22 +106,41 @@ class Database:
         connection.pragma("cell_size_check", True)
         connection.pragma("cache_size", -16384)
 
-    def _migrate(self, migrations: Sequence[str], *, create: bool) -> None:
-        version = int(self.scalar("PRAGMA user_version"))
-        if version > len(migrations):
+    def _check_version(self, *, create: bool) -> None:
+        version, newest = int(self.scalar("PRAGMA user_version")), len(self._migrations)
+        if version > newest:
             raise NewerVaultError(
-                f"the vault's database is of version {version}; this agentkit knows {len(migrations)}",
+                f"the vault's database is of version {version}; this agentkit knows {newest}",
                 hint="update agentkit",
             )
         if version == 0 and not create:
             raise TamperedError("the vault's database is empty", hint="restore it from a backup")
-        if version == len(migrations):
-            return
-        with self.transaction():
-            for migration in migrations[version:]:
-                self._connection.execute(migration)
-            self._connection.execute(f"PRAGMA user_version = {len(migrations)}")
-            self._connection.execute("UPDATE newest SET digest = ?", (self.sum_rows(),))
+        self._version = version
+        self._connection.create_scalar_function("terms_of", _terms_of, flags=apsw.SQLITE_INNOCUOUS)
+        if version == 0:
+            with self.transaction():
+                self._migrate()
+                self._connection.execute("UPDATE newest SET digest = ?", (self.sum_rows(),))
+
+    @property
+    def outdated(self) -> bool:
+        """Whether an older version wrote the database; it is to be checked first, and then to be brought up to date."""
+        return self._version < len(self._migrations)
+
+    def update(self) -> None:
+        """Bring an older database up to date, in one commit."""
+        with database_errors():
+            with self.transaction():
+                self._migrate()
+                self._digest.restore(self.sum_rows())
+                self._digest.touched = True
+            self._connection.execute(triggers(self._tables()))
+
+    def _migrate(self) -> None:
+        for migration in self._migrations[self._version :]:
+            self._connection.execute(migration)
+        self._version = len(self._migrations)
+        self._connection.execute(f"PRAGMA user_version = {self._version}")
 
     def _follow(self) -> None:
         """Let the content digest follow every change of this connection."""
@@ -127,8 +149,13 @@ class Database:
         digest.restore(bytes(self.scalar("SELECT digest FROM newest")))
         for name, function in (("row_added", digest.add), ("row_removed", digest.subtract)):
             connection.create_scalar_function(name, cast("Any", function), flags=apsw.SQLITE_INNOCUOUS)
-        connection.execute(triggers())
+        connection.execute(triggers(self._tables()))
         self._following = True
+
+    def _tables(self) -> dict[str, tuple[str, ...]]:
+        """Return the tables of ours that this version of the database has."""
+        there = {name for (name,) in self.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        return {table: columns for table, columns in TABLES.items() if table in there}
 
     @property
     def digest(self) -> bytes:
@@ -138,7 +165,7 @@ class Database:
     def sum_rows(self) -> bytes:
         """Return the content digest, computed anew from every row."""
         fresh = self._digest.fresh()
-        for table, columns in TABLES.items():
+        for table, columns in self._tables().items():
             for row in self._connection.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608
                 fresh.add(table, *row)
         return fresh.value
@@ -204,7 +231,7 @@ class Database:
         return self._connection.last_insert_rowid()
 
     def verify(self) -> None:
-        """Read every page from the disk; check every row, every index and every posting.
+        """Read every page from the disk; check every row and every index.
 
         Raises:
             TamperedError: Something is damaged.
@@ -212,7 +239,6 @@ class Database:
         with database_errors():
             if self.rows("PRAGMA integrity_check(1)") != [("ok",)]:
                 raise TamperedError("the vault's database is damaged", hint="restore it from a backup")
-            self._connection.execute("INSERT INTO texts (texts, rank) VALUES ('integrity-check', 1)")
             if self.sum_rows() != self._digest.value:
                 raise TamperedError(
                     "rows of the vault's database were changed outside of agentkit",
@@ -271,6 +297,10 @@ class Database:
         """Fold the write-ahead log into the database and close; safe to call twice."""
         with suppress(apsw.Error):  # closing is best effort: all that was acknowledged is in the log
             self._connection.close()
+
+
+def _terms_of(*texts: Any) -> bytes:
+    return pack(" ".join(texts))
 
 
 @contextmanager

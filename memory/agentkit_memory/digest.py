@@ -4,8 +4,8 @@
 
 A sum can follow an insertion, a change and a deletion without reading anything else, and does not depend on the
 order of rows. Triggers of the connection feed it, so that no statement can be forgotten. Covered: rows added, removed,
-changed or put back by somebody without the key. Not covered: the full-text index and the other indexes, which hold
-no row (the file's hash and SQLite's own checks cover those).
+changed or put back by somebody without the key. Not covered: SQLite's own indexes, which
+hold no row (the file's hash and SQLite's own checks cover those).
 Source: incremental multiset hashing, Clarke et al. 2003 (MSet-Add-Hash); format in memory/README.md §3.
 """
 
@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-TABLES: Final = {
+TABLES: Final[dict[str, tuple[str, ...]]] = {
     "meta": ("key", "value"),
     "records": (
         "row", "id", "kind", "source", "position", "place", "title", "text", "origin", "privacy", "created", "sources",
     ),
     "vectors": ("row", "vector"),
+    "next_vectors": ("row", "vector"),
+    "terms": ("row", "entries"),
     "files": ("path", "size", "mtime_ns", "digest", "chunks", "error"),
     "roots": ("path",),
     "messages": ("conversation", "number", "created", "message"),
@@ -86,14 +89,13 @@ class ContentDigest:
         return int.from_bytes(hashed.digest(), "little")
 
 
-def triggers() -> str:
-    """Return the SQL that lets a connection's `row_added` and `row_removed` follow every change."""
+def triggers(tables: Mapping[str, Sequence[str]]) -> str:
+    """Return the SQL that lets a connection's `row_added` and `row_removed` follow every change of `tables`."""
     statements = []
-    for table, columns in TABLES.items():
+    for table, columns in tables.items():
         new, old = (", ".join(f"{which}.{column}" for column in columns) for which in ("new", "old"))
         added, removed = f"SELECT row_added('{table}', {new});", f"SELECT row_removed('{table}', {old});"
         for event, body in (("INSERT", added), ("DELETE", removed), ("UPDATE", removed + added)):
-            statements.append(
-                f"CREATE TEMP TRIGGER follow_{table}_{event} AFTER {event} ON main.{table} BEGIN {body} END;"
-            )
+            name = f"IF NOT EXISTS follow_{table}_{event}"
+            statements.append(f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{table} BEGIN {body} END;")
     return "\n".join(statements)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+TITLE_PIECES: Final = 32
+"""Word pieces of a title that are embedded with its text."""
 
 
 class Embedder(Protocol):
@@ -24,6 +28,29 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one unit vector a text, as (n, dimensions) float32."""
         ...
+
+
+@runtime_checkable
+class CountsPieces(Protocol):
+    """An embedder that can say how many word pieces a text has."""
+
+    def count_pieces(self, text: str) -> int:
+        """Return how many word pieces `text` has."""
+        ...
+
+
+def approximate_pieces(text: str) -> int:
+    """Return about how many word pieces `text` has, rather too many than too few."""
+    return sum(1 + len(word) // 6 for word in re.findall(r"\w+|[^\w\s]", text))
+
+
+def embedding_text(embedder: Embedder, title: str, text: str) -> str:
+    """Return what is embedded for a record: its title, shortened to `TITLE_PIECES`, and its text under it."""
+    count = embedder.count_pieces if isinstance(embedder, CountsPieces) else approximate_pieces
+    words = title.split()
+    while words and count(" ".join(words)) > TITLE_PIECES:
+        words.pop()
+    return f"{' '.join(words)}\n{text}" if words else text
 
 
 class HashEmbedder:

@@ -15,15 +15,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentkit_memory import lexical, rows
+from agentkit_memory import rows, terms
 from agentkit_memory.database import Database
 from agentkit_memory.record import Record
+from agentkit_memory.search import Finder
 
 FORGOTTEN: Final = "[forgotten]"
 SHORTEST: Final = 12
 """Characters from which a text repeated in a message counts as the same; shorter ones occur by chance."""
 _PROBES: Final = 96
 _PROBE_CHARACTERS: Final = 32
+_PROBE_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Forgotten:
     pages_with_traces: int
     """Occurrences of those pieces in decrypted pages; 0 is the proof."""
     searches_with_traces: int
-    """Of their words that nothing else holds, how many a search still finds; 0 is the proof."""
+    """Of them and their terms, how many the search still holds or finds; 0 is the proof."""
 
     @property
     def proven(self) -> bool:
@@ -83,29 +85,30 @@ def redact(database: Database, gone: Sequence[Record]) -> tuple[int, tuple[str, 
     return touched, tuple(conversations)
 
 
-def prove(database: Database, gone: Sequence[Record], vectors: Sequence[bytes]) -> tuple[int, int, int, int]:
-    """Return how many pieces were sought, pages read, traces found in pages, and words still found by search."""
-    pieces = [bytes.fromhex(record.id) for record in gone] + [vector[:32] for vector in vectors]
+def prove(
+    database: Database, finder: Finder, gone: Sequence[Record], vectors: Sequence[bytes]
+) -> tuple[int, int, int, int]:
+    """Return how many pieces were sought, pages read, traces found in pages, and traces found by searching."""
+    pieces = [bytes.fromhex(record.id) for record in gone] + [vector[:_PROBE_BYTES] for vector in vectors]
     pieces += [piece.encode() for record in gone for piece in _pieces(record.text)]
+    packed = (terms.pack(f"{record.title} {record.text}") for record in gone)
+    pieces += [entries[:_PROBE_BYTES] for entries in packed if len(entries) >= _PROBE_BYTES]
     pieces = list(dict.fromkeys(pieces))
     step = max(1, len(pieces) // _PROBES)
     wanted = pieces[::step][: 2 * _PROBES]
     counts = database.scan(wanted)
+    ids = [bytes.fromhex(record.id) for record in gone]
     traces = sum(
         count
         for piece, count in zip(wanted, counts, strict=True)
-        if count and not _elsewhere(database, piece)
+        if count and not _elsewhere(database, piece, ids)
     )
     pages = int(database.scalar("PRAGMA page_count"))
-    words = {word for record in gone for word in lexical.words(record.text)}
-    found = 0
-    for word in sorted(words)[:1000]:
-        held = database.rows("SELECT rowid FROM texts WHERE texts MATCH ?", (f'"{word}"',))
-        # A posting without a record would be a trace; a record that is kept may use the same word.
-        found += sum(
-            database.scalar("SELECT 1 FROM records WHERE row = ?", row) is None for row in held[:100]
-        )
-    return len(wanted), pages, traces, found
+    orphans = sum(
+        database.scalar(f"SELECT count(*) FROM {table} WHERE row NOT IN (SELECT row FROM records)")  # noqa: S608
+        for table in ("vectors", "next_vectors", "terms")
+    )
+    return len(wanted), pages, traces, orphans + finder.traces(gone, vectors)
 
 
 def _pieces(text: str) -> list[str]:
@@ -116,13 +119,19 @@ def _pieces(text: str) -> list[str]:
     return [text[start : start + size] for start in sorted(starts)]
 
 
-def _elsewhere(database: Database, piece: bytes) -> bool:
+def _elsewhere(database: Database, piece: bytes, gone: Sequence[bytes]) -> bool:
     """Whether something that is kept holds the same piece."""
     try:
         text = piece.decode()
     except UnicodeDecodeError:
-        return False
-    places = ("records", "text"), ("records", "title"), ("messages", "message"), ("settings", "value")
+        places = [("vectors", "vector"), ("next_vectors", "vector"), ("terms", "entries")]
+        kept = "SELECT id FROM {0} JOIN records USING (row) WHERE instr({1}, ?)"
+        return any(
+            identity not in gone
+            for place in places
+            for (identity,) in database.rows(kept.format(*place), (piece,))
+        )
+    places = [("records", "text"), ("records", "title"), ("messages", "message"), ("settings", "value")]
     return any(
         database.scalar(f"SELECT 1 FROM {table} WHERE instr({column}, ?) LIMIT 1", (text,)) is not None  # noqa: S608
         for table, column in places

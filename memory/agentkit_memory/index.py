@@ -1,6 +1,6 @@
 """What finds the nearest vectors: the protocol, and the exact index.
 
-An index holds random ids, unit vectors and two coarse labels a record; never a text, a name or a path.
+An index holds random ids and unit vectors; never a text, a name, a path or a label.
 The same contract tests run on `ExactIndex` and on `ChromaIndex`.
 """
 
@@ -13,22 +13,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Labels = tuple[str, str]
-"""Kind and origin of a record."""
-
 
 class VectorIndex(Protocol):
     """Finds the nearest vectors by cosine. Not thread-safe."""
 
     name: str
 
-    def put(self, ids: Sequence[str], vectors: NDArray[np.float32], labels: Sequence[Labels]) -> None:
+    def put(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Add vectors, or replace those whose id is known.
 
         Args:
             ids: One a row, none twice.
             vectors: (n, dimensions), float32, unit length.
-            labels: Kind and origin of each.
         """
         ...
 
@@ -36,23 +32,12 @@ class VectorIndex(Protocol):
         """Drop vectors; ids that are not known are passed over."""
         ...
 
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        *,
-        kinds: Collection[str] = (),
-        origins: Collection[str] = (),
-        among: Collection[str] | None = None,
-    ) -> list[tuple[str, float]]:
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         """Return up to `k` ids and their cosines, nearest first.
 
         Args:
             vector: (dimensions,), unit length.
             k: At least 1.
-            kinds: Only records of these kinds; empty means all.
-            origins: Only records of these origins; empty means all.
-            among: Only these ids; `None` means all.
         """
         ...
 
@@ -74,10 +59,9 @@ class ExactIndex:
         self._vectors = np.empty((0, dimensions), np.float32)
         """(capacity, dimensions): the first `len(self)` rows are in use."""
         self._ids: list[str] = []
-        self._labels: list[Labels] = []
         self._place: dict[str, int] = {}
 
-    def put(self, ids: Sequence[str], vectors: NDArray[np.float32], labels: Sequence[Labels]) -> None:
+    def put(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Add vectors, or replace those whose id is known."""
         import numpy as np
 
@@ -86,12 +70,10 @@ class ExactIndex:
             grown = np.empty((max(needed, 2 * len(self._vectors), 256), self._vectors.shape[1]), np.float32)
             grown[: len(self._ids)] = self._vectors[: len(self._ids)]
             self._vectors = grown
-        for identity, vector, label in zip(ids, vectors, labels, strict=True):
+        for identity, vector in zip(ids, vectors, strict=True):
             place = self._place.setdefault(identity, len(self._ids))
             if place == len(self._ids):
                 self._ids.append(identity)
-                self._labels.append(label)
-            self._labels[place] = label
             self._vectors[place] = vector
 
     def delete(self, ids: Collection[str]) -> None:
@@ -103,42 +85,21 @@ class ExactIndex:
             last = len(self._ids) - 1
             self._vectors[place] = self._vectors[last]
             self._vectors[last] = 0
-            moved, label = self._ids.pop(), self._labels.pop()
+            moved = self._ids.pop()
             if place != last:
-                self._ids[place], self._labels[place], self._place[moved] = moved, label, place
+                self._ids[place], self._place[moved] = moved, place
 
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        *,
-        kinds: Collection[str] = (),
-        origins: Collection[str] = (),
-        among: Collection[str] | None = None,
-    ) -> list[tuple[str, float]]:
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         """Return up to `k` ids and their cosines, nearest first."""
         import numpy as np
 
-        if among is None:
-            places = np.arange(len(self._ids))
-        else:
-            known = (self._place.get(identity) for identity in among)
-            places = np.array(sorted(place for place in known if place is not None), dtype=np.intp)
-        if kinds or origins:
-            passes = [
-                (not kinds or self._labels[place][0] in kinds)
-                and (not origins or self._labels[place][1] in origins)
-                for place in places
-            ]
-            places = places[np.array(passes, dtype=bool)]
-        if len(places) == 0:
+        if not self._ids:
             return []
-        rows = self._vectors[: len(self._ids)] if len(places) == len(self._ids) else self._vectors[places]
-        cosines = rows @ np.asarray(vector, np.float32)
-        k = min(k, len(places))
+        cosines = self._vectors[: len(self._ids)] @ np.asarray(vector, np.float32)
+        k = min(k, len(cosines))
         best = np.argpartition(-cosines, k - 1)[:k]
         best = best[np.argsort(-cosines[best], kind="stable")]
-        return [(self._ids[places[each]], float(cosines[each])) for each in best]
+        return [(self._ids[each], float(cosines[each])) for each in best]
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -146,4 +107,4 @@ class ExactIndex:
     def close(self) -> None:
         """Let go of the memory."""
         self._vectors = self._vectors[:0].copy()
-        self._ids, self._labels, self._place = [], [], {}
+        self._ids, self._place = [], {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 from agentkit_memory import rows
 from agentkit_memory.database import Database, database_errors
 from agentkit_memory.errors import StorageError, StoreError, TamperedError, VectorIndexError, disk_errors
-from agentkit_memory.index import ExactIndex, Labels, VectorIndex
+from agentkit_memory.index import ExactIndex, VectorIndex
 from agentkit_memory.snapshot import Snapshot, State, check_memory_backed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_Change = tuple[Sequence[str], "NDArray[np.float32] | None", Sequence[Labels]]
-"""Ids, vectors and labels of an addition; `None` for vectors is a deletion."""
+_Change = tuple[Sequence[str], "NDArray[np.float32] | None"]
+"""Ids and vectors of an addition; `None` for vectors is a deletion."""
 
 
 class LiveIndex:
@@ -42,7 +42,7 @@ class LiveIndex:
         if folder is not None:
             check_memory_backed(folder)
         self._database = database
-        self._dimensions = dimensions
+        self.dimensions = dimensions
         self._lock = lock
         self._snapshot = snapshot
         self._folder = folder
@@ -62,9 +62,9 @@ class LiveIndex:
         """Which index answers: `exact` or `chroma`."""
         return "exact" if self._index is None else self._index.name
 
-    def put(self, ids: Sequence[str], vectors: NDArray[np.float32], labels: Sequence[Labels]) -> None:
+    def put(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Follow an addition that is committed."""
-        self._follow((ids, vectors, labels))
+        self._follow((ids, vectors))
 
     def forget(self) -> None:
         """Prepare for a deletion about to be committed: no snapshot may outlive what it holds."""
@@ -73,27 +73,19 @@ class LiveIndex:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Follow a deletion that is committed."""
-        self._follow((ids, None, ()))
+        self._follow((ids, None))
 
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        *,
-        kinds: Collection[str],
-        origins: Collection[str],
-        among: Collection[str] | None,
-    ) -> list[tuple[str, float]]:
+    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         """Return up to `k` ids and their cosines, nearest first."""
         if self._index is not None:
             try:
-                return self._index.search(vector, k, kinds=kinds, origins=origins, among=among)
+                return self._index.search(vector, k)
             except VectorIndexError as error:
                 self._give_up(error)
-        exact = ExactIndex(self._dimensions)
+        exact = ExactIndex(self.dimensions)
         self._fill(exact, after=-1)
         self._index = exact
-        return exact.search(vector, k, kinds=kinds, origins=origins, among=among)
+        return exact.search(vector, k)
 
     def warm(self, *, wait: bool) -> None:
         """Start loading Chroma, once; with `wait`, return when it answers.
@@ -153,12 +145,12 @@ class LiveIndex:
             self._pending.append(change)
 
     def _apply(self, index: VectorIndex, change: _Change) -> None:
-        ids, vectors, labels = change
+        ids, vectors = change
         if vectors is None:
             index.delete(ids)
             self._purged = True
         else:
-            index.put(ids, vectors, labels)
+            index.put(ids, vectors)
 
     def _give_up(self, error: VectorIndexError) -> None:
         """Go back to exact search: the database has all that is needed."""
@@ -195,7 +187,7 @@ class LiveIndex:
             return None
         from agentkit_memory.chroma import ChromaIndex
 
-        chroma = ChromaIndex(self._dimensions, self._folder)
+        chroma = ChromaIndex(self.dimensions, self._folder)
         self._sealed = state
         return chroma if self._fill(chroma, after=state.last_row) else None
 
@@ -203,7 +195,7 @@ class LiveIndex:
         """Return the index built anew from the database."""
         from agentkit_memory.chroma import ChromaIndex
 
-        chroma = ChromaIndex(self._dimensions, self._folder)
+        chroma = ChromaIndex(self.dimensions, self._folder)
         return chroma if self._fill(chroma, after=-1) else None
 
     def _take_over(self, chroma: VectorIndex) -> bool:
@@ -226,11 +218,11 @@ class LiveIndex:
         """Put every vector of the rows after `after` into `index`; return whether that came to its end."""
         while not self._closing:
             with self._lock, database_errors():
-                page = rows.vector_page(self._database, self._dimensions, after)
+                page = rows.vector_page(self._database, self.dimensions, after)
             if page is None:
                 return True
             after = page.last_row
-            index.put(page.ids, page.vectors, page.labels)
+            index.put(page.ids, page.vectors)
         index.close()
         return False
 
@@ -239,7 +231,7 @@ class LiveIndex:
 
         epoch = self._database.scalar("SELECT value FROM meta WHERE key = 'epoch'")
         last_row = self._database.scalar("SELECT coalesce(max(row), -1) FROM vectors")
-        return State(epoch.hex(), last_row, self._dimensions, engine())
+        return State(epoch.hex(), last_row, self.dimensions, engine())
 
     def _empty_folder(self) -> None:
         if self._folder is not None:

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from agentkit_memory.catalogue import Entry
 from agentkit_memory.database import Database
 from agentkit_memory.errors import EmbeddingMismatchError, RecordError
 from agentkit_memory.record import Filter, NewRecord, Record
+from agentkit_memory.terms import pack
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +25,11 @@ NAME_LIMIT: Final = 4096
 SOURCES_LIMIT: Final = 10_000
 _COLUMNS: Final = "id, text, source, kind, place, title, origin, privacy, created, sources, position"
 _LABEL: Final = re.compile(r"[a-z][a-z_]{0,31}")
+_PREFIX: Final = re.compile("[0-9a-f]{1,32}")
 _LAST: Final = "\U0010ffff"
 """Sorts after every other character, so that `prefix .. prefix + _LAST` is every text with that prefix."""
+TERM_PAGE: Final = 10_000
+"""Records whose terms are read at once."""
 CHUNK: Final = 500
 """Ids per statement: well under SQLite's limit of bound variables."""
 
@@ -69,7 +74,7 @@ def check_vectors(embeddings: NDArray[np.floating[Any]], count: int, dimensions:
     if vectors.shape != (count, dimensions):
         raise EmbeddingMismatchError(
             f"{count} records need vectors of shape ({count}, {dimensions}); these have {vectors.shape}",
-            hint="embed with the model the vault was made with",
+            hint="embed with the model the vault was made with, or: agentkit memory reembed",
         )
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (np.isfinite(lengths).all() and lengths.all()):
@@ -78,13 +83,28 @@ def check_vectors(embeddings: NDArray[np.floating[Any]], count: int, dimensions:
     return np.ascontiguousarray(vectors / lengths, dtype="<f4")
 
 
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """Records that were inserted, in order, as the lexical index wants them."""
+
+    entries: list[Entry]
+    packed: list[bytes]
+    """Their terms."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Their fresh ids."""
+        return [entry.id for entry in self.entries]
+
+
 def insert(
     database: Database, records: Sequence[NewRecord], vectors: NDArray[np.float32], now: float
-) -> list[str]:
-    """Insert records with their vectors; return their fresh ids, in order."""
-    ids = []
+) -> Inserted:
+    """Insert records with their vectors and terms."""
+    inserted = Inserted([], [])
     for record, vector in zip(records, vectors, strict=True):
-        identity = os.urandom(16)
+        identity, entries = os.urandom(16), pack(f"{record.title} {record.text}")
+        created = float(now if record.created is None else record.created)
         database.change(
             f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our columns
             (
@@ -96,16 +116,19 @@ def insert(
                 record.title,
                 record.origin,
                 record.privacy,
-                float(now if record.created is None else record.created),
+                created,
                 json.dumps(record.sources),
                 record.position,
             ),
         )
-        database.change(
-            "INSERT INTO vectors (row, vector) VALUES (?, ?)", (database.last_row, vector.tobytes())
+        row = database.last_row
+        database.change("INSERT INTO vectors (row, vector) VALUES (?, ?)", (row, vector.tobytes()))
+        database.change("INSERT INTO terms (row, entries) VALUES (?, ?)", (row, entries))
+        inserted.entries.append(
+            Entry(identity.hex(), record.kind, record.origin, record.privacy, record.source, created)
         )
-        ids.append(identity.hex())
-    return ids
+        inserted.packed.append(entries)
+    return inserted
 
 
 def get(database: Database, ids: Sequence[str]) -> dict[str, Record]:
@@ -146,6 +169,16 @@ def ids_where(database: Database, where: Filter) -> list[str]:
     return [identity.hex() for (identity,) in rows]
 
 
+def ids_with_prefix(database: Database, prefix: str, limit: int) -> list[str]:
+    """Return up to `limit` ids that begin with `prefix`; none, when it is no part of an id."""
+    prefix = prefix.lower()
+    if not _PREFIX.fullmatch(prefix):
+        return []
+    low, high = bytes.fromhex(prefix.ljust(32, "0")), bytes.fromhex(prefix.ljust(32, "f"))
+    found = database.rows("SELECT id FROM records WHERE id BETWEEN ? AND ? LIMIT ?", (low, high, limit))
+    return [identity.hex() for (identity,) in found]
+
+
 def neighbours(database: Database, record_id: str, before: int, after: int) -> list[Record]:
     """Return the records beside one in the same source, in order; the record itself is not among them."""
     found = database.row("SELECT source, kind, position FROM records WHERE id = ?", (id_bytes(record_id),))
@@ -158,6 +191,24 @@ def neighbours(database: Database, record_id: str, before: int, after: int) -> l
         (source, kind, position - before, position + after, id_bytes(record_id)),
     )
     return [_record(row) for row in rows]
+
+
+def rewrite(
+    database: Database, record_id: str, fresh: NewRecord, vector: NDArray[np.float32]
+) -> Inserted | None:
+    """Put another title, text and vector in a record's place; `None` when there is no such record."""
+    found = database.row(
+        "SELECT row, kind, origin, privacy, source, created FROM records WHERE id = ?", (id_bytes(record_id),)
+    )
+    if found is None:
+        return None
+    row, *rest = found
+    entries = pack(f"{fresh.title} {fresh.text}")
+    database.change("UPDATE records SET title = ?, text = ? WHERE row = ?", (fresh.title, fresh.text, row))
+    database.change("UPDATE vectors SET vector = ? WHERE row = ?", (vector.tobytes(), row))
+    database.change("UPDATE terms SET entries = ? WHERE row = ?", (entries, row))
+    database.change("DELETE FROM next_vectors WHERE row = ?", (row,))
+    return Inserted([Entry(record_id, *rest)], [entries])
 
 
 def delete(database: Database, ids: Iterable[str]) -> list[str]:
@@ -190,8 +241,6 @@ class VectorPage:
     ids: list[str]
     vectors: NDArray[np.float32]
     """(n, dimensions)."""
-    labels: list[tuple[str, str]]
-    """Kind and origin of each."""
     last_row: int
 
 
@@ -200,15 +249,25 @@ def vector_page(database: Database, dimensions: int, after: int, *, size: int = 
     import numpy as np
 
     found = database.rows(
-        "SELECT row, id, kind, origin, vector FROM records JOIN vectors USING (row) WHERE row > ? ORDER BY row LIMIT ?",
+        "SELECT row, id, vector FROM records JOIN vectors USING (row) WHERE row > ? ORDER BY row LIMIT ?",
         (after, size),
     )
     if not found:
         return None
-    matrix = np.frombuffer(b"".join(each[4] for each in found), "<f4").reshape(len(found), dimensions)
-    return VectorPage(
-        [each[1].hex() for each in found], matrix, [(each[2], each[3]) for each in found], found[-1][0]
+    matrix = np.frombuffer(b"".join(each[2] for each in found), "<f4").reshape(len(found), dimensions)
+    return VectorPage([each[1].hex() for each in found], matrix, found[-1][0])
+
+
+def term_page(database: Database, after: int) -> tuple[list[Entry], list[bytes], int] | None:
+    """Return some records of the rows after `after`, their terms, and the last row; `None` when there is none."""
+    found = database.rows(
+        "SELECT row, id, kind, origin, privacy, source, created, entries FROM records JOIN terms USING (row) "
+        "WHERE row > ? ORDER BY row LIMIT ?",
+        (after, TERM_PAGE),
     )
+    if not found:
+        return None
+    return [Entry(row[1].hex(), *row[2:7]) for row in found], [row[7] for row in found], found[-1][0]
 
 
 def sql(where: Filter) -> tuple[str, list[Any]]:

@@ -36,6 +36,14 @@ def put_file(database: Database, state: FileState) -> None:
     )
 
 
+def note_file(database: Database, state: FileState) -> None:
+    """Note size and modification time of a file whose content is what it was; do nothing for another content."""
+    database.change(
+        "UPDATE files SET size = ?, mtime_ns = ? WHERE path = ? AND digest = ?",
+        (state.size, state.mtime_ns, state.path, state.digest),
+    )
+
+
 def drop_file(database: Database, path: str) -> None:
     """Forget the state of a file; its chunks are the caller's."""
     database.change("DELETE FROM files WHERE path = ?", (path,))

@@ -131,7 +131,7 @@ class Vault(Contents):
         """Seal the index snapshot if it is stale, close everything, let others in; safe to call twice."""
         if self._access.stop():
             try:
-                self._index.close()
+                self._finder.close()
             finally:
                 self._access.close()
 
@@ -160,6 +160,6 @@ class Vault(Contents):
             rotation.rotate(self._access, passphrase, allow_weak_kdf=self._allow_weak_kdf)
         finally:
             if self._access.rotated:
-                self._index.abandon()
-                self._index.close()
+                self._finder.vectors.abandon()
+                self._finder.close()
                 self._access.close()

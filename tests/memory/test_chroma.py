@@ -44,7 +44,7 @@ def test_changes_while_chroma_loads_are_not_lost(vaults: Vaults) -> None:
     vaults.add(vault, ["added meanwhile"])
     vault.warm(wait=True)
     assert vault.index_name == "chroma"
-    assert len(vault._index._index or ()) == vault.count() == len(TEXTS) - 4
+    assert len(vault._finder.vectors._index or ()) == vault.count() == len(TEXTS) - 4
     assert vaults.search(vault, "added meanwhile", k=1) == ["added meanwhile"]
 
 
@@ -64,7 +64,7 @@ def test_a_snapshot_is_sealed_at_close_restored_and_caught_up(
     vault.close()
     vault = vaults.open(index_folder=memory_folders())
     vault.warm(wait=True)
-    assert vault._index._sealed is not None  # restored, not rebuilt
+    assert vault._finder.vectors._sealed is not None  # restored, not rebuilt
     assert vaults.search(vault, "added without chroma", k=1) == ["added without chroma"]
     vault.close()
     assert (vaults.folder / FILE).read_bytes() != sealed
@@ -126,8 +126,8 @@ def test_a_bad_or_stale_snapshot_is_replaced_by_a_rebuilt_index(
         vault = vaults.open(index_folder=memory_folders())
         vault.warm(wait=True)
         assert vault.index_name == "chroma"
-        assert len(vault._index._index or ()) == len(TEXTS) - 10
-        vault._index._purged = True  # keep the next turn's snapshot ours
+        assert len(vault._finder.vectors._index or ()) == len(TEXTS) - 10
+        vault._finder.vectors._purged = True  # keep the next turn's snapshot ours
         vault.close()
 
 
@@ -189,7 +189,7 @@ from agentkit_memory.chroma import ChromaIndex
 import numpy as np
 
 index = ChromaIndex(4)
-index.put(["a" * 32], np.eye(4, dtype=np.float32)[:1], [("memory", "user")])
+index.put(["a" * 32], np.eye(4, dtype=np.float32)[:1])
 found = index.search(np.eye(4, dtype=np.float32)[0], 1)
 print(json.dumps({
     "found": found,

@@ -70,6 +70,7 @@ def test_the_proof_finds_what_was_not_deleted(vaults: Vaults) -> None:
     with vault._access.reading() as database:
         (record,) = vault.records()
         vectors = forgetting.vectors_of(database, [record.id], vault.dimensions)
-        _, pages, traces, _ = forgetting.prove(database, [record], vectors)
+        _, pages, traces, searches = forgetting.prove(database, vault._finder, [record], vectors)
     assert pages > 5
-    assert traces >= 2  # id and vector; the text is in a record that is kept
+    assert traces >= 3  # id, vector and terms; the text is in a record that is kept
+    assert searches >= 2  # by its words and by its vector

@@ -42,8 +42,7 @@ def _ids(count: int, start: int = 0) -> list[str]:
 
 def _fill(index: VectorIndex, count: int) -> NDArray[np.float32]:
     vectors = _vectors(count)
-    labels = [("document" if number % 2 else "memory", f"origin{number % 3}") for number in range(count)]
-    index.put(_ids(count), vectors, labels)
+    index.put(_ids(count), vectors)
     return vectors
 
 
@@ -71,27 +70,6 @@ def test_more_may_be_asked_than_there_is(index: VectorIndex) -> None:
     assert {identity for identity, _ in index.search(_vectors(1)[0], 50)} == set(_ids(3))
 
 
-def test_kinds_origins_and_ids_restrict(index: VectorIndex) -> None:
-    _fill(index, 60)
-    question = _vectors(1, seed=9)[0]
-
-    def found(**limits: object) -> set[int]:
-        return {int(identity, 16) for identity, _ in index.search(question, 60, **limits)}  # type: ignore[arg-type]
-
-    every = range(60)
-    assert found(kinds=("memory",)) == {each for each in every if each % 2 == 0}
-    assert found(kinds=("memory", "document")) == set(every)
-    assert found(origins=("origin1",), kinds=("document",)) == {each for each in every if each % 6 == 1}
-    assert found(among=_ids(7)) == set(range(7))
-    assert found(among=_ids(7), kinds=("memory",)) == {0, 2, 4, 6}
-    assert found(among=[]) == set()
-    assert found(among=_ids(2, start=1000)) == set()
-    assert found(kinds=("round",)) == set()
-    # Few of one kind among many nearer ones of another.
-    index.put(_ids(2, start=900), -np.stack([question, question]), [("round", "user")] * 2)
-    assert [identity for identity, _ in index.search(question, 2, kinds=("round",))] == _ids(2, start=900)
-
-
 def test_what_is_deleted_is_not_found(index: VectorIndex) -> None:
     vectors = _fill(index, 40)
     index.delete([*_ids(20), *_ids(1, start=500)])
@@ -106,17 +84,16 @@ def test_what_is_deleted_is_not_found(index: VectorIndex) -> None:
 
 def test_putting_a_known_id_replaces_it(index: VectorIndex) -> None:
     vectors = _fill(index, 20)
-    index.put(_ids(1), -vectors[:1], [("round", "user")])
+    index.put(_ids(1), -vectors[:1])
     assert len(index) == 20
     assert dict(index.search(vectors[0], 20))[f"{0:032x}"] == pytest.approx(-1.0, abs=1e-4)
-    assert [identity for identity, _ in index.search(vectors[0], 5, kinds=("round",))] == _ids(1)
 
 
 @pytest.mark.slow
 def test_thousands_are_put_at_once(index: VectorIndex) -> None:
     _fill(index, 5000)
     assert len(index) == 5000
-    assert len(index.search(_vectors(1)[0], 10, among=_ids(4000))) == 10
+    assert len(index.search(_vectors(1)[0], 10)) == 10
 
 
 def test_two_indexes_do_not_see_each_other(memory_folders: Callable[[], Path]) -> None:

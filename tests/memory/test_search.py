@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit_memory import Filter, MiniLMEmbedder, NewRecord, Vault
+from agentkit_memory import FileState, Filter, MiniLMEmbedder, NewRecord, Vault
 from agentkit_memory.fusion import fuse
-from agentkit_memory.lexical import TERM_LIMIT, match_expression
+from tests.memory.conftest import EMBEDDER
 
 if TYPE_CHECKING:
     from tests.memory.conftest import Vaults
@@ -43,21 +43,6 @@ def test_what_both_arms_know_wins_over_what_one_knows() -> None:
     lexical = {"both": 8.0, "said": 9.0}
     assert fuse(dense, lexical, ["near", "both", "said", "far", "none"])[0][0] == "both"
     assert fuse({}, {}, []) == []
-
-
-@given(question=st.text(max_size=200))
-def test_every_term_is_quoted(question: str) -> None:
-    expression = match_expression(question)
-    for term in expression.split(" OR ") if expression else []:
-        assert term[0] == term[-1] == '"'
-        assert '"' not in term[1:-1]
-
-
-def test_stop_words_go_unless_nothing_else_is_there() -> None:
-    assert match_expression("What is the capital of France?") == '"capital" OR "france"'
-    assert match_expression("to be or not to be") == '"to" OR "be" OR "or" OR "not"'
-    assert match_expression(" ?! ") == ""
-    assert match_expression(" ".join(f"w{number}" for number in range(500))).count('"') == 2 * TERM_LIMIT
 
 
 FACTS = [
@@ -131,3 +116,50 @@ def test_search_is_restricted_by_privacy(vaults: Vaults) -> None:
     vaults.add(vault, ["boiler code"], privacy="secret")
     vaults.add(vault, ["boiler colour"], privacy="public")
     assert vaults.search(vault, "boiler", where=Filter(privacies=("public",))) == ["boiler colour"]
+
+
+def test_filters_hold_for_both_arms_whatever_the_index_and_however_few_pass(vaults: Vaults) -> None:
+    """Few that pass are compared one by one; many are sought wide in the index. Both give what the definition gives."""
+    from agentkit_memory import search
+
+    vault = vaults.create()
+    for kind, origin, count in (("document", "document", 240), ("memory", "user", 60), ("round", "model", 9)):
+        texts = [f"{kind} boiler {number} {'spring' if number % 2 else 'autumn'}" for number in range(count)]
+        vaults.add(
+            vault, texts, kind=kind, origin=origin, source=f"/{kind}/{origin}.txt", created=float(count)
+        )
+    wanted = [
+        (Filter(kinds=("memory",)), 60),
+        (Filter(kinds=("memory", "round")), 69),
+        (Filter(origins=("model",)), 9),
+        (Filter(source_prefix="/doc"), 240),
+        (Filter(since=60.0, until=240.0), 60),
+        (Filter(kinds=("document",), since=241.0), 0),
+        (Filter(kinds=("nothing",)), 0),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for few in (search.FEW, 20):
+            patch.setattr(search, "FEW", few)
+            for loaded in (False, True):
+                if loaded:
+                    vault.warm(wait=True)
+                for where, count in wanted:
+                    for vector in (EMBEDDER.embed(["boiler spring"])[0], None):
+                        hits = vault.search("boiler", vector, k=300, where=where)
+                        assert len(hits) == count == vault.count(where)
+                        assert {hit.record.id for hit in hits} == {
+                            each.id for each in vault.records(where, limit=300)
+                        }
+
+
+def test_a_renamed_file_is_found_under_its_new_name_only(vaults: Vaults) -> None:
+    vault = vaults.create()
+    for path in ("/old.txt", "/other.txt"):
+        record = NewRecord(f"boiler in {path}", source=path, kind="document")
+        vault.replace_file(FileState(path, 1, 1, "d", 1), [record], EMBEDDER.embed([record.text]))
+    assert len(vaults.search(vault, "boiler")) == 2
+    vault.rename_file("/old.txt", "/new.txt")
+    assert vaults.search(vault, "boiler", where=Filter(source_prefix="/old")) == []
+    assert vaults.search(vault, "boiler", where=Filter(source_prefix="/new")) == ["boiler in /old.txt"]
+    vault.rename_file("/new.txt", "/other.txt")  # over another one
+    assert vaults.search(vault, "boiler", where=Filter(source_prefix="/other")) == ["boiler in /old.txt"]

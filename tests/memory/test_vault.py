@@ -288,7 +288,6 @@ def test_names_that_are_not_unicode_are_refused(vaults: Vaults) -> None:
         lambda: vault.add_root(name),
         lambda: vault.get_setting(name),
         lambda: vault.append_message(name, {}),
-        lambda: vault.search("x", None, where=Filter(source_prefix=name)),
     ):
         with pytest.raises(RecordError):
             call()
@@ -418,10 +417,14 @@ def test_an_older_database_is_brought_up_to_date_in_one_step_or_not_at_all(tmp_p
     database.change("INSERT INTO settings (key, value) VALUES ('kept', '1')")
     database.close()
     later = (*MIGRATIONS, "ALTER TABLE settings ADD COLUMN note TEXT NOT NULL DEFAULT 'new'")
+    database = Database(path, key, key, migrations=(*later, "CREATE TABLE broken ("))
     with pytest.raises(apsw.SQLError):
-        Database(path, key, key, migrations=(*later, "CREATE TABLE broken ("))
+        database.update()
+    database.close()
     Database(path, key, key).close()  # still of the old version
     database = Database(path, key, key, migrations=later)
+    assert database.outdated
+    database.update()
     assert database.rows("SELECT * FROM settings") == [("kept", "1", "new")]
     database.close()
     with pytest.raises(NewerVaultError):

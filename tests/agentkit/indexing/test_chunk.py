@@ -7,9 +7,10 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.indexing.chunk import approximate_pieces, chunks
+from agentkit.indexing.chunk import chunks
 from agentkit.indexing.document import Block, Document, merge_places, parse_place, place_at
 from agentkit.indexing.readers import read_document
+from agentkit_memory.embed import approximate_pieces
 
 
 def words(text: str) -> int:
