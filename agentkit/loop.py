@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentkit import prompt
 from agentkit.context.assemble import Context, Window
-from agentkit.errors import Cancelled
+from agentkit.errors import Cancelled, ConfigError
 from agentkit.events import (
     Approval,
     CallRefused,
@@ -101,12 +101,18 @@ class Loop:
         self._clock = clock
         self._unusable = _unusable(toolbox)
 
-    def run(self, text: str) -> Iterator[Event]:
+    def run(self, text: str, *, choice: ToolChoice = AUTO) -> Iterator[Event]:
         """Answer `text`, calling tools as needed; yield what happens as it happens.
 
         The last event is `Finished`. Closing the iterator cancels the turn.
 
+        Args:
+            text: What the user says.
+            choice: Whether tools may, must not or must be called; what must be called is called first, and
+                then the model is free.
+
         Raises:
+            ConfigError: There is no such tool as `choice` names, or none at all to call.
             ContextOverflowError: System prompt, tools and question alone exceed the window.
             EngineError: The model's worker failed; the turn is closed and the next one can begin.
             SandboxError, StoreError: A tool or the memory cannot go on safely.
@@ -114,20 +120,24 @@ class Loop:
         spent = Spent(self._limits, self._clock)
         ending: Ending | None = None
         window: Window | None = None
+        usable = self._usable(choice)
         self.transcript.append(Message.user(text))
         try:
-            usable = [tool for tool in self._toolbox if tool.name not in self._unusable]
-            forced = intent(text, [tool.name for tool in usable])
-            chosen = self._selection.choose(text, usable, forced=forced)
-            choice = ToolChoice.named(forced.tool) if forced else AUTO if chosen.tools else NONE
+            forced = intent(text, [tool.name for tool in usable]) if choice.name is None else None
+            chosen = self._selection.choose(
+                text, usable, forced=forced, named=choice.name, required=choice.mode == "required"
+            )
+            choice = ToolChoice.named(forced.tool) if forced else choice if chosen.tools else NONE
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
                 said = [*self.transcript, *attempt]
-                window = self._context.fit(said, tools=chosen.tools, evidence=evidence)
-                yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
+                tools = () if choice == NONE else chosen.tools
+                window = self._context.fit(said, tools=tools, evidence=evidence)
+                reasons = {tool.name: chosen.reasons[tool.name] for tool in tools}
+                yield replace(window.report, reasons=reasons, unusable=self._unusable)
                 completion = yield from self._complete(window, choice, spent)
                 ending = _early_ending(completion, spent)
                 if ending is None and completion.refused is not None:
@@ -137,13 +147,16 @@ class Loop:
                         attempt = self._attempt(completion, completion.refused, window)
                         continue
                     ending = Ending.INVALID_CALL
+                if ending is None and choice == AUTO and not (completion.calls or completion.text.strip()):
+                    choice = NONE  # it made nothing of its tools; without them it may have something to say
+                    continue
                 if ending is None and not completion.calls:
                     self._say(completion, window)
                     ending = Ending.ANSWERED
                 if ending is not None:
                     yield self._finished(completion.text, ending, window, spent)
                     return
-                attempt = []
+                attempt, choice = [], AUTO
                 self._say(completion, window)
                 for call in completion.calls:
                     if (ending := spent.before_call(call)) is not None:
@@ -162,6 +175,19 @@ class Loop:
             yield self._finished("", ending, window, spent)
         finally:
             self.transcript.repair(prompt.stopped(ending) if ending else prompt.CUT_OFF)
+
+    def _usable(self, choice: ToolChoice) -> list[Tool]:
+        """Return the tools that may be shown."""
+        if choice.mode == "none":
+            return []
+        usable = [tool for tool in self._toolbox if tool.name not in self._unusable]
+        if choice.name is not None and choice.name in self._unusable:
+            raise ConfigError(f"tool {choice.name!r} cannot be called: {self._unusable[choice.name]}")
+        if choice.name is not None and choice.name not in {tool.name for tool in usable}:
+            raise ConfigError(f"there is no tool {choice.name[:80]!r} to call", hint="agentkit tools list")
+        if choice.mode != "auto" and not usable:
+            raise ConfigError("there is no tool to call, and a call is required")
+        return usable
 
     def _complete(
         self, window: Window, choice: ToolChoice, spent: Spent

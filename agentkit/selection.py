@@ -2,8 +2,9 @@
 
 A small model calls well among few tools and badly among many. So: pinned tools, then those whose description
 is nearest to the request, up to a number and a token budget; the same request always gets the same tools,
-with reasons. Where a request names its tool beyond doubt (`INTENTS`), the call is forced; the rules are
-data, and all there are.
+with reasons. Pinned tools stand in the stable front of the prompt, the others beside the question
+(`ToolSpec.beside`), so that choosing anew never makes the engine read the conversation anew. Where a request names
+its tool beyond doubt (`INTENTS`), the call is forced; the rules are data, and all there are.
 """
 
 from __future__ import annotations
@@ -208,30 +209,59 @@ class Selection:
         self._count = count
         self._vectors: dict[str, NDArray[Any]] = {}
 
-    def choose(self, request: str, tools: Iterable[Described], *, forced: Intent | None = None) -> Chosen:
-        """Return the few tools for `request`: a forced one alone, else the pins and the nearest.
+    def choose(
+        self,
+        request: str,
+        tools: Iterable[Described],
+        *,
+        forced: Intent | None = None,
+        named: str | None = None,
+        required: bool = False,
+    ) -> Chosen:
+        """Return the pinned tools and the few others for `request`.
 
         Pins are always there, whatever they cost; the nearest ones stop at the limit and at the token budget.
+
+        Args:
+            request: What the user said.
+            tools: All there are.
+            forced: Beside the pins this tool alone, bound to what the request says of it.
+            named: Beside the pins this tool alone.
+            required: A call has to be made: show the nearest tool at least, however far it is.
         """
         every = {tool.name: tool for tool in tools}
-        if forced is not None:
-            return Chosen(
-                (_narrowed(_spec(every[forced.tool]), forced.arguments),), {forced.tool: forced.reason}
-            )
         reasons = {name: "pinned" for name in sorted(every) if name in self._pins}
-        left = self._budget_tokens - sum(self._cost(every[name]) for name in reasons)
-        free = [tool for name, tool in every.items() if name not in reasons]
+        only = forced.tool if forced is not None else named
+        if only is not None:
+            reasons[only] = "asked for by name" if forced is None else forced.reason
+        else:
+            reasons |= self._nearest(request, every, reasons, required=required)
+        shown = [_spec(every[name], beside=name not in self._pins) for name in sorted(reasons)]
+        if forced is not None:
+            shown = [_narrowed(each, forced.arguments) if each.name == only else each for each in shown]
+        return Chosen(tuple(shown), reasons)
+
+    def _nearest(
+        self, request: str, every: Mapping[str, Described], pinned: Mapping[str, str], *, required: bool
+    ) -> dict[str, str]:
+        """Return the tools nearest to `request` that fit beside the pinned ones, and why."""
+        left = self._budget_tokens - sum(self._cost(every[name]) for name in pinned)
+        free = [tool for name, tool in every.items() if name not in pinned]
         nearest = sorted(
             zip(self._scores(request, free), free, strict=True), key=lambda pair: (-pair[0], pair[1].name)
         )
+        found: dict[str, str] = {}
         for score, tool in nearest:
-            cost = self._cost(tool)
-            if score < NEAREST_SCORE or len(reasons) >= self._limit:
+            if score < NEAREST_SCORE or len(pinned) + len(found) >= self._limit:
                 break
+            cost = self._cost(tool)
             if cost <= left:
                 left -= cost
-                reasons[tool.name] = f"near the request ({score:.2f})"
-        return Chosen(tuple(_spec(every[name]) for name in sorted(reasons)), reasons)
+                found[tool.name] = f"near the request ({score:.2f})"
+        if required and nearest and not found and not pinned:
+            score, tool = nearest[0]
+            found[tool.name] = f"the nearest to the request ({score:.2f}), and a call is required"
+        return found
 
     def _scores(self, request: str, tools: Sequence[Described]) -> list[float]:
         if not tools:
@@ -260,6 +290,7 @@ def _narrowed(spec: ToolSpec, arguments: Mapping[str, str]) -> ToolSpec:
     required = [name for name in properties if name in {*spec.parameters.get("required", ()), *arguments}]
     return replace(
         spec,
+        beside=True,  # what it says of this request is no part of the stable front
         parameters={
             "type": "object",
             "properties": {
@@ -272,5 +303,5 @@ def _narrowed(spec: ToolSpec, arguments: Mapping[str, str]) -> ToolSpec:
     )
 
 
-def _spec(tool: Described) -> ToolSpec:
-    return ToolSpec(tool.name, tool.description, tool.parameters)
+def _spec(tool: Described, *, beside: bool) -> ToolSpec:
+    return ToolSpec(tool.name, tool.description, tool.parameters, beside)

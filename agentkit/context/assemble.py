@@ -1,7 +1,8 @@
 """Make one prompt out of a conversation: budget, window, compression; every token owned.
 
-Order: system prompt and tools (the stable prefix), the turns that still fit, the passages and the question
-last.
+Order: system prompt and pinned tools (the stable prefix), the turns that still fit, then one message with the
+tools chosen for this request, the passages and the question. This layout is what adapters are trained on
+(`tests/agentkit/models/test_layout.py` holds it word for word).
 Never cut: the system prompt, the tools, the question. Cut and marked `[...]`: tool results and passages over
 their budget. Dropped whole and counted: the oldest turns. What then does not fit is an error with the
 numbers.

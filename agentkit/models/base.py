@@ -118,6 +118,13 @@ class ToolChoice:
     name: str | None = None
     """The tool to call, for `named`."""
 
+    def __post_init__(self) -> None:
+        """Refuse a choice that says nothing."""
+        if self.mode not in ("none", "auto", "required", "named") or (self.name is None) is (
+            self.mode == "named"
+        ):
+            raise ValueError("a tool choice is none, auto, required, or named with the name of a tool")
+
     @classmethod
     def named(cls, name: str) -> ToolChoice:
         """Require a call of the tool `name`."""

@@ -160,7 +160,13 @@ class Session:
             trigger = tool_format.trigger
         elif choice.mode in ("required", "named"):
             raise ConfigError("a call is required, but there are no tools")
-        stream = TextStream((*sampling.stop, *tool_format.stop) if schema is None else (), trigger)
+        stops = (*sampling.stop, *tool_format.stop) if schema is None else ()
+        if tools and schema is None:
+            stops = (
+                *stops,
+                tool_format.result_opening.strip(),
+            )  # a small model may go on with a result of its own
+        stream = TextStream(stops, trigger)
         generation = Generation(
             self._model,
             prompt,

@@ -12,7 +12,7 @@ import pytest
 from agentkit import prompt
 from agentkit.context.assemble import Context
 from agentkit.context.budget import Budget
-from agentkit.errors import Cancelled, ContextOverflowError, WorkerLostError
+from agentkit.errors import Cancelled, ConfigError, ContextOverflowError, WorkerLostError
 from agentkit.events import (
     Approval,
     CallRefused,
@@ -31,7 +31,17 @@ from agentkit.labels import Labels, Origin, Privacy
 from agentkit.limits import Limits
 from agentkit.loop import Loop
 from agentkit.messages import Evidence, Message, Role, ToolCall, ToolSpec, Usage
-from agentkit.models.base import NONE, Completion, Refusal, Sampling, StopReason, Stream, ToolChoice
+from agentkit.models.base import (
+    AUTO,
+    NONE,
+    REQUIRED,
+    Completion,
+    Refusal,
+    Sampling,
+    StopReason,
+    Stream,
+    ToolChoice,
+)
 from agentkit.selection import Selection
 from agentkit.transcript import Transcript
 
@@ -260,6 +270,49 @@ def test_a_model_that_calls_invalidly_again_ends_the_turn_with_nothing_run(
     assert not any(isinstance(e, ToolStarted) for e in events)
     assert finished(events).ending is Ending.INVALID_CALL
     well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked"),
+    [(NONE, [NONE]), (AUTO, [AUTO]), (REQUIRED, [REQUIRED, AUTO])],
+    ids=["none", "auto", "required"],
+)
+def test_the_choice_of_the_caller_holds_until_a_call_is_made(
+    choice: ToolChoice, asked: list[ToolChoice]
+) -> None:
+    replies: list[Reply] = [(call(city="Oslo"),)] if choice == REQUIRED else []
+    model = FakeModel(*replies, "It rains in Oslo")
+    events = list(make(model, weather()).run("How is Oslo?", choice=choice))
+    assert model.choices == asked
+    assert finished(events).ending is Ending.ANSWERED
+    shown = next(e for e in events if isinstance(e, Prompted)).tools
+    assert shown == (() if choice == NONE else ("weather",))
+
+
+def test_a_tool_named_by_the_caller_is_called_though_the_words_name_another() -> None:
+    model = FakeModel((call(city="Oslo"),), "It rains")
+    sums = FakeTool("calculator", "arithmetic", lambda _: FakeOutput("12"))
+    loop = make(model, sums, weather(), selection=Selection())
+    events = list(loop.run("What is 3*4?", choice=ToolChoice.named("weather")))
+    assert model.choices == [ToolChoice.named("weather"), AUTO]
+    prompted = next(e for e in events if isinstance(e, Prompted))
+    assert prompted.reasons == {"weather": "asked for by name"}
+
+
+@pytest.mark.parametrize("choice", [ToolChoice.named("nothing"), REQUIRED])
+def test_a_call_that_cannot_be_made_is_refused_before_anything_is_said(choice: ToolChoice) -> None:
+    loop = make(FakeModel("no"))
+    with pytest.raises(ConfigError, match="to call"):
+        list(loop.run("How is Oslo?", choice=choice))
+    assert not loop.transcript
+
+
+def test_a_model_that_makes_nothing_of_its_tools_answers_without_them() -> None:
+    model = FakeModel(" ", "I do not know")
+    events = list(make(model, weather()).run("Who was Galileo?"))
+    assert model.choices == [AUTO, NONE]
+    assert finished(events).text == "I do not know"
+    assert [e.tools for e in events if isinstance(e, Prompted)] == [("weather",), ()]
 
 
 def test_an_approval_shows_the_exact_arguments_and_the_least_trusted_origin() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.selection import INTENTS, Selection, intent
+from agentkit.selection import INTENTS, Intent, Selection, intent
 
 EVERY = [rule.tool for rule in INTENTS]
 
@@ -108,3 +108,41 @@ def test_the_same_request_gets_the_same_few_tools() -> None:
     assert first == again
     assert len(first.tools) == 3
     assert set(first.reasons) == {tool.name for tool in first.tools}
+
+
+APPLES = [Described(f"tool_{n}", "counts apples") for n in range(4)]
+
+
+def test_pinned_tools_stand_in_the_stable_front_and_chosen_ones_beside_the_question() -> None:
+    chosen = Selection(pins=["tool_3"], limit=3).choose("counts apples", APPLES)
+    assert {tool.name: tool.beside for tool in chosen.tools} == {
+        "tool_0": True,
+        "tool_1": True,
+        "tool_3": False,
+    }
+    assert chosen.reasons["tool_3"] == "pinned"
+
+
+def test_where_a_call_is_required_the_nearest_tool_is_shown_however_far() -> None:
+    assert Selection().choose("what is love", APPLES).tools == ()
+    chosen = Selection(budget_tokens=0).choose("what is love", APPLES, required=True)
+    assert list(chosen.reasons) == ["tool_0"]
+    assert "a call is required" in chosen.reasons["tool_0"]
+
+
+def test_a_tool_asked_for_by_name_is_shown_whole_beside_the_pinned_ones() -> None:
+    parameters = {"type": "object", "properties": {"optional": {"type": "string"}}}
+    tools = [*APPLES, Described("pears", "counts pears", parameters)]
+    chosen = Selection(pins=["tool_1"]).choose("counts apples", tools, named="pears")
+    assert [(tool.name, tool.beside) for tool in chosen.tools] == [("pears", True), ("tool_1", False)]
+    assert chosen.tools[0].parameters == parameters
+
+
+def test_a_forced_call_leaves_the_pinned_tools_where_they_are() -> None:
+    tools = [*APPLES, Described("calculator", "does sums")]
+    chosen = Selection(pins=["tool_1", "tool_2"]).choose("", tools, forced=Intent("calculator", "arithmetic"))
+    assert [(tool.name, tool.beside) for tool in chosen.tools] == [
+        ("calculator", True),
+        ("tool_1", False),
+        ("tool_2", False),
+    ]

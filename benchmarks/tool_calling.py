@@ -1,0 +1,290 @@
+"""Measure how often a model makes the right calls: BFCL, by the published AST rules, in three ways of asking.
+
+`python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--selection] [--results FILE]` prints a table,
+then one JSON object; `--json` prints that alone. What is asked is what an agent would ask: our system prompt, the
+functions as tools, the question; temperature 0.
+
+| way | grammar | in the four categories that want calls | in irrelevance |
+|---|---|---|---|
+| `required` | yes | the model must call | it may call or speak |
+| `auto` | yes | it may call or speak | the same |
+| `free` | no | it may call or speak, and calls may be invalid | the same |
+
+Irrelevance is right where nothing is called, so that a model which never calls is always right there: read it beside
+the others. With `--selection` the agent's own selection chooses which functions are shown; where it shows none,
+nothing is called. BFCL is read from `AGENTKIT_DATA`, or `../shared/data`. With `--results FILE` every finished
+question is kept in that file, and a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agentkit import prompt
+from agentkit.errors import AgentkitError
+from agentkit.messages import Message, ToolSpec
+from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason
+from agentkit.models.engine import Engine
+from agentkit.models.store import ModelStore
+from agentkit.paths import Home
+from agentkit.selection import Selection
+from agentkit.spawn import LocalSpawner
+from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questions, score
+
+WAYS = ("required", "auto", "free")
+QUICK = 60
+"""Questions of each category in the quick form: the first ones, so that they are always the same."""
+MAX_TOKENS = 512
+TALK_CHARACTERS = 600
+"""Who has said so much calls nothing any more; waiting for the end would double the time of a run."""
+TOKENS_A_STREAM = 2048
+DEFAULT_MODEL = "smollm2-135m"
+EMBEDDER = "minilm-l6-v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one question asked in one way."""
+
+    way: str
+    id: str
+    category: str
+    wrong: str | None
+    shown: int
+    """How many functions the model was shown."""
+    tokens: int
+    seconds: float
+
+
+class Asker:
+    """Asks one model."""
+
+    def __init__(self, engine: Engine, selection: Selection | None) -> None:
+        self._engine = engine
+        self._selection = selection
+
+    def ask(self, question: Question, way: str) -> Result:
+        """Ask `question`; what the engine refuses counts as wrong, with the kind of error."""
+        began = time.perf_counter()
+        must = way == "required" and question.category != NO_CALL
+        tools = self._tools(question, must=must)
+        wrong, tokens = score(question, []), 0
+        if tools:
+            sampling = Sampling(max_tokens=MAX_TOKENS, grammar=way != "free")
+            try:
+                completion = self._complete(question, tools, sampling, must=must)
+            except AgentkitError as error:
+                wrong = type(error).__name__
+            else:
+                if completion is not None:
+                    calls = completion.refused.calls if completion.refused else completion.calls
+                    wrong = score(question, [(call.name, call.arguments) for call in calls])
+                    tokens = completion.usage.completion_tokens
+                    if wrong and completion.stop is StopReason.LENGTH:
+                        wrong = "cut off"
+        seconds = round(time.perf_counter() - began, 3)
+        return Result(way, question.id, question.category, wrong, len(tools), tokens, seconds)
+
+    def _tools(self, question: Question, *, must: bool) -> tuple[ToolSpec, ...]:
+        every = [
+            ToolSpec(each["name"], each["description"], each["parameters"]) for each in question.functions
+        ]
+        if self._selection is None:
+            return tuple(every)
+        return self._selection.choose(question.text, every, required=must).tools
+
+    def _complete(
+        self, question: Question, tools: tuple[ToolSpec, ...], sampling: Sampling, *, must: bool
+    ) -> Completion | None:
+        """Return what the model wrote, or nothing where it talks on and on instead of calling."""
+        messages = [Message.system(prompt.ASSISTANT), Message.user(question.text)]
+        choice = REQUIRED if must else AUTO
+        stream = self._engine.complete(messages, tools=tools, choice=choice, sampling=sampling)
+        said = 0
+        try:
+            while said < TALK_CHARACTERS:
+                said += len(next(stream))
+        except StopIteration as end:
+            completion: Completion = end.value
+            return completion
+        finally:
+            stream.close()
+        return None
+
+
+class Kept:
+    """The results so far, and the file that keeps them."""
+
+    def __init__(self, file: Path | None, settings: dict[str, Any]) -> None:
+        """Read what an earlier run left.
+
+        Raises:
+            SystemExit: The file is of a run with other settings.
+        """
+        self.results: dict[tuple[str, str], Result] = {}
+        self._file = file
+        if file is None:
+            return
+        head, *lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [""]
+        if not head:
+            file.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        elif json.loads(head) != settings:
+            raise SystemExit(f"{file} holds the results of another model or other settings: {head}")
+        for line in lines:
+            try:
+                result = Result(**json.loads(line))
+            except ValueError:
+                continue  # a line that was being written when the run was stopped
+            self.results[result.way, result.id] = result
+
+    def add(self, result: Result) -> None:
+        """Keep one result."""
+        self.results[result.way, result.id] = result
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as opened:
+                opened.write(json.dumps(asdict(result)) + "\n")
+
+
+def run(asker: Asker, asked: list[Question], ways: list[str], kept: Kept, streams: int) -> None:
+    """Ask everything that has no result yet, several at once."""
+    todo = [
+        (way, question)
+        for way in ways
+        for question in asked
+        if (way, question.id) not in kept.results
+        and not (way == "required" and "auto" in ways and question.category == NO_CALL)  # the same question
+    ]
+    began, done = time.monotonic(), 0
+    pool = ThreadPoolExecutor(streams)
+    try:
+        for future in as_completed([pool.submit(asker.ask, question, way) for way, question in todo]):
+            kept.add(future.result())
+            done += 1
+            if done % 20 == 0 or done == len(todo):
+                left = (time.monotonic() - began) / done * (len(todo) - done)
+                print(f"{done} of {len(todo)}, {left:.0f} s left", file=sys.stderr)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def figures(kept: Kept, ways: list[str]) -> dict[str, Any]:
+    """Return the share of right answers by way and category, in percent, and what was wrong with the others."""
+    found: dict[str, Any] = {}
+    for way, category in _cells(ways):
+        source = "auto" if way == "required" and category == NO_CALL and "auto" in ways else way
+        results = [each for each in kept.results.values() if (each.way, each.category) == (source, category)]
+        if results:
+            right = sum(each.wrong is None for each in results)
+            wrong = Counter(each.wrong for each in results if each.wrong is not None)
+            found[f"bfcl_{way}_{category}"] = round(100 * right / len(results), 1)
+            found[f"bfcl_{way}_{category}_n"] = len(results)
+            found[f"bfcl_{way}_{category}_wrong"] = dict(wrong.most_common())
+    return found
+
+
+def table(found: dict[str, Any], ways: list[str]) -> str:
+    """Return the figures for people."""
+    lines = [f"{'right, %':20}" + "".join(f"{way:>10}" for way in ways) + f"{'n':>6}"]
+    for category in CATEGORIES:
+        cells = [found.get(f"bfcl_{way}_{category}") for way in ways]
+        n = max((found.get(f"bfcl_{way}_{category}_n", 0) for way in ways), default=0)
+        lines.append(
+            f"{category:20}" + "".join(f"{'-' if each is None else each:>10}" for each in cells) + f"{n:>6}"
+        )
+    return "\n".join(lines)
+
+
+def _cells(ways: list[str]) -> Iterator[tuple[str, str]]:
+    for way in ways:
+        for category in CATEGORIES:
+            yield way, category
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    options = _parser().parse_args(arguments)
+    folder = data_folder()
+    if not folder.is_dir():
+        print("skipped: BFCL is not in ../shared/data; AGENTKIT_DATA says where it is", file=sys.stderr)
+        print(json.dumps({}))
+        return 0
+    given = Path(options.model)
+    path = given if given.is_file() else ModelStore(Home.default().models).get(options.model).path
+    ways = [way for way in WAYS if way in options.ways.split(",")]
+    most = QUICK if options.quick else options.limit
+    chosen = [each for each in CATEGORIES if each in options.categories.split(",")]
+    asked = [question for category in chosen for question in questions(category, folder)[:most]]
+    settings = {
+        "model": path.name,
+        "size": path.stat().st_size,
+        "selection": options.selection,
+        "layout": hashlib.sha256(prompt.ASSISTANT.encode()).hexdigest()[:8],
+    }
+    kept = Kept(options.results, settings)
+    selection = _selection() if options.selection else None
+    with_load = os.getloadavg()[0]
+    engine = Engine(
+        path, LocalSpawner(), streams=options.streams, cache_tokens=options.streams * TOKENS_A_STREAM
+    )
+    began = time.perf_counter()
+    try:
+        run(Asker(engine, selection), asked, ways, kept, options.streams)
+    except KeyboardInterrupt:
+        engine.close()
+        print(
+            "stopped; the same command goes on from here" if options.results else "stopped", file=sys.stderr
+        )
+        return 130
+    engine.close()
+    found = figures(kept, ways)
+    seconds = round(time.perf_counter() - began)
+    if not options.json:
+        print(table(found, ways))
+        print(
+            f"{path.name}, {'tools selected' if selection else 'all tools shown'}, {seconds} s, load {with_load:.1f}"
+        )
+    print(json.dumps({**settings, "seconds": seconds, "load": round(with_load, 1), **found}))
+    return 0
+
+
+def _selection() -> Selection:
+    from agentkit_memory import MiniLMEmbedder
+
+    return Selection(MiniLMEmbedder(ModelStore(Home.default().models).get(EMBEDDER).path))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.tool_calling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} questions of each category")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each category")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model of the store, or a GGUF file")
+    parser.add_argument("--ways", default=",".join(WAYS), help="which ways of asking, with commas between")
+    parser.add_argument(
+        "--categories", default=",".join(CATEGORIES), help="which categories, with commas between"
+    )
+    parser.add_argument(
+        "--selection", action="store_true", help="let the agent choose which functions are shown"
+    )
+    parser.add_argument("--streams", type=int, default=8, metavar="N", help="how many are asked at once")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep each result, and go on from there")
+    parser.add_argument("--json", action="store_true", help="print the JSON object only")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

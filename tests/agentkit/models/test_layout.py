@@ -1,0 +1,117 @@
+"""The layout of a prompt, word for word: adapters are trained on it, so that a change here spoils them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentkit import prompt
+from agentkit.context.assemble import Context
+from agentkit.labels import Labels
+from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
+from agentkit.models.base import AUTO, Completion, Sampling
+from agentkit.models.engine import Engine
+from agentkit.models.gguf import read_header
+from agentkit.models.prompt import render_prompt
+from agentkit.models.scripted import ScriptedModel
+from agentkit.models.template import ChatTemplate, Guard
+from agentkit.selection import Selection
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+ZONE = {"type": "object", "properties": {"zone": {"type": "string", "description": "Its name."}}}
+TOOLS = [
+    ToolSpec("weather", "Tell the weather of a city.", CITY),
+    ToolSpec("clock", "Tell the time in a zone.", ZONE),
+    ToolSpec("stones", "Count the stones in the garden.", {"type": "object", "properties": {}}),
+]
+CALL = ToolCall("a1b2c3d4e", "weather", {"city": "Oslo"})
+HISTORY = [
+    Message.user("How is Oslo?"),
+    Message.assistant("", Labels(), (CALL,)),
+    Message.tool(CALL, "It rains.", Labels()),
+    Message.assistant("It rains in Oslo.", Labels()),
+]
+PASSAGE = Evidence("r1", "notes/garden.md", "line 3", "There are nine stones.", 0.8)
+
+GOLDEN = """\
+<|im_start|>system
+You are a helpful assistant. Answer in one or two short sentences.
+
+You can call these tools:
+<tools>
+clock: Tell the time in a zone.
+- zone (string, optional): Its name.
+</tools>
+To call, answer with nothing but
+<tool_call>[{"name": "TOOL", "arguments": {"NAME": "VALUE"}}]</tool_call><|im_end|>
+<|im_start|>user
+How is Oslo?<|im_end|>
+<|im_start|>assistant
+<tool_call>[{"name": "weather", "arguments": {"city": "Oslo"}}]</tool_call><|im_end|>
+<|im_start|>user
+<tool_response>
+It rains.
+</tool_response><|im_end|>
+<|im_start|>assistant
+It rains in Oslo.<|im_end|>
+<|im_start|>user
+You can call these tools:
+<tools>
+stones: Count the stones in the garden.
+</tools>
+To call, answer with nothing but
+<tool_call>[{"name": "TOOL", "arguments": {"NAME": "VALUE"}}]</tool_call>
+
+Passages from my documents:
+
+[1] garden.md, line 3
+There are nine stones.
+
+Question: How many stones are in the garden?<|im_end|>
+<|im_start|>assistant
+"""
+
+
+@pytest.mark.model
+def test_pinned_tools_history_chosen_tools_passages_and_the_question_stand_in_this_order(
+    smollm2_path: Path,
+) -> None:
+    template = ChatTemplate(read_header(smollm2_path).chat_template, bos="<|im_start|>", eos="<|im_end|>")
+    question = "How many stones are in the garden?"
+    chosen = Selection(pins=["clock"]).choose(question, TOOLS)
+    context = Context(ScriptedModel([]))
+    window = context.fit([*HISTORY, Message.user(question)], tools=chosen.tools, evidence=[PASSAGE])
+    assert render_prompt(template, Guard([]), window.messages, window.tools) == GOLDEN
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_choosing_other_tools_keeps_the_conversation_computed(engine: Engine) -> None:
+    selection, context = Selection(pins=["clock"]), Context(engine)
+
+    def ask(messages: list[Message]) -> Completion:
+        chosen = selection.choose(messages[-1].text, TOOLS)
+        window = context.fit(messages, tools=chosen.tools)
+        stream = engine.complete(
+            window.messages, tools=window.tools, choice=AUTO, sampling=Sampling(max_tokens=4)
+        )
+        while True:
+            try:
+                next(stream)
+            except StopIteration as end:
+                completion: Completion = end.value
+                return completion
+
+    first = [*HISTORY, Message.user("How many stones are in the garden?")]
+    ask(first)
+    before_question = engine.count(
+        [Message.system(prompt.ASSISTANT), *HISTORY], selection.choose("", TOOLS).tools
+    )
+    second = ask([*HISTORY, Message.user("Tell the weather of the city Bergen.")])
+    assert [each.name for each in selection.choose("Tell the weather of the city Bergen.", TOOLS).tools] == [
+        "clock",
+        "weather",
+    ]
+    # what follows the history in `before_question` is the generation prompt, a few tokens
+    assert second.usage.reused_tokens >= before_question - 8
