@@ -6,18 +6,20 @@ Heavy libraries are asked in child processes.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import AgentkitError
+from agentkit.models.gpu import NO_CARD_HINT
 from agentkit.paths import Home
 from agentkit_tools.errors import ToolError
 
@@ -28,7 +30,7 @@ CHILD_SECONDS = 30
 LOW_DISK_BYTES, NO_DISK_BYTES = 2_000_000_000, 100_000_000
 LOW_MEMORY_BYTES = 1_000_000_000
 FEW_WATCHES = 65_536
-FEATURES = {"avx2": "AVX2", "avx512f": "AVX512", "amx_tile": "AMX_INT8"}
+FEATURES = {"avx2": "AVX2", "avx512f": "AVX512", "avx512_bf16": "AVX512_BF16", "amx_tile": "AMX_INT8"}
 """Names in /proc/cpuinfo, and in what llama.cpp says of its build."""
 
 
@@ -64,7 +66,7 @@ def examine(home: Home) -> Iterator[Check]:
     yield _swap(Path("/proc/swaps").read_text(encoding="utf-8") if Path("/proc/swaps").exists() else "")
     yield _core_dumps()
     yield _inotify(Path("/proc/sys/fs/inotify/max_user_watches"))
-    yield _processor()
+    yield from build_checks(_build(), _processor_flags())
     yield from _models(home)
 
 
@@ -282,30 +284,70 @@ def _inotify(limit: Path) -> Check:
     )
 
 
-def _processor() -> Check:
-    flags = _processor_flags()
+def _build() -> dict[str, Any] | None:
+    """Return what the llama.cpp that is installed says of itself; `None` where it cannot be loaded."""
+    said = _child("import runpy; runpy.run_module('agentkit.models.build', run_name='__main__')")
+    try:
+        build = json.loads(said)
+    except ValueError:
+        return None
+    return build if isinstance(build, dict) else None
+
+
+def build_checks(build: dict[str, Any] | None, flags: set[str]) -> Iterator[Check]:
+    """Yield what the build of llama.cpp makes of this processor, and of graphics cards.
+
+    Args:
+        build: As `agentkit.models.build` prints it; `None` where llama.cpp cannot be loaded.
+        flags: What /proc/cpuinfo says the processor can do.
+    """
     has = [name for name in FEATURES if name in flags]
     text = f"{platform.machine()} with {', '.join(has) or 'none of AVX2, AVX-512 and AMX'}"
-    said = _child(
-        "import agentkit.models.llama as llama; print(llama.llama_cpp.llama_print_system_info().decode())"
-    )
-    if not said:
-        return Check("llama.cpp", State.FAIL, f"{text}; llama.cpp cannot be loaded", "make setup")
-    built = {
-        part.split("=")[0].strip(" :").split()[-1] for part in said.split("|") if part.strip().endswith("= 1")
-    }
-    uses = [name for name, ours in FEATURES.items() if ours in built]
-    text = f"{text}; the build uses {', '.join(uses) or 'none of them'}"
+    if build is None:
+        yield Check("llama.cpp", State.FAIL, f"{text}; llama.cpp cannot be loaded", "make setup")
+        return
+    uses = [name for name, ours in FEATURES.items() if ours in build["features"]]
+    text = f"{build['version']}, {text}; the build uses {', '.join(uses) or 'none of them'}"
     if "amx_tile" in uses:
+        why = "some compilers get AMX wrong, and the engine then goes without"
+        yield Check("llama.cpp", State.WARN, f"{text}; {why}", "make setup")
+    elif "avx2" in has and "avx2" not in uses:
+        yield Check("llama.cpp", State.WARN, f"{text}; it is slower than it could be", "make setup")
+    else:
+        yield Check("llama.cpp", State.OK, text)
+    yield card_check(build, [path.name for path in Path("/dev").glob("nvidia[0-9]*")])
+
+
+def card_check(build: dict[str, Any], nodes: Sequence[str]) -> Check:
+    """Say which graphics cards the engine can use, and whether one lies idle.
+
+    Args:
+        build: As `agentkit.models.build` prints it.
+        nodes: Device nodes of cards whose driver is installed.
+    """
+    cards = [device for device in build["devices"] if "card" in device["kind"]]
+    if cards:
+        shown = [
+            f"{number}: {card['name']}, {card['description']}, {card['free_bytes'] / 1e9:.1f} of "
+            f"{card['total_bytes'] / 1e9:.1f} GB free"
+            for number, card in enumerate(cards)
+        ]
+        return Check("graphics card", State.OK, "; ".join(shown))
+    if nodes and not build["offloads"]:
         return Check(
-            "llama.cpp",
+            "graphics card",
             State.WARN,
-            f"{text}; some compilers get AMX wrong, and the engine then goes without",
-            "make setup",
+            f"{', '.join(nodes)} is there, but this build of llama.cpp uses the processor only",
+            NO_CARD_HINT.partition(", or ask")[0],
         )
-    if "avx2" in has and "avx2" not in uses:
-        return Check("llama.cpp", State.WARN, f"{text}; it is slower than it could be", "make setup")
-    return Check("llama.cpp", State.OK, text)
+    if build["offloads"]:
+        return Check(
+            "graphics card",
+            State.WARN,
+            "llama.cpp was built for one and sees none: everything runs on the processor",
+            "install the driver of the card",
+        )
+    return Check("graphics card", State.OK, "none: this build of llama.cpp uses the processor only")
 
 
 def _processor_flags() -> set[str]:

@@ -49,6 +49,7 @@ IMPORTERS = {
     "jinja2": {"agentkit/models/template.py"},
     "keyring": {"agentkit/core/keyring_slot.py"},
     "llama_cpp": {
+        "agentkit/models/build.py",
         "agentkit/models/decoder.py",
         "agentkit/models/gbnf_sampler.py",
         "agentkit/models/llama.py",

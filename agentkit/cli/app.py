@@ -20,12 +20,12 @@ import typer
 
 from agentkit.cli import (
     ask,
-    cache,
     chat,
     demo,
     doctor,
     index,
     keys,
+    levers,
     memory,
     models,
     search,
@@ -66,7 +66,7 @@ app.command("passphrase", rich_help_panel=VAULT)(vault.passphrase)
 app.command("keyring", rich_help_panel=VAULT)(vault.keyring)
 app.add_typer(keys.app, name="keys", rich_help_panel=VAULT)
 models.app.command("tune")(tuning.tune)
-models.app.command("cache")(cache.cache)
+models.app.command("levers")(levers.levers)
 models.app.command("quantise")(tuning.quantise)
 app.add_typer(models.app, name="models", rich_help_panel=MACHINE)
 app.add_typer(tuning.bench, name="bench", rich_help_panel=MACHINE)

@@ -195,5 +195,5 @@ class Context:
         instead = ", or let tools be selected: --tools auto" if tools else ", or ask in fewer words"
         return ContextOverflowError(
             f"{parts} need {wanted} tokens, the reply included, but the window holds {self.budget.window}",
-            hint=f"raise --context to {larger}{instead}",
+            hint=f"agentkit models levers MODEL --context {larger}{instead}",
         )

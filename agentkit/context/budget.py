@@ -27,7 +27,7 @@ class Budget:
         if self.window < SMALLEST_WINDOW_TOKENS:
             raise ConfigError(
                 f"a window of {self.window} tokens is under the least of {SMALLEST_WINDOW_TOKENS}",
-                hint="raise --context",
+                hint="agentkit models levers MODEL --context 4096",
             )
         if not 1 <= self.reply < self.window or self.evidence < 0 or self.result < 1:
             raise ConfigError(f"the parts of the window do not fit in its {self.window} tokens")

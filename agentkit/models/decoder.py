@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from agentkit.errors import ConfigError, EngineError, ModelError
 from agentkit.models.llama import DEFAULT_CONTEXT_TOKENS, KV_TYPES, LlamaModel, Settings
 
-BATCH_TOKENS = 512
+MIN_SLICE = 16
+"""A sequence adds at most so many tokens to a step and is still not taken for one that reads a prompt."""
 _ABORTED = 2  # `llama_decode`: the abort callback said so
 _NO_ROOM = 1
 _LOOK_SECONDS = 0.02
@@ -63,10 +64,12 @@ class Decoder:
         self._settings = settings
         self.flash_attention = settings.flash_attention
         self.window_tokens = _window(model, settings)
+        self.batch_tokens = max(settings.batch_tokens, MIN_SLICE * settings.streams)
+        """The most tokens of one decode: there is room for every sequence in it."""
         self._context = self._open()
         self.cache_tokens: int = llama_cpp.llama_n_ctx(self._context)
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = _Batch()
+        self._batch = _Batch(self.batch_tokens)
         self._rows: dict[int, int] = {}
         self._cell = itertools.count()
         self.tokens: list[list[int]] = [[] for _ in range(settings.streams)]
@@ -89,7 +92,7 @@ class Decoder:
                 f"a cache of {params.n_ctx} tokens does not hold a window of {self.window_tokens}",
                 hint=f"give it at least {self.window_tokens}",
             )
-        params.n_batch = params.n_ubatch = BATCH_TOKENS  # a batch is computed whole, or not at all
+        params.n_batch = params.n_ubatch = self.batch_tokens  # a batch is computed whole, or not at all
         params.n_seq_max = params.n_outputs_max = settings.streams
         params.n_outputs_max_per_seq = 1  # one row of logits a sequence, never one a token
         params.kv_unified = True
@@ -110,7 +113,8 @@ class Decoder:
                 hint="keep values as f16",
             )
         raise ModelError(
-            f"a context of {params.n_ctx} tokens cannot be opened", hint="choose a smaller --context"
+            f"a context of {params.n_ctx} tokens cannot be opened",
+            hint="agentkit models levers MODEL --context 2048",
         )
 
     def close(self) -> None:
@@ -123,7 +127,7 @@ class Decoder:
         """Append to several sequences at once; the logits asked for are then there.
 
         Args:
-            pieces: At most one a sequence, and at most `BATCH_TOKENS` tokens together.
+            pieces: At most one a sequence, and at most `batch_tokens` together.
             watch: Asked now and then whether to stop; costs a little, so only for long decodes.
 
         Raises:
@@ -238,7 +242,7 @@ def _window(model: LlamaModel, settings: Settings) -> int:
     if not 0 < window <= trained:
         raise ConfigError(
             f"a context of {window} tokens is outside what the model was trained for (1 to {trained})",
-            hint=f"--context {min(DEFAULT_CONTEXT_TOKENS, trained)}",
+            hint=f"agentkit models levers MODEL --context {min(DEFAULT_CONTEXT_TOKENS, trained)}",
         )
     return window
 
@@ -246,14 +250,14 @@ def _window(model: LlamaModel, settings: Settings) -> int:
 class _Batch:
     """A `llama_batch` over arrays of ours, so that filling it is a few copies and not a loop over tokens."""
 
-    def __init__(self) -> None:
-        self._token = np.zeros(BATCH_TOKENS, np.int32)
-        self._pos = np.zeros(BATCH_TOKENS, np.int32)
-        self._sequence = np.zeros(BATCH_TOKENS, np.int32)
-        self._count = np.ones(BATCH_TOKENS, np.int32)
-        self._logits = np.zeros(BATCH_TOKENS, np.int8)
+    def __init__(self, tokens: int) -> None:
+        self._token = np.zeros(tokens, np.int32)
+        self._pos = np.zeros(tokens, np.int32)
+        self._sequence = np.zeros(tokens, np.int32)
+        self._count = np.ones(tokens, np.int32)
+        self._logits = np.zeros(tokens, np.int8)
         item = self._sequence.itemsize
-        self._pointers = self._sequence.ctypes.data + item * np.arange(BATCH_TOKENS, dtype=np.uintp)
+        self._pointers = self._sequence.ctypes.data + item * np.arange(tokens, dtype=np.uintp)
         self.size = 0
         struct = llama_cpp.llama_batch()
         for name, array, kind in (

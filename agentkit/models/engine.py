@@ -14,6 +14,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from agentkit.errors import (
 )
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import CONSTRAINTS, NONE, Sampling, ToolChoice
-from agentkit.models.cache_levers import check_cache_levers, check_heads
+from agentkit.models.cache_levers import check_heads
 from agentkit.models.connection import Connection
 from agentkit.models.engine_wire import write_messages, write_sampling, write_tools
+from agentkit.models.gpu import GpuUse
+from agentkit.models.levers import Levers, check_levers, check_range
 from agentkit.models.probe import must_not_repack, probe_key, remember_crash
 from agentkit.models.stream import EngineStream, MisshapenError
 from agentkit.models.threads import default_threads
@@ -37,7 +40,8 @@ from agentkit.spawn import ENGINE_ENVIRONMENT, Spawner
 WORKER = "agentkit.models.engine_worker"
 HANG_SECONDS = 30.0
 """Without a sign of life for so long, a worker is taken for hung. A working one shows several a second."""
-MAX_STREAMS = 64
+MEMORY_SLACK = 1 << 30
+"""What a worker may take beyond twice what it should need."""
 _MAX_COUNTS = 4096
 
 
@@ -60,6 +64,8 @@ class Engine:
         v_type: str = "f16",
         window: str = "recompute",
         constraint: str = CONSTRAINTS[0],
+        batch_tokens: int = 512,
+        gpu: GpuUse | None = None,
         probe_cache: Path | None = None,
         hang_seconds: float = HANG_SECONDS,
     ) -> None:
@@ -79,15 +85,29 @@ class Engine:
             v_type: How values are kept; `q8_0` needs flash attention.
             window: When a conversation outgrows the window: `recompute`, which is exact, or `shift`.
             constraint: What binds calls and values to their schemas: `llguidance`, or llama.cpp's own `gbnf`.
+            batch_tokens: How much of a prompt is computed at once, 32 to 8192.
+            gpu: What lies on graphics cards; default: all, where llama.cpp was built for one.
             probe_cache: A file that remembers which build and model crash when weights are rearranged.
             hang_seconds: Without a sign of life for so long, the worker is killed.
 
         Raises:
             ConfigError: A number is out of its range, levers do not go together, or there is no such constraint.
         """
-        check_cache_levers(k_type, v_type, window, flash_attention=flash_attention)
-        if not 1 <= streams <= MAX_STREAMS:
-            raise ConfigError(f"{streams} streams are outside 1 to {MAX_STREAMS}")
+        levers = Levers(
+            threads=default_threads() if threads is None else threads,
+            flash_attention=flash_attention,
+            repack=repack,
+            batch_tokens=batch_tokens,
+            k_type=k_type,
+            v_type=v_type,
+            window=window,
+            context_tokens=context_tokens,
+            gpu=gpu or GpuUse(),
+        )
+        check_levers(levers)
+        check_range("streams", streams)
+        if cache_tokens is not None:
+            check_range("cache_tokens", cache_tokens)
         if constraint not in CONSTRAINTS:
             raise ConfigError(
                 f"there is no constraint {constraint!r}", hint=f"use one of {', '.join(CONSTRAINTS)}"
@@ -95,17 +115,13 @@ class Engine:
         self._path = path
         self._spawner = spawner
         self._name = name or path.stem
-        self._settings: dict[str, Any] = {
-            "context_tokens": context_tokens,
+        self._settings = {
+            **asdict(levers),
             "cache_tokens": cache_tokens,
             "streams": streams,
-            "threads": threads or default_threads(),
-            "flash_attention": flash_attention,
-            "k_type": k_type,
-            "v_type": v_type,
-            "window": window,
             "constraint": constraint,
         }
+        self._memory_bytes = 0
         self._probe_cache = probe_cache
         self._hang_seconds = hang_seconds
         self._starting = threading.Lock()
@@ -261,7 +277,8 @@ class Engine:
         environment = {**ENGINE_ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"}
         connection = Connection(self._spawner.spawn(WORKER, (str(self._path.absolute()),), extra=environment))
         try:
-            number = connection.send("load", {"settings": {**self._settings, "repack": self._repack}})
+            settings = {**self._settings, "repack": self._repack}
+            number = connection.send("load", {"settings": settings, "memory_bytes": self._memory_bytes})
             while (frame := connection.receive(number, self._hang_seconds))["is"] != "loaded":
                 pass
             connection.forget(number)
@@ -284,10 +301,12 @@ class Engine:
                 f"there is no model file for {self._name}", hint=f"agentkit models pull {self._name}"
             )
         from agentkit.models.gguf import read_header
-        from agentkit.models.ram_need import require_ram
+        from agentkit.models.ram_need import ram_need, require_ram
 
         settings, header = self._settings, read_header(self._path)
-        kinds = {"k_type": settings["k_type"], "v_type": settings["v_type"]}
-        check_heads(header, **kinds)
+        check_heads(header, settings["k_type"], settings["v_type"])
         cells = settings["cache_tokens"] or settings["context_tokens"]
-        require_ram(self._name, header, cells, flash_attention=settings["flash_attention"], **kinds)
+        kept = {name: settings[name] for name in ("k_type", "v_type", "batch_tokens")}
+        require_ram(self._name, header, cells, flash_attention=settings["flash_attention"], **kept)
+        largest = ram_need(header, cells, batch_tokens=settings["batch_tokens"], flash_attention=False)
+        self._memory_bytes = 2 * largest.total_bytes + MEMORY_SLACK  # a reproducible answer has its own cache

@@ -29,6 +29,7 @@ from agentkit.models.engine_wire import (
     read_tools,
     write_outcome,
 )
+from agentkit.models.gpu import read_gpu
 from agentkit.spawn import worker_channel
 from agentkit.wire import Channel, ConnectionLost
 
@@ -56,7 +57,8 @@ def lock(model: Path) -> tuple[str, ...]:
 
     try:
         if landlock.abi():
-            enforced += landlock.restrict(read=_readable(model), write=(Path("/dev/null"),), execute=())
+            devices = (Path("/dev/null"), *_cards())
+            enforced += landlock.restrict(read=_readable(model), write=devices, execute=())
         else:
             enforced.append("files stay readable: this kernel has no Landlock")
         if seccomp.supported():
@@ -71,14 +73,30 @@ def lock(model: Path) -> tuple[str, ...]:
     return tuple(enforced)
 
 
+def _cards() -> list[Path]:
+    """Return the device nodes that drivers of graphics cards open, where there are any."""
+    nodes = [*Path("/dev").glob("nvidia*"), Path("/dev/kfd"), Path("/dev/dri")]
+    return [each for each in nodes if each.exists()]
+
+
 def _readable(model: Path) -> list[Path]:
     """Return what has to stay readable: the model, Python, our packages, shared libraries, facts about the machine."""
     code = [Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path)]
     system = map(
         Path, ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices", "/dev/null", "/dev/urandom")
     )
-    facts = map(Path, ("/proc/cpuinfo", "/proc/meminfo", "/proc/self"))
+    facts = map(
+        Path, ("/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/proc/driver/nvidia", "/sys/class/drm")
+    )
     return [each.resolve() for each in (model, *code, *system, *facts) if each.exists()]
+
+
+def limit_memory(size: int) -> None:
+    """Let this process take so much memory of its own, and no more; 0: no limit. Mapped files do not count."""
+    if size and sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        size = size if most == resource.RLIM_INFINITY else min(size, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (size, most))
 
 
 class Worker:
@@ -161,7 +179,9 @@ class Worker:
         from agentkit.models.llama import Settings
         from agentkit.models.session import Session
 
-        settings = Settings(**request["settings"])
+        gpu = read_gpu(request["settings"]["gpu"])
+        settings = Settings(**{**request["settings"], "gpu": gpu})
+        limit_memory(request["memory_bytes"])
         self._session = Session(self._model, settings, beat=self._beat)
         self._send(number, "loaded", lock=list(self._enforced), **self._session.describe())
 

@@ -50,7 +50,8 @@ def check_fit(prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:
         raise ContextOverflowError(
             f"the prompt needs {prompt_tokens} tokens and the answer up to {max_tokens}, "
             f"but the window holds {context_tokens}",
-            hint=f"raise --context to {prompt_tokens + max_tokens}, or allow fewer tokens for the answer",
+            hint=f"agentkit models levers MODEL --context {prompt_tokens + max_tokens}, "
+            "or allow fewer tokens for the answer",
         )
 
 

@@ -20,9 +20,16 @@ import llama_cpp
 
 from agentkit.errors import AgentkitError, EngineError, ModelError
 from agentkit.models.base import CONSTRAINTS
+from agentkit.models.build import build
+from agentkit.models.gpu import GpuUse, check_cards
 
 DEFAULT_CONTEXT_TOKENS = 4096
 DEFAULT_STREAMS = 8
+_SPLITS = {
+    "none": llama_cpp.LLAMA_SPLIT_MODE_NONE,
+    "layer": llama_cpp.LLAMA_SPLIT_MODE_LAYER,
+    "row": llama_cpp.LLAMA_SPLIT_MODE_ROW,
+}
 KV_TYPES = {"f16": llama_cpp.GGML_TYPE_F16, "q8_0": llama_cpp.GGML_TYPE_Q8_0}
 
 
@@ -51,6 +58,26 @@ class Settings:
     window: str = "recompute"
     constraint: str = CONSTRAINTS[0]
     """What binds calls and values: one of `agentkit.models.base.CONSTRAINTS`."""
+    batch_tokens: int = 512
+    """Tokens computed at once; more where all streams together could ask for more."""
+    gpu: GpuUse = GpuUse()  # noqa: RUF009 - frozen
+
+
+def place(params: Any, gpu: GpuUse) -> int:  # noqa: ANN401 - a struct of ctypes
+    """Say in `params` which layers lie on graphics cards; return how many, -1 for all.
+
+    Raises:
+        ConfigError: There is no such card, or no build for one.
+    """
+    here = build()
+    check_cards(gpu, [card.name for card in here.cards], offloads=here.offloads)
+    params.n_gpu_layers = (-1 if here.cards else 0) if gpu.layers is None else gpu.layers
+    params.split_mode = _SPLITS[gpu.split]
+    params.main_gpu = gpu.main
+    if gpu.shares:
+        room = llama_cpp.llama_max_devices()
+        params.tensor_split = (ctypes.c_float * room)(*gpu.shares[:room])  # params keeps it alive
+    return int(params.n_gpu_layers)
 
 
 class LlamaModel:
@@ -67,12 +94,15 @@ class LlamaModel:
             on_load: Called with the fraction loaded, 0 to 1.
 
         Raises:
+            ConfigError: It is to lie on a graphics card that is not there.
             ModelError: llama.cpp refused the file.
         """
         llama_cpp.llama_log_set(_drop_log, None)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.use_extra_bufts = settings.repack
+        self.gpu_layers = place(params, settings.gpu)
+        """How many layers were to lie on graphics cards; -1: all."""
 
         def loading(fraction: float, _data: object) -> bool:
             try:

@@ -1,4 +1,4 @@
-"""The profile that tuning found: how a stored model runs best here, kept beside its manifest.
+"""The profile of a model: how it is run here, as tuning found or the user chose, kept beside its manifest.
 
     models/NAME/profile.json    {"format": 1, "profiles": {KEY: {…}}}
 
@@ -13,14 +13,15 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from agentkit.errors import ConfigError
-from agentkit.models.cache_levers import check_cache_levers, check_heads
+from agentkit.models.cache_levers import check_heads
 from agentkit.models.gguf import read_header
-from agentkit.models.levers import Levers
+from agentkit.models.gpu import read_gpu
+from agentkit.models.levers import Levers, check_levers
 from agentkit.models.manifest import StoredModel
 from agentkit.models.probe import processor
 from agentkit.models.store import ModelStore
@@ -30,12 +31,11 @@ PROFILE = "profile.json"
 _FORMAT = 1
 _MAX_BYTES = 1 << 20
 _MAX_PROFILES = 64
-_MAX_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How a model runs best."""
+    """How a model is run here."""
 
     levers: Levers
     variant: str | None
@@ -102,49 +102,44 @@ def as_tuned(store: ModelStore, name: str, *, untuned: bool = False) -> tuple[Pa
     if profile is None:
         return model.path, {}
     path = model.path if profile.variant is None else store.get(profile.variant).path
-    levers = profile.levers
-    return path, {
-        "threads": levers.threads,
-        "flash_attention": levers.flash_attention,
-        "repack": levers.repack,
-        "k_type": levers.k_type,
-        "v_type": levers.v_type,
-        "window": levers.window,
-    }
+    return path, {each.name: getattr(profile.levers, each.name) for each in fields(Levers)}
 
 
-def set_cache_levers(
-    store: ModelStore,
-    model: StoredModel,
-    *,
-    k_type: str | None = None,
-    v_type: str | None = None,
-    window: str | None = None,
-) -> Levers:
-    """Change how a stored model runs here, as far as its cache goes; return how it runs now.
+def levers_of(store: ModelStore, model: StoredModel) -> Levers:
+    """Return how a stored model is run here.
+
+    Raises:
+        ConfigError: It is no GGUF file.
+    """
+    if model.path.suffix != ".gguf":
+        raise ConfigError(f"model {model.name} is no GGUF file, and has no levers")
+    profile = read_profile(store, model)
+    return Levers(default_threads()) if profile is None else profile.levers
+
+
+def set_levers(store: ModelStore, model: StoredModel, **changes: Any) -> Levers:
+    """Change how a stored model is run here; return how it is run now.
 
     Args:
         store: Holds the model.
         model: In a GGUF file.
-        k_type: How keys are kept; `None`: as they are. So for the others.
-        v_type: How values are kept.
-        window: What happens when the window is full.
+        **changes: Fields of `Levers`; the others stay as they are.
 
     Raises:
-        ConfigError: A lever does not exist, does not go with another, or not with this model.
+        ConfigError: A value is out of its range, does not go with another, or not with this model.
     """
-    if model.path.suffix != ".gguf":
-        raise ConfigError(f"model {model.name} is no GGUF file, and has no such cache")
-    profile = read_profile(store, model) or Profile(
-        Levers(default_threads()), None, None, 0.0, (0.0, 0.0), (0.0, 0.0)
-    )
-    kept = profile.levers
-    levers = replace(
-        kept, k_type=k_type or kept.k_type, v_type=v_type or kept.v_type, window=window or kept.window
-    )
-    check_cache_levers(levers.k_type, levers.v_type, levers.window, flash_attention=levers.flash_attention)
-    check_heads(read_header(model.path), levers.k_type, levers.v_type)
+    kept = levers_of(store, model)
+    levers, header = replace(kept, **changes), read_header(model.path)
+    check_levers(levers)
+    check_heads(header, levers.k_type, levers.v_type)
+    trained, wanted = header.context_length, levers.context_tokens
+    if trained and wanted and wanted > trained:
+        raise ConfigError(
+            f"a context of {wanted} tokens is outside what the model was trained for (1 to {trained})",
+            hint=f"--context {trained}",
+        )
     if levers != kept:
+        profile = read_profile(store, model) or Profile(levers, None, None, 0.0, (0.0, 0.0), (0.0, 0.0))
         write_profile(store, model, replace(profile, levers=levers))
     return levers
 
@@ -169,25 +164,24 @@ def _profile(raw: object) -> Profile | None:
     if not isinstance(raw, dict):
         return None
     try:
-        levers = raw["levers"]
-        profile = Profile(
-            Levers(
-                threads=int(levers["threads"]),
-                flash_attention=bool(levers["flash_attention"]),
-                repack=bool(levers["repack"]),
-                batch_tokens=int(levers["batch_tokens"]),
-                k_type=str(levers.get("k_type", "f16")),
-                v_type=str(levers.get("v_type", "f16")),
-                window=str(levers.get("window", "recompute")),
-            ),
+        return Profile(
+            _levers(raw["levers"]),
             None if raw["variant"] is None else str(raw["variant"]),
             None if raw["variant_sha256"] is None else str(raw["variant_sha256"]),
             float(raw["perplexity_change"]),
             (float(raw["before"][0]), float(raw["before"][1])),
             (float(raw["after"][0]), float(raw["after"][1])),
         )
-        kept = profile.levers
-        check_cache_levers(kept.k_type, kept.v_type, kept.window, flash_attention=kept.flash_attention)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ConfigError):
         return None
-    return profile if 1 <= profile.levers.threads <= _MAX_THREADS else None
+
+
+def _levers(raw: dict[str, Any]) -> Levers:
+    """Read levers; what an older release did not write is as it is by default."""
+    known = {each.name for each in fields(Levers)}
+    values = {name: value for name, value in raw.items() if name in known}
+    levers = Levers(**{**values, "gpu": read_gpu(values.get("gpu", {}))})
+    if not isinstance(levers.flash_attention, bool) or not isinstance(levers.repack, bool):
+        raise TypeError("a switch is on or off")
+    check_levers(levers)
+    return levers

@@ -100,7 +100,13 @@ def ram_need(
 
 
 def largest_context(
-    header: GGUFHeader, free: int, *, k_type: str = "f16", v_type: str = "f16", flash_attention: bool = True
+    header: GGUFHeader,
+    free: int,
+    *,
+    k_type: str = "f16",
+    v_type: str = "f16",
+    batch_tokens: int = BATCH_TOKENS,
+    flash_attention: bool = True,
 ) -> int:
     """Return the largest window that fits into `free` bytes, as a multiple of 256 or all the model was trained for.
 
@@ -109,7 +115,14 @@ def largest_context(
     trained = header.context_length or DEFAULT_CONTEXT_TOKENS
 
     def fits(tokens: int) -> bool:
-        need = ram_need(header, tokens, k_type=k_type, v_type=v_type, flash_attention=flash_attention)
+        need = ram_need(
+            header,
+            tokens,
+            k_type=k_type,
+            v_type=v_type,
+            batch_tokens=batch_tokens,
+            flash_attention=flash_attention,
+        )
         return need.total_bytes <= free
 
     if fits(trained):
@@ -128,6 +141,7 @@ def require_ram(
     *,
     k_type: str = "f16",
     v_type: str = "f16",
+    batch_tokens: int = BATCH_TOKENS,
     flash_attention: bool = True,
     free: int | None = None,
 ) -> RamNeed:
@@ -139,17 +153,32 @@ def require_ram(
         context_tokens: The window asked for.
         k_type: How keys are kept.
         v_type: How values are kept.
+        batch_tokens: How many tokens are computed at once.
         flash_attention: Whether it will be used.
         free: Bytes that can be taken; default: what the system says, and no check where it says nothing.
 
     Raises:
         LimitError: It does not fit; the hint names the largest window that would.
     """
-    need = ram_need(header, context_tokens, k_type=k_type, v_type=v_type, flash_attention=flash_attention)
+    need = ram_need(
+        header,
+        context_tokens,
+        k_type=k_type,
+        v_type=v_type,
+        batch_tokens=batch_tokens,
+        flash_attention=flash_attention,
+    )
     free = free_bytes() if free is None else free
     if free is None or need.total_bytes <= free:
         return need
-    largest = largest_context(header, free, k_type=k_type, v_type=v_type, flash_attention=flash_attention)
+    largest = largest_context(
+        header,
+        free,
+        k_type=k_type,
+        v_type=v_type,
+        batch_tokens=batch_tokens,
+        flash_attention=flash_attention,
+    )
     raise LimitError(
         f"{name} needs {_mb(need.total_bytes)} MB of memory at a context of {need.context_tokens} tokens "
         f"(weights {_mb(need.weights_bytes)}, keys and values {_mb(need.kv_bytes)}, "

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 
 from agentkit.errors import AgentkitError, BusyError, EngineError
 from agentkit.models.base import StopReason
-from agentkit.models.decoder import BATCH_TOKENS, Aborted, Decoder, Piece, Watch
+from agentkit.models.decoder import MIN_SLICE, Aborted, Decoder, Piece, Watch
 from agentkit.models.generate import Generation
 from agentkit.models.slots import Place, Slots, common_prefix
 
 MAX_WAITING = 32
 STALL_SECONDS = 0.15
 """How long a step may take while somebody writes; prompts are cut to that."""
-MIN_SLICE = 16
 SLOW_STEP_SECONDS = 0.1
 """A step that takes longer is watched while it runs; a shorter one only between steps, which costs nothing."""
 SHARE_TOKENS = 64
@@ -217,10 +216,10 @@ class Scheduler:
         parts: dict[int, int] = {
             job.sequence: self._pending(job) for job in self._running if job not in reading
         }
-        room = BATCH_TOKENS - sum(parts.values())
+        room = self._decoder.batch_tokens - sum(parts.values())
         if parts and reading:
             room = min(room, self._pace.slice(STALL_SECONDS) - sum(parts.values()))
-            room = max(room, min(MIN_SLICE, BATCH_TOKENS - sum(parts.values())))
+            room = max(room, min(MIN_SLICE, self._decoder.batch_tokens - sum(parts.values())))
         for left, job in zip(range(len(reading), 0, -1), reading, strict=True):
             share = min(self._pending(job), math.ceil(room / left))
             if share > 0:

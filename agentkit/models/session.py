@@ -56,7 +56,13 @@ class Session:
         self._model = LlamaModel(path, settings, lambda _fraction: beat())
         self._decoder = Decoder(self._model, settings)
         pinned = replace(
-            settings, streams=1, cache_tokens=None, flash_attention=False, k_type="f16", v_type="f16"
+            settings,
+            streams=1,
+            cache_tokens=None,
+            flash_attention=False,
+            k_type="f16",
+            v_type="f16",
+            batch_tokens=512,
         )
         self.scheduler = Scheduler(self._decoder, pinned=lambda: Decoder(self._model, pinned))
         self._reader = Reader(self._model.vocabulary_size)
@@ -103,6 +109,8 @@ class Session:
             "threads": self._settings.threads,
             "flash_attention": self._decoder.flash_attention,
             "repack": self._settings.repack,
+            "batch_tokens": self._decoder.batch_tokens,
+            "gpu_layers": self._model.gpu_layers,
             "k_type": self._settings.k_type,
             "v_type": self._settings.v_type,
             "kv_bytes_per_token": self._token_bytes,

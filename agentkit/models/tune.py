@@ -17,7 +17,7 @@ from pathlib import Path
 from agentkit.errors import ConfigError, EngineError, ModelError
 from agentkit.models.levers import Levers
 from agentkit.models.measuring import SCORED_TOKENS, Measured, Score, Speed, median
-from agentkit.models.profile import Profile, read_profile, write_profile
+from agentkit.models.profile import Profile, levers_of, write_profile
 from agentkit.models.store import ModelStore
 from agentkit.models.threads import default_threads
 from agentkit.models.variants import check_level, make_variant, requantise
@@ -89,9 +89,10 @@ def tune(
     if model.path.suffix != ".gguf" or model.kind != "chat":
         raise ConfigError(f"model {name} is no chat model in a GGUF file, and cannot be tuned")
     levels = [check_level(level) for level in levels]
-    known = read_profile(store, model)
-    own = Levers(0) if known is None else known.levers  # what the user chose is no candidate
-    came = Levers(default_threads(), k_type=own.k_type, v_type=own.v_type, window=own.window)
+    own = levers_of(store, model)  # what costs quality or is not about speed stays as the user has it
+    came = replace(
+        own, threads=default_threads(), flash_attention=True, repack=True, batch_tokens=Levers(1).batch_tokens
+    )
     threads = sorted({1, came.threads, _logical()} - {came.threads})
     total = 2 + len(threads) + 2 * len(levels)
     done = 0

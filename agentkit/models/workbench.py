@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from agentkit.errors import EngineError, ModelError
 from agentkit.models import scoring
 from agentkit.models.levers import Levers
-from agentkit.models.llama import KV_TYPES
+from agentkit.models.llama import KV_TYPES, place
 
 _COUNTED = re.compile(rb"^\[ *(\d+)/ *(\d+)\]")
 
@@ -45,6 +45,7 @@ class Workbench:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.use_extra_bufts = levers.repack
+        place(params, levers.gpu)
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise ModelError("llama.cpp cannot load the model file", hint="agentkit models verify NAME")

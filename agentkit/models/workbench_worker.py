@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import AgentkitError, EngineError
 from agentkit.models.engine_wire import error_kind
+from agentkit.models.gpu import read_gpu
 from agentkit.models.levers import Levers
 from agentkit.spawn import worker_channel
 from agentkit.wire import Channel, ConnectionLost
@@ -70,7 +71,7 @@ class Worker:
                     self._bench = None
                 self._bench = workbench.Workbench(
                     self._model,
-                    Levers(**request["levers"]),
+                    _levers(request["levers"]),
                     context_tokens=request["context_tokens"],
                     rows=request["rows"],
                 )
@@ -132,6 +133,10 @@ class Worker:
 
     def _send(self, number: int, answer: str, **values: Any) -> None:
         self._channel.send({"id": number, "is": answer, **values})
+
+
+def _levers(value: dict[str, Any]) -> Levers:
+    return Levers(**{**value, "gpu": read_gpu(value["gpu"])})
 
 
 def main() -> None:

@@ -29,7 +29,8 @@ def test_it_works_with_no_models_and_a_core(core: Any, run: Any, tmp_path: Path,
     assert {
         "python", "system", "core", "no way out", "namespaces", "sandbox", "tried just now",
         "vault", "engine", "keyring", "disk",
-        "memory", "swap", "core dumps", "inotify", "llama.cpp", "model smollm2-135m", "model minilm-l6-v2",
+        "memory", "swap", "core dumps", "inotify", "llama.cpp", "graphics card",
+        "model smollm2-135m", "model minilm-l6-v2",
     } <= by_name.keys()  # fmt: skip
     assert all(set(check) == {"name", "state", "text", "fix"} for check in said["checks"])
     assert by_name["vault"]["fix"] == "agentkit init"
@@ -107,3 +108,45 @@ def test_too_few_watches_are_a_warning(tmp_path: Path) -> None:
     assert doctor._inotify(limit).state is State.WARN
     limit.write_text("524288\n")
     assert doctor._inotify(limit).state is State.OK
+
+
+CPU = {"name": "CPU", "description": "a processor", "kind": "processor", "free_bytes": 0, "total_bytes": 0}
+CARD = {
+    "name": "CUDA0", "description": "Card 4090", "kind": "card", "free_bytes": 20 * 10**9, "total_bytes": 24 * 10**9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("offloads", "devices", "nodes", "state", "text"),
+    [
+        (False, [CPU], [], State.OK, "none"),
+        (False, [CPU], ["nvidia0"], State.WARN, "nvidia0 is there, but this build"),
+        (True, [CPU], [], State.WARN, "sees none"),
+        (True, [CPU, CARD], ["nvidia0"], State.OK, "0: CUDA0, Card 4090, 20.0 of 24.0 GB free"),
+    ],
+)
+def test_a_card_that_is_not_used_is_a_warning(
+    offloads: bool, devices: list[dict[str, Any]], nodes: list[str], state: State, text: str
+) -> None:
+    check = doctor.card_check({"offloads": offloads, "devices": devices}, nodes)
+    assert check.state is state
+    assert text in check.text
+    assert bool(check.fix) is (state is not State.OK)
+
+
+@pytest.mark.parametrize(
+    ("features", "flags", "state"),
+    [
+        (["AVX2", "AVX512"], {"avx2", "avx512f"}, State.OK),
+        (["SSE3"], {"avx2"}, State.WARN),
+        (["AVX2", "AMX_INT8"], {"avx2", "amx_tile"}, State.WARN),
+        (None, {"avx2"}, State.FAIL),
+    ],
+)
+def test_a_build_that_does_not_fit_the_processor_is_named(
+    features: list[str] | None, flags: set[str], state: State
+) -> None:
+    build = {"version": "1", "offloads": False, "features": features, "devices": [CPU]}
+    check = next(doctor.build_checks(None if features is None else build, flags))
+    assert check.state is state
+    assert bool(check.fix) is (state is not State.OK)

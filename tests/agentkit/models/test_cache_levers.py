@@ -65,6 +65,6 @@ def test_a_token_takes_what_was_said_before_the_model_was_loaded(
 
 @pytest.mark.model
 def test_the_verb_shows_what_a_token_takes(smollm2_path: Path) -> None:
-    shown = CliRunner().invoke(app, ["models", "cache", smollm2_path.parent.name])
+    shown = CliRunner().invoke(app, ["models", "levers", smollm2_path.parent.name])
     assert shown.exit_code == 0
     assert "23,040 bytes a token" in shown.stdout

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from agentkit.errors import ConfigError
+from agentkit.models.gpu import GpuUse
 from agentkit.models.levers import Levers
 from agentkit.models.profile import (
     PROFILE,
@@ -16,7 +17,7 @@ from agentkit.models.profile import (
     as_tuned,
     forget_profile,
     read_profile,
-    set_cache_levers,
+    set_levers,
     write_profile,
 )
 from agentkit.models.quant_table import QuantRow, plot, quant_table
@@ -43,14 +44,7 @@ def test_a_profile_is_used_until_it_is_forgotten(store: ModelStore) -> None:
     assert read_profile(store, model) == PLAIN
     assert as_tuned(store, "tiny") == (
         model.path,
-        {
-            "threads": 3,
-            "flash_attention": False,
-            "repack": False,
-            "k_type": "f16",
-            "v_type": "f16",
-            "window": "recompute",
-        },
+        {each.name: getattr(PLAIN.levers, each.name) for each in fields(Levers)},
     )
     assert as_tuned(store, "tiny", untuned=True) == (model.path, {})
     assert store.verify("tiny") == model
@@ -60,13 +54,21 @@ def test_a_profile_is_used_until_it_is_forgotten(store: ModelStore) -> None:
 
 def test_levers_that_were_set_are_used_from_then_on(store: ModelStore) -> None:
     model = store.get("tiny")
-    assert set_cache_levers(store, model).k_type == "f16"
+    assert set_levers(store, model).k_type == "f16"
     assert as_tuned(store, "tiny")[1] == {}
-    set_cache_levers(store, model, window="shift")
-    assert as_tuned(store, "tiny")[1]["window"] == "shift"
-    with pytest.raises(ConfigError, match="lose a little"):
-        set_cache_levers(store, model, k_type="q8_0")
-    assert as_tuned(store, "tiny")[1]["k_type"] == "f16"
+    set_levers(store, model, window="shift", gpu=GpuUse(0, shares=(3.0, 1.0)), batch_tokens=64)
+    chosen = as_tuned(store, "tiny")[1]
+    assert (chosen["window"], chosen["batch_tokens"]) == ("shift", 64)
+    assert chosen["gpu"] == GpuUse(0, shares=(3.0, 1.0))
+    for change, problem in (
+        ({"k_type": "q8_0"}, "lose a little"),
+        ({"threads": 0}, "outside 1 to 1024"),
+        ({"context_tokens": 10**6}, "trained for"),
+        ({"gpu": GpuUse(-1)}, "outside 0 to"),
+    ):
+        with pytest.raises(ConfigError, match=problem):
+            set_levers(store, model, **change)
+    assert as_tuned(store, "tiny")[1] == chosen
 
 
 def test_a_profile_of_other_weights_or_without_its_variant_is_none(store: ModelStore) -> None:
