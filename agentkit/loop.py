@@ -11,7 +11,7 @@ has no result.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +64,7 @@ class Loop:
         toolbox: Toolbox,
         *,
         policy: Policy,
+        unusable: Mapping[str, str] | None = None,
         approve: Approve | None = None,
         context: Context | None = None,
         recall: Searches | None = None,
@@ -79,6 +80,7 @@ class Loop:
             model: Writes the answers and asks for calls.
             toolbox: Every tool there is; may be empty.
             policy: Rules on each call.
+            unusable: Further tools, which could not be defined, and why; they are only named.
             approve: Asked where the policy asks; absent means deny.
             context: Default: the whole window of `model`, shared out by `Budget.of`.
             recall: Where passages for the question come from; absent means none.
@@ -99,7 +101,7 @@ class Loop:
         self._limits = limits
         self._sampling = sampling
         self._clock = clock
-        self._unusable = _unusable(toolbox)
+        self._unusable = {**_unusable(toolbox), **(unusable or {})}
 
     def run(self, text: str, *, choice: ToolChoice = AUTO) -> Iterator[Event]:
         """Answer `text`, calling tools as needed; yield what happens as it happens.

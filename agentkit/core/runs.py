@@ -107,10 +107,11 @@ class RunOps:
         if name is not None:
             kept = vault.conversation(str(name))
             sink = lambda message: vault.append_message(str(name), message)  # noqa: E731 - one expression, used once
-        toolbox = self._toolbox(text, request, session) if mode == "agent" else _no_tools()
+        toolbox, refused = self._toolbox(text, request, session) if mode == "agent" else (_no_tools(), {})
         loop = Loop(
             model,
             toolbox,
+            unusable=refused,
             policy=self._policy(request),
             approve=lambda approval: _approve(approval, session),
             context=Context(model, embedder=self._service.embedder()),
@@ -158,7 +159,10 @@ class RunOps:
 
     # --- tools -----------------------------------------------------------------------------------------------
 
-    def _toolbox(self, text: str, request: dict[str, Any], session: Session) -> Toolbox:
+    def _toolbox(
+        self, text: str, request: dict[str, Any], session: Session
+    ) -> tuple[Toolbox, dict[str, str]]:
+        """Return the tools of a turn, and which of the caller's cannot be used, and why."""
         from agentkit_tools import Toolbox
 
         builtin = self._builtin(text)
@@ -168,9 +172,9 @@ class RunOps:
             if unknown:
                 raise ConfigError(f"there is no built-in tool {unknown[0]!r}", hint="agentkit tools list")
             builtin = [tool for tool in builtin if tool.name in wanted]
-        callers = [_caller_tool(spec, session) for spec in request.get("tools") or ()]
-        names = {tool.name for tool in callers}
-        return Toolbox([*(tool for tool in builtin if tool.name not in names), *callers])
+        callers, refused = callers_tools(request.get("tools") or (), session)
+        kept = [tool for tool in builtin if tool.name not in callers]
+        return Toolbox([*kept, *callers.values()]), refused
 
     def _builtin(self, text: str) -> list[Tool]:
         from agentkit.memory_tools import memory_tools
@@ -306,6 +310,30 @@ def _start(model: Model) -> None:
 def _approve(approval: Approval, session: Session) -> Decision:
     answer = session.ask({"approval": to_wire(approval)})
     return Decision.ALLOW if answer.get("decision") == Decision.ALLOW.value else Decision.DENY
+
+
+def callers_tools(
+    specs: Sequence[Mapping[str, Any]], session: Session
+) -> tuple[dict[str, Tool], dict[str, str]]:
+    """Return the caller's tools by name, and which of them cannot be used, and why: the others work without them."""
+    from agentkit_tools import ToolDefinitionError
+
+    tools: dict[str, Tool] = {}
+    refused: dict[str, str] = {}
+    for index, spec in enumerate(specs):
+        name = f"tool {index + 1}"
+        try:
+            name = str(spec["name"])
+            tool = _caller_tool(spec, session)
+        except ToolDefinitionError as error:
+            refused[name] = error.message
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            refused[name] = f"its definition is malformed ({type(error).__name__})"
+        else:
+            if name in tools:
+                refused[name] = "there are two tools of this name"
+            tools[name] = tool
+    return {name: tool for name, tool in tools.items() if name not in refused}, refused
 
 
 def _caller_tool(spec: Mapping[str, Any], session: Session) -> Tool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,15 @@ def test_arguments_of_a_tool_with_a_bare_schema_are_checked(arguments: dict[str,
         box(lambda _: ToolOutput("ran"), parameters=SCHEMA).call("it", {"text": "a", "count": 2}).text
         == "ran"
     )
+
+
+@pytest.mark.parametrize(("pattern", "fits"), [("^(a+)+$", False), ("^a+b?!$", True), ("^(?=a)", False)])
+def test_a_pattern_in_a_bare_schema_cannot_keep_a_call_busy(pattern: str, fits: bool) -> None:
+    parameters = {**NOTHING, "properties": {"text": {"type": "string", "pattern": pattern}}}
+    started = time.monotonic()
+    output = box(lambda _: ToolOutput("ran"), parameters=parameters).call("it", {"text": "a" * 2000 + "!"})
+    assert output.is_error is not fits
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(

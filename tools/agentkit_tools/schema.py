@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
 from agentkit_tools.errors import ToolDefinitionError, ToolInputError
+from agentkit_tools.pattern import PatternError
 
 _SECTION = re.compile(r"^(Args|Arguments|Returns|Raises|Yields|Example|Examples|Note|Notes|Source):\s*$")
 _ARGUMENT = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
@@ -178,9 +179,12 @@ def check_against(parameters: Mapping[str, Any], name: str, arguments: Mapping[s
     Raises:
         ToolInputError: It does not; the message names the first problem and never repeats a value.
     """
-    from jsonschema import Draft202012Validator
+    from agentkit_tools.bounded import bounded_validator
 
-    problem = next(Draft202012Validator(dict(parameters)).iter_errors(dict(arguments)), None)
+    try:
+        problem = next(bounded_validator(dict(parameters)).iter_errors(dict(arguments)), None)
+    except PatternError as error:
+        raise ToolInputError(f"{name} has a pattern that cannot be matched: {error}") from None
     if problem is not None:
         place = ".".join(str(part) for part in problem.absolute_path) or "arguments"
         takes = ", ".join(parameters.get("properties", {})) or "no arguments"
