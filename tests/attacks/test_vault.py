@@ -35,6 +35,7 @@ def _attack(folder: Path, *, flips: int, log_flips: int, pages: int, step: int) 
         "page swaps and replays": battery.pages(target, pages, chosen),
         "file swaps and replays": battery.swaps(target, folder),
         "downgrades": battery.downgrades(target),
+        "roll-backs and removals, with an anchor": battery.rollbacks(target),
     }
     target.crash(folder / "crash")
     crashed = ("vault.db-wal", "vault.db", "head.sealed")

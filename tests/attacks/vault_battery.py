@@ -6,6 +6,7 @@ that is refused, or that changes nothing, is not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -13,10 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentkit_memory import HashEmbedder, KdfParameters, NewRecord, StoreError, Vault
+from agentkit_memory import FileState, HashEmbedder, KdfParameters, NewRecord, StoreError, Vault
+from agentkit_memory.anchor import Anchor
 
 PAGE = 4096
 PASSPHRASE = b"correct horse battery staple"
@@ -42,22 +45,26 @@ class Target:
         vault = _create(self.folder)
         _add(vault, [f"record {number} " + "filler " * 60 for number in range(records)])
         vault.delete([record.id for record in vault.records(limit=20)])
+        _keep_more(vault, "older")
         vault.close()
         shutil.copytree(self.folder, self.older)
         vault = _open(self.folder)
         _add(vault, [f"newer {number} " + "filler " * 60 for number in range(20)])
         vault.delete([record.id for record in vault.records(limit=40)])
-        self.texts = _texts(vault)
+        _keep_more(vault, "newer")
+        self.contents = _contents(vault)
+        self.generation = vault.generation
         vault.close()
         shutil.copytree(self.folder, self.newest)
 
     def crash(self, folder: Path) -> None:
-        """From now on attack the vault as a crash leaves it: a log with six commits beside the database."""
+        """From now on attack the vault as a crash leaves it: a log with its commits beside the database."""
         self._reset()
         vault = _open(self.folder)
         for number in range(6):
             _add(vault, [f"late {number}"])
-        self.texts = _texts(vault)
+            _keep_more(vault, f"late {number}")
+        self.contents = _contents(vault)
         shutil.copytree(self.folder, folder)
         vault.close()
         shutil.rmtree(self.folder)
@@ -65,18 +72,20 @@ class Target:
         self.newest = folder.with_name("crashed")
         shutil.copytree(folder, self.newest)
 
-    def attack(self, counts: Counts, name: str, data: bytes) -> None:
-        """Put `data` in place of a file, try to open the vault, and put everything back."""
+    def attack(self, counts: Counts, files: Mapping[str, bytes | None], anchor: Anchor | None = None) -> None:
+        """Put these in place of files (`None`: nothing), try to open the vault, and put everything back."""
         self._reset()
-        (self.folder / name).write_bytes(data)
+        for name, data in files.items():
+            path = self.folder / name
+            path.unlink(missing_ok=True) if data is None else path.write_bytes(data)
         counts.tried += 1
         try:
-            vault = _open(self.folder)
+            vault = _open(self.folder, anchor)
         except StoreError:
             counts.refused += 1
             return
         try:
-            if _texts(vault) != self.texts:
+            if _contents(vault) != self.contents:
                 counts.undetected += 1
         except StoreError:
             counts.refused += 1
@@ -103,7 +112,7 @@ def flips(target: Target, number: int, chosen: random.Random, names: tuple[str, 
         (name,) = chosen.choices(names, sizes)
         changed = bytearray(contents[name])
         changed[chosen.randrange(len(changed))] ^= 1 << chosen.randrange(8)
-        target.attack(counts, name, bytes(changed))
+        target.attack(counts, {name: bytes(changed)})
     return counts
 
 
@@ -114,7 +123,7 @@ def cuts(target: Target, name: str, step: int = 1) -> Counts:
     for border in range(0, len(good) + 1, PAGE * step):
         for size in (border - 1, border, border + 1):
             if 0 <= size < len(good):
-                target.attack(counts, name, good[:size])
+                target.attack(counts, {name: good[:size]})
     return counts
 
 
@@ -131,19 +140,19 @@ def pages(target: Target, number: int, chosen: random.Random) -> Counts:
         if source is new:
             changed[second : second + PAGE] = new[first : first + PAGE]
         if bytes(changed) != new:
-            target.attack(counts, "vault.db", bytes(changed))
+            target.attack(counts, {"vault.db": bytes(changed)})
     return counts
 
 
 def swaps(target: Target, folder: Path) -> Counts:
-    """Put in each file of another vault, and each older file of this one."""
+    """Put in files of another vault in every combination but all, and each older file of this one."""
     counts = Counts()
     _create(folder / "other").close()
-    for source in (folder / "other", target.older):
-        for name in FILES:
-            data = (source / name).read_bytes()
-            if data != target.read(name):
-                target.attack(counts, name, data)
+    for number in range(1, (1 << len(FILES)) - 1):
+        chosen = [name for bit, name in enumerate(FILES) if number >> bit & 1]
+        target.attack(counts, {name: (folder / "other" / name).read_bytes() for name in chosen})
+    for name in FILES:
+        target.attack(counts, {name: (target.older / name).read_bytes()})
     return counts
 
 
@@ -158,7 +167,27 @@ def downgrades(target: Target) -> Counts:
             changes.append({**header, "slots": [slot]})
     changes += [{**header, "version": 0}, {**header, "version": 2}, {**header, "slots": []}]
     for change in changes:
-        target.attack(counts, "vault.json", (json.dumps(change, sort_keys=True, indent=1) + "\n").encode())
+        body = {name: value for name, value in change.items() if name != "checksum"}
+        for checksum in (
+            change["checksum"],
+            hashlib.sha256(_spelt(body)).hexdigest(),
+        ):  # left as it was, and mended
+            target.attack(counts, {"vault.json": _spelt({**body, "checksum": checksum})})
+    return counts
+
+
+def _spelt(value: object) -> bytes:
+    return (json.dumps(value, sort_keys=True, indent=1) + "\n").encode()
+
+
+def rollbacks(target: Target) -> Counts:
+    """Put older files back in every combination, and take files away, where an anchor remembers the newest."""
+    counts = Counts()
+    for number in range(1, 1 << len(FILES)):
+        chosen = [name for bit, name in enumerate(FILES) if number >> bit & 1]
+        older = {name: (target.older / name).read_bytes() for name in chosen}
+        target.attack(counts, older, anchor=lambda vault_id, generation: target.generation)
+        target.attack(counts, dict.fromkeys(chosen))
     return counts
 
 
@@ -247,13 +276,24 @@ def _create(folder: Path) -> Vault:
     )
 
 
-def _open(folder: Path) -> Vault:
-    return Vault.open(folder, passphrase=PASSPHRASE, allow_weak_kdf=True)
+def _open(folder: Path, anchor: Anchor | None = None) -> Vault:
+    return Vault.open(folder, passphrase=PASSPHRASE, allow_weak_kdf=True, anchor=anchor)
 
 
 def _add(vault: Vault, texts: list[str]) -> None:
     vault.add([NewRecord(text) for text in texts], EMBEDDER.embed(texts))
 
 
-def _texts(vault: Vault) -> list[str]:
-    return [record.text for record in vault.records(limit=1_000_000)]
+def _keep_more(vault: Vault, word: str) -> None:
+    """Change one of everything else a vault keeps."""
+    record = NewRecord(f"chunk {word}", source="/notes/a.txt", kind="document")
+    state = FileState("/notes/a.txt", len(word), 1, word, 1)
+    vault.replace_file(state, [record], EMBEDDER.embed([record.text]))
+    vault.append_message("talk", {"role": "user", "text": word, "labels": ["user", "private", []]})
+    vault.set_setting("word", word)
+    vault.add_root(f"/{word}")
+
+
+def _contents(vault: Vault) -> tuple[object, ...]:
+    """Return all that a vault keeps."""
+    return list(vault.export()), vault.files(), vault.get_setting("word"), vault.roots()
