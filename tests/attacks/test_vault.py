@@ -6,6 +6,7 @@ The quick form runs with `make test`; the long one (`make test-all`) has the cou
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,13 @@ def test_some_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_two_hundred_kills_lose_nothing(tmp_path: Path) -> None:
     assert battery.kills(tmp_path / "vault", 200, random.Random(4)) == (200, 0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_two_hundred_kills_while_snapshots_are_sealed_lose_nothing(tmp_path: Path) -> None:
+    if not Path("/dev/shm").is_mount():
+        pytest.skip("there is no tmpfs at /dev/shm: mount one")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        index = Path(memory) / "index"
+        assert battery.kills(tmp_path / "vault", 200, random.Random(5), index) == (200, 0)

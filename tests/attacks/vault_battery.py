@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentkit_memory import FileState, HashEmbedder, KdfParameters, NewRecord, StoreError, Vault
@@ -161,9 +161,9 @@ def downgrades(target: Target) -> Counts:
     counts = Counts()
     header = json.loads(target.read("vault.json"))
     changes = []
-    for field, values in {"memory_kib": (8, 32, 1 << 30), "passes": (0, 2, 99), "lanes": (0, 2, 99)}.items():
+    for name, values in {"memory_kib": (8, 32, 1 << 30), "passes": (0, 2, 99), "lanes": (0, 2, 99)}.items():
         for value in values:
-            slot = {**header["slots"][0], "kdf": {**header["slots"][0]["kdf"], field: value}}
+            slot = {**header["slots"][0], "kdf": {**header["slots"][0]["kdf"], name: value}}
             changes.append({**header, "slots": [slot]})
     changes += [{**header, "version": 0}, {**header, "version": 2}, {**header, "slots": []}]
     for change in changes:
@@ -192,25 +192,38 @@ def rollbacks(target: Target) -> Counts:
 
 
 WRITER = """
-import random, sys
+import os, random, shutil, sys
 from pathlib import Path
-from agentkit_memory import HashEmbedder, NewRecord, Vault
+from agentkit_memory import FileState, HashEmbedder, NewRecord, Vault
 
 folder, passphrase, seed = Path(sys.argv[1]), sys.argv[2].encode(), int(sys.argv[3])
-embedder, chosen, own = HashEmbedder(64), random.Random(seed), []
+index = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+embedder, chosen, own, path = HashEmbedder(64), random.Random(seed), [], f"/f{seed}"
 
 def opened():
-    return Vault.open(folder, passphrase=passphrase, allow_weak_kdf=True)
+    vault = Vault.open(folder, passphrase=passphrase, allow_weak_kdf=True, index_folder=index)
+    if index:
+        vault.warm(wait=True)
+    return vault
 
 vault = opened()
 print("ready", flush=True)
 while True:
-    what = chosen.choice(("add", "add", "add", "delete", "forget", "rotate", "close"))
+    what = chosen.choice(("add", "add", "file", "say", "delete", "forget", "rotate", "close"))
+    texts = [f"seed {seed} {chosen.random()} {part}" for part in range(3)]
     if what == "add":
-        texts = [f"seed {seed} {chosen.random()} {part}" for part in range(3)]
         ids = vault.add([NewRecord(text) for text in texts], embedder.embed(texts))
         own += [ids]
         print("added", *ids, flush=True)
+    elif what == "file":
+        old = [record.id for record in vault.records(limit=10_000) if record.source == path]
+        records = [NewRecord(text, source=path, kind="document") for text in texts]
+        print("deleting", *old, flush=True)
+        ids = vault.replace_file(FileState(path, 1, 1, str(chosen.random()), 3), records, embedder.embed(texts))
+        print("deleted", *old, flush=True)
+        print("added", *ids, flush=True)
+    elif what == "say":
+        print("said", vault.append_message("talk", {"role": "user", "text": texts[0]}) + 1, flush=True)
     elif what in ("delete", "forget") and own:
         ids = own.pop(chosen.randrange(len(own)))
         print("deleting", *ids, flush=True)
@@ -225,41 +238,74 @@ while True:
 """
 
 
-def kills(folder: Path, number: int, chosen: random.Random) -> tuple[int, int]:
-    """Kill a writing process `number` times at random moments; return how often, and how many kills lost something."""
+@dataclass
+class Book:
+    """What a killed writer had acknowledged, and what was under way."""
+
+    kept: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
+    said: int = 0
+
+    def note(self, line: str) -> None:
+        """Follow one line of the writer."""
+        what, *rest = line.split()
+        if what == "said":
+            self.said = int(rest[0])
+        elif what == "added":
+            self.kept |= set(rest)
+        else:
+            self.kept -= set(rest)
+            self.pending = set(rest) if what == "deleting" else set()
+            self.gone |= set(rest) if what == "deleted" else set()
+
+    def differs(self, vault: Vault) -> bool:
+        """Whether the vault lost or half did something; what was under way is settled by what it holds."""
+        records = vault.records(limit=1_000_000)
+        found, said = {record.id for record in records}, len(vault.conversation("talk"))
+        half = bool(self.pending & found) and not self.pending <= found
+        files = {record.source for record in records if record.kind == "document"}
+        lost = self.kept - found or self.gone & found or said - self.said not in (0, 1)
+        self.gone |= self.pending - found
+        self.kept |= self.pending & found
+        self.pending, self.said = set(), said
+        return bool(lost or half or len(found) % 3 or files != set(vault.files()))
+
+
+def kills(folder: Path, number: int, chosen: random.Random, index: Path | None = None) -> tuple[int, int]:
+    """Kill a writing process `number` times at random moments; return how often, and how many kills lost something.
+
+    Args:
+        folder: Of the vault.
+        number: Of kills.
+        chosen: The moments.
+        index: A folder in memory for Chroma's files: snapshots are sealed and restored then, too.
+    """
     _create(folder).close()
-    kept: set[str] = set()
-    gone: set[str] = set()
-    lost = 0
+    book, lost = Book(), 0
     for seed in range(number):
-        child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(folder), PASSPHRASE.decode(), str(chosen.randrange(1 << 30))],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        if index is not None:
+            shutil.rmtree(index, ignore_errors=True)
+            index.mkdir(mode=0o700)
+        given = [
+            str(folder),
+            PASSPHRASE.decode(),
+            str(chosen.randrange(1 << 30)),
+            *([str(index)] if index else []),
+        ]
+        child = subprocess.Popen([sys.executable, "-c", WRITER, *given], stdout=subprocess.PIPE, text=True)
         with child:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n", f"kill {seed}: the vault did not open"
             time.sleep(chosen.random() * 0.4)  # the moment is the attack
             child.send_signal(signal.SIGKILL)
-            pending: set[str] = set()
             for line in child.stdout:
                 if line.endswith("\n"):
-                    what, *ids = line.split()
-                    if what == "added":
-                        kept |= set(ids)
-                    else:
-                        kept -= set(ids)
-                        pending = set(ids) if what == "deleting" else set()
-                        gone |= set(ids) if what == "deleted" else set()
+                    book.note(line)
         vault = _open(folder)
         try:
             vault.verify()
-            found = {record.id for record in vault.records(limit=1_000_000)}
-            half = bool(pending & found) and not pending <= found
-            lost += bool(kept - found or gone & found or half or len(found) % 3)
-            gone |= pending - found
-            kept |= pending & found
+            lost += book.differs(vault)
         finally:
             vault.close()
     return number, lost

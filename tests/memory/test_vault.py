@@ -467,3 +467,24 @@ def test_threads_share_a_vault(vaults: Vaults) -> None:
     assert errors == []
     assert vault.count() == 20
     vault.verify()
+
+
+def test_a_clock_that_is_set_back_changes_no_order_and_loses_nothing(vaults: Vaults) -> None:
+    times = iter((2000.0, 2000.0, 1000.0, 1000.0, -5.0))
+    vault = vaults.create(clock=lambda: next(times))
+    vaults.add(vault, ["said first"])
+    vault.append_message("talk", {"role": "user", "text": "first"})
+    vaults.add(vault, ["said second"])
+    vault.append_message("talk", {"role": "user", "text": "second"})
+    vaults.add(vault, ["said before the epoch"])
+    vault.close()
+    vault = vaults.open(clock=lambda: 0.0)
+    vault.verify()
+    assert [record.text for record in vault.records()] == [
+        "said first",
+        "said second",
+        "said before the epoch",
+    ]
+    assert [message["text"] for message in vault.conversation("talk")] == ["first", "second"]
+    assert vault.conversations()[0].updated == 2000.0
+    assert len(vault.forget(where=Filter(until=1500.0)).ids) == 2
