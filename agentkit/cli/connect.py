@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TRIES = 3
 WEAK_BITS = 50.0
+NOT_TEXT = "let the terminal speak UTF-8, or put the bytes into a file named by AGENTKIT_PASSPHRASE_FILE"
 NO_TERMINAL = "type it in a terminal, or name a file in AGENTKIT_PASSPHRASE_FILE"
 
 
@@ -98,9 +99,22 @@ def ask_passphrase(prompt: str) -> bytes:
         typed = getpass.getpass(f"{prompt}: ")
     except EOFError:
         typed = ""
+    except UnicodeDecodeError:
+        raise LockedError("what was typed is not valid UTF-8", hint=NOT_TEXT) from None
     if not typed:
         raise LockedError("no passphrase was given", hint="nothing was changed")
-    return typed.encode()
+    return typed.encode(
+        "utf-8", "surrogateescape"
+    )  # without a terminal of its own, Python hands bytes on like that
+
+
+def confirm(question: str) -> bool:
+    """Ask a person; anything but y or yes, and nobody to ask, is no. Standard output stays free for the answer."""
+    if not can_ask():
+        return False
+    sys.stderr.write(f"{question} [y/N]: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def passphrase_now() -> bytes:
@@ -129,7 +143,7 @@ def ask_new_passphrase(output: Output) -> bytes:
     if can_ask():
         output.note("four or five unrelated words make a good passphrase; it cannot be recovered")
     first = ask_passphrase("new passphrase")
-    bits = strength_bits(first.decode())
+    bits = strength_bits(first.decode("utf-8", "replace"))
     output.note(
         f"about {bits:.0f} bits by its characters{': weak, a longer one is better' if bits < WEAK_BITS else ''}"
     )

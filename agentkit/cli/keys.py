@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agentkit.cli.connect import connect, open_vault, passphrase_now
+from agentkit.cli.connect import ask_new_passphrase, connect, open_vault, passphrase_now
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output
+from agentkit.passphrase import read_passphrase_file
 
 app = typer.Typer(help="The ways to open the vault.", no_args_is_help=True)
 
@@ -21,6 +23,26 @@ def list_slots(as_json: Json = False) -> None:
         slots = client.request("status")["vault"].get("slots", [])
     output.json({"slots": slots})
     output.rows(("name", "kind"), [(slot["name"], slot["kind"]) for slot in slots])
+
+
+@app.command("add")
+def add(
+    name: Annotated[
+        str, typer.Argument(help="Of the new way in, as `list` will show it.", show_default=False)
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="Holds the new passphrase, instead of typing it.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let one more passphrase open the vault."""
+    output = Output(as_json=as_json)
+    with connect(output) as client:
+        fresh = ask_new_passphrase(output) if file is None else read_passphrase_file(file)
+        vault = client.request("add_passphrase", name=name, passphrase=fresh)
+    output.json(vault)
+    output.line(f"{name} opens the vault, too")
 
 
 @app.command("add-recovery")

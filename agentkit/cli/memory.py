@@ -11,12 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from agentkit.cli.connect import can_ask, connect, open_vault, passphrase_now
+from agentkit.cli.connect import confirm, connect, open_vault, passphrase_now
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output, excerpt
 from agentkit.errors import ConfigError
 
 SHOWN_ID = 8
+EXPORT_QUESTIONS = (
+    "write everything in the vault in clear?",
+    "whoever reads it knows all that you told this program; really?",
+)
 
 app = typer.Typer(help="What was remembered, and the conversations.", no_args_is_help=True)
 
@@ -147,7 +151,7 @@ def _proof(said: dict[str, Any]) -> str:
 @app.command("export")
 def export(
     plain: Annotated[bool, typer.Option("--plain", help="Yes: everything, in clear.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask a second time.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write everything in clear to standard output: as JSON lines, or with --json as one list."""
@@ -157,9 +161,7 @@ def export(
             "an export is in clear",
             hint="agentkit memory export --plain, or for a copy that stays encrypted: backup",
         )
-    if not yes and not (
-        can_ask() and typer.confirm("everything in the vault, readable by anybody?", err=True)
-    ):
+    if not yes and not all(map(confirm, EXPORT_QUESTIONS)):
         raise ConfigError("not confirmed", hint="--yes answers for you")
     with connect(output) as client:
         entries = client.stream("export")

@@ -32,6 +32,7 @@ class VaultOps:
             "lock": self._lock,
             "passphrase": self._passphrase,
             "keyring": self._keyring,
+            "add_passphrase": self._add_passphrase,
             "add_recovery": self._add_recovery,
             "remove_slot": self._remove_slot,
             "rotate": self._rotate,
@@ -104,6 +105,10 @@ class VaultOps:
         else:
             vault.remove_slot("keyring")
             self._ask_keyring({"verb": "delete", "vault_id": vault.id})
+        return header_summary(self._service)
+
+    def _add_passphrase(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        self._service.vault.add_passphrase(str(request["name"]), _passphrase(request["passphrase"]))
         return header_summary(self._service)
 
     def _add_recovery(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
