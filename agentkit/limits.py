@@ -111,4 +111,5 @@ def add_usage(one: Usage, other: Usage) -> Usage:
         one.reused_tokens + other.reused_tokens,
         one.prefill_seconds + other.prefill_seconds,
         one.generate_seconds + other.generate_seconds,
+        "; ".join(dict.fromkeys(each for each in (one.cache, other.cache) if each)),
     )

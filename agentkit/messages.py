@@ -86,6 +86,9 @@ class Usage:
     """Of `prompt_tokens`, how many were already in the KV cache."""
     prefill_seconds: float = 0.0
     generate_seconds: float = 0.0
+    cache: str = ""
+    """What was done with the cache, in words: where the reused tokens came from, a saved state that was refused and
+    why, shifts of the window. Empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)

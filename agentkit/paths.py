@@ -34,6 +34,11 @@ class Home:
         return Path(shared).expanduser().absolute() if shared else self.root / "models"
 
     @property
+    def states(self) -> Path:
+        """Computed states of conversations, sealed."""
+        return self.root / "states"
+
+    @property
     def run(self) -> Path:
         """Sockets and process ids; holds no content."""
         return self.root / "run"

@@ -120,7 +120,7 @@ class RecordOps:
 
     def _forget_conversation(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         self._service.vault.delete_conversation(request["id"])
-        self._service.runs.forget_prompts()
+        self._service.runs.forget_prompts(str(request["id"]))
         return {}
 
 

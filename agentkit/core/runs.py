@@ -53,16 +53,24 @@ class RunOps:
         with self._starting:
             return {name: engine.describe() for name, engine in self._engines.items()} or None
 
-    def forget_prompts(self) -> None:
-        """End the engine: its cache is a prompt, and a prompt may hold what was just forgotten or locked."""
+    def forget_prompts(self, conversation: str | None = None) -> None:
+        """End the engine and delete saved states, of one conversation or all.
+
+        Its cache is a prompt, and a prompt may hold what was just forgotten.
+        """
+        self.close()
+        states = self._service.states
+        if states is not None and conversation is not None:
+            states.delete(conversation)
+        elif states is not None:
+            states.clear()
+
+    def close(self) -> None:
+        """End the engine."""
         with self._starting:
             engines, self._engines = self._engines, {}
         for engine in engines.values():
             engine.close()
-
-    def close(self) -> None:
-        """End the engine."""
-        self.forget_prompts()
 
     # --- the turn --------------------------------------------------------------------------------------------
 
@@ -88,7 +96,8 @@ class RunOps:
         vault = self._service.vault
         engine = self.engine(request.get("model"), untuned=bool(request.get("untuned")))
         threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
-        model = _Stoppable(engine, session)
+        name = request.get("conversation")
+        model = _Stoppable(engine, session, None if name is None or mode == "ask" else str(name))
         sampling = _sampling(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
         if mode == "ask":
             from agentkit.answer import Answerer
@@ -101,7 +110,6 @@ class RunOps:
         from agentkit.recall import Relevant
         from agentkit.transcript import Transcript
 
-        name = request.get("conversation")
         kept: list[dict[str, Any]] = []
         sink = None
         if name is not None:
@@ -145,6 +153,7 @@ class RunOps:
                     self._service.launcher,
                     name=name,
                     probe_cache=self._service.home.run / "engine-probe.json",
+                    keeper=None if self._service.states is None else self._service.states.keeper(),
                     **options,
                 )
                 self._engines[key] = engine
@@ -249,11 +258,12 @@ for name, family, kind, address in (
 
 
 class _Stoppable:
-    """A model whose completions end when the client wants no more; everything else is the model's."""
+    """A model for one conversation, whose completions end when the client wants no more."""
 
-    def __init__(self, model: Engine, session: Session) -> None:
+    def __init__(self, model: Engine, session: Session, conversation: str | None = None) -> None:
         self._model = model
         self._session = session
+        self._conversation = conversation
 
     @property
     def name(self) -> str:
@@ -278,7 +288,14 @@ class _Stoppable:
         sampling: Sampling | None = None,
         schema: dict[str, Any] | None = None,
     ) -> Stream:
-        stream = self._model.complete(messages, tools=tools, choice=choice, sampling=sampling, schema=schema)
+        stream = self._model.complete(
+            messages,
+            tools=tools,
+            choice=choice,
+            sampling=sampling,
+            schema=schema,
+            conversation=self._conversation,
+        )
         return self._watched(stream)
 
     def _watched(self, stream: EngineStream) -> Generator[str, None, Completion]:

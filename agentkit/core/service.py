@@ -20,6 +20,7 @@ from agentkit.errors import AgentkitError, ConfigError, LockedError, NotFoundErr
 from agentkit.paths import Home
 
 if TYPE_CHECKING:
+    from agentkit.core.kv_store import KvStore
     from agentkit_memory import Embedder, Vault
 
 DEFAULT_CHAT_MODEL = "smollm2-135m"
@@ -48,6 +49,8 @@ class Service:
         self._stop = stop
         self._changing = threading.Lock()
         self._vault: Vault | None = None
+        self.states: KvStore | None = None
+        """The sealed states of conversations, while the vault is open."""
         self._embedder: Embedder | None = None
         from agentkit.core.indexing import IndexOps
         from agentkit.core.records import RecordOps
@@ -97,9 +100,20 @@ class Service:
         """Take the opened vault, or close the one that is open."""
         with self._changing:
             previous, self._vault = self._vault, vault
+            states, self.states = self.states, None if vault is None else self._open_states(vault)
+        if states is not None:
+            states.close()
         if previous is not None:
             self.index.stop_watching()
             previous.close()
+
+    def _open_states(self, vault: Vault) -> KvStore | None:
+        from agentkit.core.kv_store import KvStore
+
+        try:
+            return KvStore(self.home.states, vault.key_for("kv states"))
+        except OSError:
+            return None  # a cache that cannot be kept must not keep its owner out of the vault
 
     @property
     def index_folder(self) -> Path | None:
@@ -165,6 +179,7 @@ class Service:
             "launcher": self.launcher.report(),
             "vault": header_summary(self),
             "engine": self.runs.describe(),
+            "states": None if self.states is None else self.states.describe(),
         }
 
     def _stop_core(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:

@@ -83,7 +83,7 @@ class VaultOps:
         return header_summary(service)
 
     def _lock(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        self._service.runs.forget_prompts()
+        self._service.runs.close()
         self._service.set_vault(None)
         return header_summary(self._service)
 

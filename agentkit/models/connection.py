@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agentkit.errors import AgentkitError, EngineError, WorkerHungError, WorkerLostError
@@ -14,6 +15,7 @@ from agentkit.models.engine_wire import ERROR_KINDS
 from agentkit.spawn import Child
 from agentkit.wire import ConnectionLost, FrameError
 
+OnState = Callable[[dict[str, Any], int], None]
 _EXIT_SECONDS = 5.0
 _CRASHES = {signal.SIGSEGV, signal.SIGILL, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE}
 
@@ -24,8 +26,16 @@ class Connection:
     A thread of its own reads the channel, so the worker never waits for a slow caller.
     """
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, *, on_state: OnState | None = None) -> None:
+        """Begin to listen.
+
+        Args:
+            child: The worker.
+            on_state: Takes a frame about the state of a conversation, and the open file with it, which it has to close.
+                It is called by the thread that listens. `None`: states are let go.
+        """
         self._child = child
+        self._on_state = on_state
         self._lock = threading.Lock()
         self._answers: dict[int, queue.SimpleQueue[dict[str, Any] | None]] = {}
         self._last = 0
@@ -49,8 +59,8 @@ class Connection:
         """Whether the worker is gone, by a signal that says its own code failed."""
         return self._lost and -(self._wait_for_exit() or 0) in _CRASHES
 
-    def send(self, what: str, values: Mapping[str, Any]) -> int:
-        """Send a request; return its number.
+    def send(self, what: str, values: Mapping[str, Any], *, fds: Sequence[int] = ()) -> int:
+        """Send a request, with open files beside it; return its number.
 
         Raises:
             WorkerLostError: The worker is gone.
@@ -62,7 +72,7 @@ class Connection:
         try:
             if self._lost:
                 raise ConnectionLost("the other side closed the connection")
-            self._child.channel.send({**values, "id": number, "do": what})
+            self._child.channel.send({**values, "id": number, "do": what}, fds=fds)
         except ConnectionLost:
             self.forget(number)
             raise self._lost_error() from None
@@ -111,6 +121,7 @@ class Connection:
             while True:
                 frame = self._child.channel.receive()
                 self._heard = time.monotonic()
+                self._take_state(frame)
                 number, kind = frame.get("id"), frame.get("is")
                 if not isinstance(number, int) or not isinstance(kind, str):
                     raise FrameError("the worker sent something without a number")
@@ -123,6 +134,14 @@ class Connection:
         with self._lock:
             for answers in self._answers.values():
                 answers.put(None)
+
+    def _take_state(self, frame: dict[str, Any]) -> None:
+        """Hand on the open file that came with a frame, if it is the state of a conversation."""
+        files = self._child.channel.take_fds()
+        if files and frame.get("is") == "state" and self._on_state is not None and not self._lost:
+            self._on_state(frame, files.pop(0))
+        for file in files:
+            os.close(file)
 
     def _wait_for_exit(self) -> int | None:
         waiting = threading.Event()

@@ -197,6 +197,23 @@ class Decoder:
         """Return how many bytes the state of `sequence` has when it is taken out of the cache."""
         return int(llama_cpp.llama_state_seq_get_size(self._context, sequence))
 
+    def write_state(self, sequence: int, address: int, size: int) -> int:
+        """Write the state of `sequence` to memory; return how many bytes that took, 0 for a failure."""
+        room = ctypes.cast(address, ctypes.POINTER(ctypes.c_uint8))
+        return int(llama_cpp.llama_state_seq_get_data(self._context, room, size, sequence))
+
+    def read_state(self, sequence: int, address: int, size: int, tokens: Sequence[int]) -> bool:
+        """Fill the empty `sequence` from memory, `tokens` being its ledger; it stays empty on a failure."""
+        room = ctypes.cast(address, ctypes.POINTER(ctypes.c_uint8))
+        taken = llama_cpp.llama_state_seq_set_data(self._context, room, size, sequence)
+        last = llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)
+        self.tokens[sequence].extend(tokens)
+        self._cells[sequence].extend(itertools.islice(self._cell, len(tokens)))
+        if taken != size or last != len(tokens) - 1:
+            self.keep(sequence, 0)
+            return False
+        return True
+
     def keep(self, sequence: int, count: int) -> None:
         """Drop everything of `sequence` behind its first `count` tokens; drop all where the cache cannot do that."""
         ledger = self.tokens[sequence]

@@ -10,7 +10,9 @@ toolbox to check once more.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,12 +27,14 @@ from agentkit.errors import (
     WorkerHungError,
     WorkerLostError,
 )
+from agentkit.labels import join_all
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import CONSTRAINTS, NONE, Sampling, ToolChoice
 from agentkit.models.cache_levers import check_heads
 from agentkit.models.connection import Connection
 from agentkit.models.engine_wire import write_messages, write_sampling, write_tools
 from agentkit.models.gpu import GpuUse
+from agentkit.models.kv_state import Keeper, Resume, Shape, State
 from agentkit.models.levers import Levers, check_levers, check_range
 from agentkit.models.probe import must_not_repack, probe_key, remember_crash
 from agentkit.models.stream import EngineStream, MisshapenError
@@ -68,6 +72,8 @@ class Engine:
         gpu: GpuUse | None = None,
         probe_cache: Path | None = None,
         hang_seconds: float = HANG_SECONDS,
+        sha256: str | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         """Describe the engine; the worker starts at the first use.
 
@@ -89,6 +95,8 @@ class Engine:
             gpu: What lies on graphics cards; default: all, where llama.cpp was built for one.
             probe_cache: A file that remembers which build and model crash when weights are rearranged.
             hang_seconds: Without a sign of life for so long, the worker is killed.
+            sha256: Of the model file; without it no state is kept.
+            keeper: Keeps the computed states of conversations, so that they need not be computed again.
 
         Raises:
             ConfigError: A number is out of its range, levers do not go together, or there is no such constraint.
@@ -130,6 +138,9 @@ class Engine:
         self._repack = self._wants_repack = repack
         self._counts: dict[bytes, int] = {}
         self._running: list[EngineStream] = []
+        self._sha256 = sha256
+        self._keeper = keeper
+        self._sources: dict[str, tuple[str, ...]] = {}
 
     # --- what it is ---------------------------------------------------------------------------------
 
@@ -190,11 +201,13 @@ class Engine:
         choice: ToolChoice = NONE,
         sampling: Sampling | None = None,
         schema: dict[str, Any] | None = None,
+        conversation: str | None = None,
     ) -> EngineStream:
         """Generate the next assistant message; see `Model.complete`.
 
         Nothing happens before the first `next`. What the stream gives can be read in any thread; it is
-        written on while nobody reads it, so one thread may hold several open.
+        written on while nobody reads it, so one thread may hold several open. What was computed for a
+        `conversation` is found again by its name, in the cache or, where there is a keeper, in a saved state.
 
         Raises:
             BusyError: Too many wait for the engine.
@@ -207,8 +220,42 @@ class Engine:
             "choice": [choice.mode, choice.name],
             "sampling": write_sampling(sampling or Sampling()),
             "schema": None if schema is None else json.dumps(schema),
+            "conversation": conversation,
         }
-        return EngineStream(request, tools, runs=self._runs, patience=lambda: self._hang_seconds)
+        resume = None
+        if conversation is not None and self._keeper is not None and self._sha256 is not None:
+            self._sources[conversation] = join_all(message.labels for message in messages).sources
+            resume = Resume(self._keeper, conversation, self._shape)
+        return EngineStream(
+            request, tools, runs=self._runs, patience=lambda: self._hang_seconds, resume=resume
+        )
+
+    def _shape(self) -> Shape:
+        """Return what a state has to be to serve here; for a worker that runs."""
+        file, loaded = self._path.stat(), self._loaded
+        return Shape(
+            model=f"{self._sha256} {file.st_size} {file.st_mtime_ns}",
+            library=importlib.metadata.version("llama-cpp-python"),
+            context_tokens=loaded["context_tokens"],
+            k_type=loaded["k_type"],
+            v_type=loaded["v_type"],
+            flash_attention=loaded["flash_attention"],
+            window=loaded["window"],
+        )
+
+    def _keep(self, frame: Mapping[str, Any], file: int) -> None:
+        """Have the state of a conversation kept; what a worker says wrongly costs nothing but this state."""
+        match frame:
+            case {
+                "conversation": str(name),
+                "tokens": bytes(tokens),
+                "exact": int(exact),
+                "shifts": int(shifts),
+            } if name in self._sources and self._keeper is not None:
+                state = State(name, self._shape(), tokens, exact, shifts, self._sources[name])
+                self._keeper.save(state, file)
+            case _:
+                os.close(file)
 
     def cancel(self) -> None:
         """Stop every stream that runs; see `EngineStream.cancel`."""
@@ -275,7 +322,8 @@ class Engine:
     def _start(self) -> Connection | None:
         """Start a worker and load the model; return `None` where it crashes in that."""
         environment = {**ENGINE_ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"}
-        connection = Connection(self._spawner.spawn(WORKER, (str(self._path.absolute()),), extra=environment))
+        child = self._spawner.spawn(WORKER, (str(self._path.absolute()),), extra=environment)
+        connection = Connection(child, on_state=self._keep)
         try:
             settings = {**self._settings, "repack": self._repack}
             number = connection.send("load", {"settings": settings, "memory_bytes": self._memory_bytes})

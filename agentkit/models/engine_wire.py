@@ -171,4 +171,5 @@ def write_outcome(outcome: Outcome, piece: Callable[[int], bytes]) -> dict[str, 
             outcome.prefill_seconds,
             outcome.generate_seconds,
         ],
+        "cache": [outcome.origin, outcome.state_refused, outcome.shifts, outcome.recomputed],
     }

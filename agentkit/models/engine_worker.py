@@ -3,20 +3,23 @@
 It sees prompts but no keys; it can read the model and the code it runs, write nothing, start nothing and reach
 nobody. It locks itself before the first byte of the model file is read, and refuses to go on where it cannot.
 
-Frames in: `{"id", "do": "load" | "complete" | "count" | "count_text" | "cancel", …}`.
-Frames out: `{"id", "is": "text" | "loaded" | "completed" | "counted" | "failed", …}`, and
+Frames in: `{"id", "do": "load" | "complete" | "count" | "count_text" | "cancel" | "state", …}`.
+Frames out: `{"id", "is": "text" | "loaded" | "completed" | "counted" | "wants_state" | "failed", …}`, and
 `{"id": 0, "is": "progress"}`, which says nothing but that work goes on. Completions run side by side.
+A conversation's state goes out beside `{"id": 0, "is": "state", …}` as an open file, and comes in the same way where
+"wants_state" asked for it (`agentkit.models.kv_state`).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import select
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,7 @@ from agentkit.spawn import worker_channel
 from agentkit.wire import Channel, ConnectionLost
 
 if TYPE_CHECKING:
+    from agentkit.models.kv_transfer import Offer
     from agentkit.models.scheduler import Job
     from agentkit.models.session import Session
 
@@ -115,6 +119,10 @@ class Worker:
         self._poll.register(channel.fileno(), select.POLLIN)
         self._inbox: deque[dict[str, Any]] = deque()
         self._jobs: dict[int, Job] = {}
+        self._awaiting: dict[int, Offer] = {}
+        """Jobs that wait for a saved state, and which."""
+        self._files: dict[int, int] = {}
+        """Open files that came with requests, by their number."""
         self._spoke = 0.0
 
     def run(self) -> None:
@@ -123,7 +131,7 @@ class Worker:
             scheduler = None if self._session is None else self._session.scheduler
             idle = not self._inbox and not (scheduler and scheduler.busy)
             if idle:
-                self._take(self._channel.receive())
+                self._take(self._receive())
             while self._inbox:
                 self._answer(self._inbox.popleft())
             if scheduler:
@@ -134,8 +142,17 @@ class Worker:
         self._beat()
         cancelled = False
         while self._poll.poll(0):
-            cancelled = self._take(self._channel.receive()) or cancelled
+            cancelled = self._take(self._receive()) or cancelled
         return cancelled
+
+    def _receive(self) -> dict[str, Any]:
+        request = self._channel.receive()
+        for file in self._channel.take_fds():
+            if request["id"] in self._files:
+                os.close(file)
+            else:
+                self._files[request["id"]] = file
+        return request
 
     def _take(self, request: dict[str, Any]) -> bool:
         """Do at once what may be done at any time, and keep the rest; return whether a job was cancelled."""
@@ -149,6 +166,7 @@ class Worker:
                     )
                     return False
                 job.cancelled = True
+                self._without_state(request["of"])
                 return job.place is not None
             case "count" | "count_text":
                 self._answer(request)
@@ -170,6 +188,8 @@ class Worker:
                     self._send(number, "counted", tokens=len(prompt))
                 case "count_text":
                     self._send(number, "counted", tokens=self._loaded().count_text(request["text"]))
+                case "state":
+                    self._restore(request["of"], self._files.pop(number, None))
         except AgentkitError as error:
             self._fail(number, error)
         except Exception as error:  # noqa: BLE001 - a traceback could quote a prompt, so only its kind goes out
@@ -186,6 +206,7 @@ class Worker:
         self._send(number, "loaded", lock=list(self._enforced), **self._session.describe())
 
     def _complete(self, number: int, request: dict[str, Any]) -> None:
+        from agentkit.models.kv_transfer import Offer
         from agentkit.models.scheduler import Job
 
         session, schema = self._loaded(), request["schema"]
@@ -205,7 +226,12 @@ class Worker:
             try:
                 if error is not None:
                     raise error
-                self._send(number, "completed", **write_outcome(session.conclude(prepared), session.piece))
+                outcome = session.conclude(prepared)
+                if request.get("saves"):
+                    self._save(
+                        job
+                    )  # before the answer is told, so that who ends the engine then loses nothing
+                self._send(number, "completed", **write_outcome(outcome, session.piece))
             except ConnectionLost:
                 raise
             except AgentkitError as failure:
@@ -213,9 +239,56 @@ class Worker:
             except Exception as failure:  # noqa: BLE001 - as in `_answer`
                 self._fail(number, EngineError(f"the engine failed: {type(failure).__name__}"))
 
-        job = Job(prepared.generation, done, cancelled=request.get("cancelled", False))
-        session.scheduler.submit(job)
+        conversation = request.get("conversation")
+        cancelled = request.get("cancelled", False)
+        job = Job(prepared.generation, done, conversation=conversation, cancelled=cancelled)
         self._jobs[number] = job
+        offer = Offer.read(conversation, request.get("kept"))
+        if offer and not cancelled and session.states.wants(offer, prepared.generation.prompt):
+            self._awaiting[number] = offer
+            self._send(number, "wants_state")
+            return
+        self._submit(number, job)
+
+    def _submit(self, number: int, job: Job) -> None:
+        try:
+            self._loaded().scheduler.submit(job)
+        except AgentkitError:
+            del self._jobs[number]
+            raise
+
+    def _without_state(self, number: int) -> None:
+        """Let a job that waits for its state go on, with what the cache holds by now."""
+        if self._awaiting.pop(number, None) is None:
+            return
+        try:
+            self._submit(number, self._jobs[number])
+        except AgentkitError as error:
+            self._fail(number, error)
+
+    def _restore(self, number: int, file: int | None) -> None:
+        """Put back the state that a job waits for, if it came, and let the job go on."""
+        try:
+            offer = self._awaiting.get(number)
+            if offer is not None and file is not None and not self._loaded().states.restore(offer, file):
+                self._jobs[number].generation.outcome.state_refused = True
+        finally:
+            if file is not None:
+                os.close(file)
+            self._without_state(number)
+
+    def _save(self, job: Job) -> None:
+        """Send the state of a conversation to the core, where that is worth it."""
+        if job.place is None or job.conversation is None:
+            return
+        saved = self._loaded().states.save(job.place.slot)
+        if saved is None:
+            return
+        said, file = saved
+        try:
+            self._send(0, "state", fds=[file], **said)
+        finally:
+            os.close(file)
 
     def _beat(self) -> None:
         """Say that work goes on, if nothing was said for a while."""
@@ -230,9 +303,9 @@ class Worker:
     def _fail(self, number: int, error: AgentkitError) -> None:
         self._send(number, "failed", kind=error_kind(error), message=error.message, hint=error.hint)
 
-    def _send(self, number: int, answer: str, **values: Any) -> None:
+    def _send(self, number: int, answer: str, *, fds: Sequence[int] = (), **values: Any) -> None:
         self._spoke = time.monotonic()
-        self._channel.send({"id": number, "is": answer, **values})
+        self._channel.send({"id": number, "is": answer, **values}, fds=fds)
 
 
 class _Text:

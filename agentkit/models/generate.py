@@ -31,6 +31,14 @@ class Outcome:
     calls: tuple[ToolCall, ...] = ()
     refused: Refusal | None = None
     reused_tokens: int = 0
+    origin: str = "cold"
+    """Where the reused tokens came from; see `agentkit.models.slots.Place`."""
+    state_refused: bool = False
+    """Whether llama.cpp did not take a saved state."""
+    shifts: int = 0
+    """How often the window was shifted for it, before and while it was written."""
+    recomputed: int = 0
+    """How often what the window keeps had to be computed again while it was written."""
     completion_tokens: int = 0
     forced_tokens: int = 0
     """Of `completion_tokens`, those the grammar left no choice about."""
@@ -105,10 +113,10 @@ class Generation:
         """How many tokens prompt and answer may need together."""
         return len(self.prompt) + self.sampling.max_tokens
 
-    def start(self, reused_tokens: int) -> None:
+    def start(self, reused_tokens: int, origin: str = "cold") -> None:
         """Say that decoding begins; what the grammar forces at the very start is decoded with the prompt."""
         self._started = time.perf_counter()
-        self.outcome.reused_tokens = reused_tokens
+        self.outcome.reused_tokens, self.outcome.origin = reused_tokens, origin
         self._sampler = Sampler(self._model, self.sampling)
         self._go_on(self._forced())
 

@@ -100,9 +100,12 @@ def as_tuned(store: ModelStore, name: str, *, untuned: bool = False) -> tuple[Pa
     model = store.get(name)
     profile = None if untuned or model.path.suffix != ".gguf" else read_profile(store, model)
     if profile is None:
-        return model.path, {}
-    path = model.path if profile.variant is None else store.get(profile.variant).path
-    return path, {each.name: getattr(profile.levers, each.name) for each in fields(Levers)}
+        return model.path, {"sha256": model.sha256}
+    runs = model if profile.variant is None else store.get(profile.variant)
+    return runs.path, {
+        "sha256": runs.sha256,
+        **{each.name: getattr(profile.levers, each.name) for each in fields(Levers)},
+    }
 
 
 def levers_of(store: ModelStore, model: StoredModel) -> Levers:

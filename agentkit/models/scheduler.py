@@ -168,7 +168,7 @@ class Scheduler:
             self._running.append(job)
             job.place = place
             try:
-                generation.start(place.reused)
+                generation.start(place.reused, place.origin)
             except AgentkitError as error:
                 self._end(job, error)
             if generation.stop is not None and job in self._running:

@@ -15,6 +15,7 @@ from agentkit.models.base import Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.decoder import Decoder, Piece
 from agentkit.models.generate import Generation, Outcome, check_fit
 from agentkit.models.grammar import Backend, Constraint, backend_for, bind_schema, bind_tools
+from agentkit.models.kv_transfer import Transfer
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scheduler import Scheduler
@@ -65,6 +66,7 @@ class Session:
             batch_tokens=512,
         )
         self.scheduler = Scheduler(self._decoder, pinned=lambda: Decoder(self._model, pinned))
+        self.states = Transfer(self._decoder, self.scheduler.slots)
         self._reader = Reader(self._model.vocabulary_size)
         self._settings = settings
         vocabulary = range(self._model.vocabulary_size)
@@ -113,6 +115,7 @@ class Session:
             "gpu_layers": self._model.gpu_layers,
             "k_type": self._settings.k_type,
             "v_type": self._settings.v_type,
+            "window": self._settings.window,
             "kv_bytes_per_token": self._token_bytes,
             "constraint": self._settings.constraint,
         }

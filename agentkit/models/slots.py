@@ -49,6 +49,12 @@ class Slot:
     """Whose tokens it holds, where that was said."""
     exact: int | None = None
     """How many of its tokens are what a fresh computation would give; `None`: all."""
+    shifts: int = 0
+    """How often the window was shifted since all of it was exact."""
+    saved: int = 0
+    """How many of its tokens a saved state holds."""
+    restored: bool = False
+    """Whether it was filled from a saved state and not used since."""
     used: int = 0
     """When it was last used; higher is later."""
 
@@ -61,7 +67,7 @@ class Place:
     reused: int
     """How many tokens of the prompt it already holds."""
     origin: str
-    """`cold`, `reused` (what the slot held) or `copied` (what another one holds)."""
+    """`cold`, `reused` (what the slot held), `restored` (from a saved state) or `copied` (what another one holds)."""
 
 
 class Slots:
@@ -102,10 +108,32 @@ class Slots:
         reused = len(self._ledger.tokens[target.index])  # the cache may not have been able to step back
         target.busy, target.reserved = True, reserve
         target.adapter, target.conversation, target.exact = adapter, conversation, None
+        target.saved = min(target.saved, reused) if target is source else 0
         self._touch(target)
         self._make_room()
-        origin = "cold" if not reused else "reused" if target is source else "copied"
-        return Place(target, reused, origin)
+        own = "restored" if target.restored else "reused"
+        target.restored = False
+        return Place(target, reused, "cold" if not reused else own if target is source else "copied")
+
+    def shared(self, prompt: Sequence[int], *, adapter: str = "") -> int:
+        """Return how much of a prompt the cache holds."""
+        return max(self._shared(slot, prompt, adapter) for slot in self._all)
+
+    def room_for(self, count: int, *, conversation: str) -> Slot | None:
+        """Empty an idle slot for `count` tokens of a conversation, and make room; `None` where there is none."""
+        idle = [slot for slot in self._all if not slot.busy]
+        if not idle or not self._fits(count):
+            return None
+        slot = min(
+            idle, key=lambda slot: (slot.conversation != conversation, self._held(slot) > 0, slot.used)
+        )
+        self._ledger.keep(slot.index, 0)
+        slot.busy, slot.reserved = True, count
+        self._make_room()
+        slot.busy, slot.reserved = False, 0
+        slot.conversation, slot.exact, slot.shifts, slot.saved, slot.restored = None, None, 0, 0, False
+        self._touch(slot)
+        return slot
 
     def give_back(self, slot: Slot) -> None:
         """Take a slot back; what it holds stays, for whom it may serve."""

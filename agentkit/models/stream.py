@@ -15,6 +15,7 @@ from agentkit.messages import ToolSpec, Usage
 from agentkit.models.base import Completion, Refusal, StopReason
 from agentkit.models.connection import Connection
 from agentkit.models.engine_wire import read_calls, read_signals
+from agentkit.models.kv_state import Misfit, Resume
 
 CANCEL_SECONDS = 5.0
 
@@ -29,6 +30,7 @@ class EngineStream(Generator[str, None, Completion]):
         *,
         runs: Callable[[EngineStream], AbstractContextManager[Connection]],
         patience: Callable[[], float],
+        resume: Resume | None = None,
     ) -> None:
         """Prepare; nothing is asked before the first `next`.
 
@@ -37,11 +39,13 @@ class EngineStream(Generator[str, None, Completion]):
             tools: The only ones that may be called.
             runs: Gives the worker, for as long as the stream runs.
             patience: Seconds without a sign of life after which the worker is taken for hung.
+            resume: The saved state of the conversation.
         """
         self._request = request
         self._tools = tools
         self._runs = runs
         self._patience = patience
+        self._resume = resume
         self._cancelled = False
         self._asked: tuple[Connection, int] | None = None
         self._inner = self._run()
@@ -72,7 +76,8 @@ class EngineStream(Generator[str, None, Completion]):
 
     def _run(self) -> Generator[str, None, Completion]:
         with self._runs(self) as connection:
-            number = connection.send("complete", self._request)
+            offer = {} if self._resume is None else self._resume.offer()
+            number = connection.send("complete", {**self._request, **offer})
             self._asked = connection, number
             if self._cancelled:  # before there was anything to cancel
                 self.cancel()
@@ -84,8 +89,11 @@ class EngineStream(Generator[str, None, Completion]):
                         case "text":
                             shown.append(_text(frame))
                             yield shown[-1]
+                        case "wants_state" if self._resume is not None:
+                            self._resume.hand_over(connection, number)
                         case "completed":
-                            return _completion(frame, self._tools, "".join(shown))
+                            misfit = "" if self._resume is None else self._resume.misfit
+                            return _completion(frame, self._tools, "".join(shown), misfit)
             except MisshapenError:
                 connection.kill()
                 raise
@@ -95,6 +103,8 @@ class EngineStream(Generator[str, None, Completion]):
                 self._stop(connection, number)
                 raise
             finally:
+                if self._resume is not None:
+                    self._resume.close()
                 self._asked = None
                 connection.forget(number)
 
@@ -110,7 +120,7 @@ class EngineStream(Generator[str, None, Completion]):
             return  # it failed in that moment: it is over all the same
 
 
-def _completion(frame: Mapping[str, Any], tools: Sequence[ToolSpec], text: str) -> Completion:
+def _completion(frame: Mapping[str, Any], tools: Sequence[ToolSpec], text: str, misfit: str) -> Completion:
     """Read a finished generation; the worker is not trusted with more than the shape it promised."""
     offered = {tool.name for tool in tools}
     try:
@@ -124,13 +134,33 @@ def _completion(frame: Mapping[str, Any], tools: Sequence[ToolSpec], text: str) 
             text=text,
             calls=calls,
             stop=StopReason(frame["stop"]),
-            usage=Usage(int(prompt), int(generated), int(reused), float(prefill), float(generating)),
+            usage=Usage(
+                int(prompt),
+                int(generated),
+                int(reused),
+                float(prefill),
+                float(generating),
+                _cache(frame["cache"], misfit),
+            ),
             mean_logprob=None if mean is None else float(mean),
             signals=read_signals(frame["signals"]),
             refused=None if refused is None else Refusal(str(refused[0]), read_calls(refused[1])),
         )
     except (KeyError, TypeError, ValueError, RecursionError):
         raise MisshapenError from None
+
+
+def _cache(said: Sequence[Any], misfit: str) -> str:
+    """Say in words what was done with the cache."""
+    origin, not_taken, shifts, recomputed = said
+    words = [origin] if origin in ("cold", "reused", "restored", "copied") else []
+    if misfit or not_taken:
+        words.append(f"saved state refused: {misfit or Misfit.ENGINE}")
+    if shifts:
+        words.append(f"window shifted {int(shifts)} times")
+    if recomputed:
+        words.append(f"window recomputed {int(recomputed)} times")
+    return "; ".join(words)
 
 
 def _text(frame: Mapping[str, Any]) -> str:

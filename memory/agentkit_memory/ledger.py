@@ -48,6 +48,13 @@ class Ledger:
         with self._access.reading() as database:
             database.verify()
 
+    def key_for(self, purpose: str) -> bytes:
+        """Return a 32-byte key for files of the caller's own, which `seal` takes; another one after `rotate`.
+
+        It can be told apart from every key of the vault itself, and tells nothing of them.
+        """
+        return self._access.master.subkey("caller " + purpose)
+
     # Roots
 
     def roots(self) -> list[str]:

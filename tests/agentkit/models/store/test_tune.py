@@ -39,23 +39,26 @@ def store(tmp_path: Path, gguf_bytes: bytes) -> ModelStore:
 
 def test_a_profile_is_used_until_it_is_forgotten(store: ModelStore) -> None:
     model = store.get("tiny")
-    assert as_tuned(store, "tiny") == (model.path, {})
+    assert as_tuned(store, "tiny") == (model.path, {"sha256": model.sha256})
     write_profile(store, model, PLAIN)
     assert read_profile(store, model) == PLAIN
     assert as_tuned(store, "tiny") == (
         model.path,
-        {each.name: getattr(PLAIN.levers, each.name) for each in fields(Levers)},
+        {
+            "sha256": model.sha256,
+            **{each.name: getattr(PLAIN.levers, each.name) for each in fields(Levers)},
+        },
     )
-    assert as_tuned(store, "tiny", untuned=True) == (model.path, {})
+    assert as_tuned(store, "tiny", untuned=True) == (model.path, {"sha256": model.sha256})
     assert store.verify("tiny") == model
     forget_profile(store, model)
-    assert as_tuned(store, "tiny") == (model.path, {})
+    assert as_tuned(store, "tiny") == (model.path, {"sha256": model.sha256})
 
 
 def test_levers_that_were_set_are_used_from_then_on(store: ModelStore) -> None:
     model = store.get("tiny")
     assert set_levers(store, model).k_type == "f16"
-    assert as_tuned(store, "tiny")[1] == {}
+    assert as_tuned(store, "tiny")[1] == {"sha256": model.sha256}
     set_levers(store, model, window="shift", gpu=GpuUse(0, shares=(3.0, 1.0)), batch_tokens=64)
     chosen = as_tuned(store, "tiny")[1]
     assert (chosen["window"], chosen["batch_tokens"]) == ("shift", 64)
