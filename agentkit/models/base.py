@@ -67,6 +67,10 @@ class Sampling:
     grammar: bool = True
     """Bind calls and values to their grammar. Without it they are only checked when they are written, and refused
     where they are invalid: for measuring what the grammar is worth."""
+    adapter: str | None = None
+    """The name of a LoRA adapter the engine was given; `None`: the model as it is."""
+    adapter_scale: float = 1.0
+    """In [-4, 4]; how strongly the adapter works. 0 is off."""
     reproducible: bool = False
     """Compute it alone, from nothing, without flash attention and in fixed batches, so that it repeats bit for bit
     on this machine; slower, and other answers wait."""
@@ -95,6 +99,7 @@ class Sampling:
             ("seed", 0, 2**32 - 1),
             ("max_tokens", 1, 1_000_000),
             ("alternatives", 0, 20),
+            ("adapter_scale", -4.0, 4.0),
         )
         for name, low, high in ranges:
             value = getattr(self, name)

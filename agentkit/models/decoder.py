@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.errors import ConfigError, EngineError, ModelError
+from agentkit.models.adapters import Applied
 from agentkit.models.llama import DEFAULT_CONTEXT_TOKENS, KV_TYPES, LlamaModel, Settings
 
 MIN_SLICE = 16
@@ -71,6 +72,7 @@ class Decoder:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch(self.batch_tokens)
         self._rows: dict[int, int] = {}
+        self._adapter: Applied | None = None
         self._cell = itertools.count()
         self.tokens: list[list[int]] = [[] for _ in range(settings.streams)]
         """The ledgers: what the cache holds of each sequence."""
@@ -120,6 +122,17 @@ class Decoder:
     def close(self) -> None:
         """Free the context."""
         llama_cpp.llama_free(self._context)
+
+    def adapt(self, adapter: Applied | None) -> None:
+        """Compute with this adapter from now on; the cache stays, and who uses it is for `Slots` to see to."""
+        if adapter == self._adapter:
+            return  # a change costs llama.cpp a new graph
+        count = 0 if adapter is None else 1
+        pointers, scales = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(), (ctypes.c_float * 1)()
+        if adapter is not None:
+            pointers[0], scales[0] = self._model.adapter(adapter.name), adapter.scale
+        llama_cpp.llama_set_adapters_lora(self._context, pointers, count, scales)
+        self._adapter = adapter
 
     # --- decoding -----------------------------------------------------------------------------------
 

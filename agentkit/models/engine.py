@@ -16,7 +16,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from agentkit.errors import (
 )
 from agentkit.labels import join_all
 from agentkit.messages import Message, ToolSpec
+from agentkit.models.adapters import MAX_ADAPTERS, Adapter, FittingAdapter, fitting
 from agentkit.models.base import CONSTRAINTS, NONE, Sampling, ToolChoice
 from agentkit.models.cache_levers import check_heads
 from agentkit.models.connection import Connection
@@ -70,6 +71,7 @@ class Engine:
         constraint: str = CONSTRAINTS[0],
         batch_tokens: int = 512,
         gpu: GpuUse | None = None,
+        adapters: Mapping[str, Adapter] | None = None,
         probe_cache: Path | None = None,
         hang_seconds: float = HANG_SECONDS,
         sha256: str | None = None,
@@ -93,13 +95,15 @@ class Engine:
             constraint: What binds calls and values to their schemas: `llguidance`, or llama.cpp's own `gbnf`.
             batch_tokens: How much of a prompt is computed at once, 32 to 8192.
             gpu: What lies on graphics cards; default: all, where llama.cpp was built for one.
+            adapters: LoRA adapters of this model, up to 16, by the names that `Sampling.adapter` may ask for.
             probe_cache: A file that remembers which build and model crash when weights are rearranged.
             hang_seconds: Without a sign of life for so long, the worker is killed.
             sha256: Of the model file; without it no state is kept.
             keeper: Keeps the computed states of conversations, so that they need not be computed again.
 
         Raises:
-            ConfigError: A number is out of its range, levers do not go together, or there is no such constraint.
+            ConfigError: A number is out of its range, levers do not go together, there is no such constraint, or there
+                are too many adapters.
         """
         levers = Levers(
             threads=default_threads() if threads is None else threads,
@@ -130,6 +134,10 @@ class Engine:
             "constraint": constraint,
         }
         self._memory_bytes = 0
+        self._adapters = dict(adapters or {})
+        if len(self._adapters) > MAX_ADAPTERS:
+            raise ConfigError(f"{len(self._adapters)} adapters are more than {MAX_ADAPTERS}")
+        self._fitting: dict[str, FittingAdapter] = {}
         self._probe_cache = probe_cache
         self._hang_seconds = hang_seconds
         self._starting = threading.Lock()
@@ -155,11 +163,12 @@ class Engine:
         return int(self.describe()["context_tokens"])
 
     def describe(self) -> dict[str, Any]:
-        """Return what was loaded and how: window, template, format, threads, locks; starts the worker."""
+        """Return what was loaded and how: window, template, format, threads, adapters, locks; starts the worker."""
         connection = self._connected()
         return {
             "name": self._name,
             **self._loaded,
+            "adapters": {name: fitting.says() for name, fitting in self._fitting.items()},
             "fallback": None
             if self._repack or not self._wants_repack
             else "weights are not rearranged: this build of llama.cpp crashed",
@@ -322,11 +331,20 @@ class Engine:
     def _start(self) -> Connection | None:
         """Start a worker and load the model; return `None` where it crashes in that."""
         environment = {**ENGINE_ENVIRONMENT, "OPENBLAS_NUM_THREADS": "1"}
-        child = self._spawner.spawn(WORKER, (str(self._path.absolute()),), extra=environment)
-        connection = Connection(child, on_state=self._keep)
+        files = [self._path, *(adapter.path for adapter in self._adapters.values())]
+        arguments = [str(file.absolute()) for file in files]
+        connection = Connection(
+            self._spawner.spawn(WORKER, arguments, extra=environment), on_state=self._keep
+        )
         try:
-            settings = {**self._settings, "repack": self._repack}
-            number = connection.send("load", {"settings": settings, "memory_bytes": self._memory_bytes})
+            wanted = {
+                "settings": {**self._settings, "repack": self._repack},
+                "memory_bytes": self._memory_bytes,
+                "adapters": {
+                    name: [str(each.path.absolute()), each.sha256] for name, each in self._fitting.items()
+                },
+            }
+            number = connection.send("load", wanted)
             while (frame := connection.receive(number, self._hang_seconds))["is"] != "loaded":
                 pass
             connection.forget(number)
@@ -354,6 +372,9 @@ class Engine:
         settings, header = self._settings, read_header(self._path)
         check_heads(header, settings["k_type"], settings["v_type"])
         cells = settings["cache_tokens"] or settings["context_tokens"]
+        self._fitting = {name: fitting(name, each, header) for name, each in self._adapters.items()}
+        more = sum(each.size_bytes for each in self._fitting.values())
+        header = replace(header, tensor_bytes=header.tensor_bytes + more)
         kept = {name: settings[name] for name in ("k_type", "v_type", "batch_tokens")}
         require_ram(self._name, header, cells, flash_attention=settings["flash_attention"], **kept)
         largest = ram_need(header, cells, batch_tokens=settings["batch_tokens"], flash_attention=False)

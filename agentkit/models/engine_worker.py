@@ -1,7 +1,7 @@
-"""The engine's process: `python -I -m agentkit.models.engine_worker MODEL`.
+"""The engine's process: `python -I -m agentkit.models.engine_worker MODEL [ADAPTER …]`.
 
-It sees prompts but no keys; it can read the model and the code it runs, write nothing, start nothing and reach
-nobody. It locks itself before the first byte of the model file is read, and refuses to go on where it cannot.
+It sees prompts but no keys; it can read the model, its adapters and the code it runs, write nothing, start nothing
+and reach nobody. It locks itself before the first byte of a model file is read, and refuses to go on where it cannot.
 
 Frames in: `{"id", "do": "load" | "complete" | "count" | "count_text" | "cancel" | "state", …}`.
 Frames out: `{"id", "is": "text" | "loaded" | "completed" | "counted" | "wants_state" | "failed", …}`, and
@@ -47,8 +47,8 @@ FRAME_SECONDS = 0.03
 """Text of one stream goes out at most so often."""
 
 
-def lock(model: Path) -> tuple[str, ...]:
-    """Give up everything but reading the model and our own code; return what was enforced, in words.
+def lock(files: Sequence[Path]) -> tuple[str, ...]:
+    """Give up everything but reading `files` and our own code; return what was enforced, in words.
 
     Raises:
         IsolationError: A lock that this system should have was refused.
@@ -62,7 +62,7 @@ def lock(model: Path) -> tuple[str, ...]:
     try:
         if landlock.abi():
             devices = (Path("/dev/null"), *_cards())
-            enforced += landlock.restrict(read=_readable(model), write=devices, execute=())
+            enforced += landlock.restrict(read=_readable(files), write=devices, execute=())
         else:
             enforced.append("files stay readable: this kernel has no Landlock")
         if seccomp.supported():
@@ -83,8 +83,8 @@ def _cards() -> list[Path]:
     return [each for each in nodes if each.exists()]
 
 
-def _readable(model: Path) -> list[Path]:
-    """Return what has to stay readable: the model, Python, our packages, shared libraries, facts about the machine."""
+def _readable(files: Sequence[Path]) -> list[Path]:
+    """Return what has to stay readable: model files, Python, our packages, shared libraries, facts on the machine."""
     code = [Path(sys.prefix), Path(sys.base_prefix), *map(Path, sys.path)]
     system = map(
         Path, ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys/devices", "/dev/null", "/dev/urandom")
@@ -92,7 +92,7 @@ def _readable(model: Path) -> list[Path]:
     facts = map(
         Path, ("/proc/cpuinfo", "/proc/meminfo", "/proc/self", "/proc/driver/nvidia", "/sys/class/drm")
     )
-    return [each.resolve() for each in (model, *code, *system, *facts) if each.exists()]
+    return [each.resolve() for each in (*files, *code, *system, *facts) if each.exists()]
 
 
 def limit_memory(size: int) -> None:
@@ -196,13 +196,15 @@ class Worker:
             self._fail(number, EngineError(f"the engine failed: {type(error).__name__}"))
 
     def _load(self, number: int, request: dict[str, Any]) -> None:
+        from agentkit.models.adapters import Adapter
         from agentkit.models.llama import Settings
         from agentkit.models.session import Session
 
         gpu = read_gpu(request["settings"]["gpu"])
         settings = Settings(**{**request["settings"], "gpu": gpu})
         limit_memory(request["memory_bytes"])
-        self._session = Session(self._model, settings, beat=self._beat)
+        adapters = {name: Adapter(Path(path), sha) for name, (path, sha) in request["adapters"].items()}
+        self._session = Session(self._model, settings, adapters=adapters, beat=self._beat)
         self._send(number, "loaded", lock=list(self._enforced), **self._session.describe())
 
     def _complete(self, number: int, request: dict[str, Any]) -> None:
@@ -241,10 +243,15 @@ class Worker:
 
         conversation = request.get("conversation")
         cancelled = request.get("cancelled", False)
-        job = Job(prepared.generation, done, conversation=conversation, cancelled=cancelled)
+        job = Job(prepared.generation, done, conversation, adapter=prepared.adapter, cancelled=cancelled)
         self._jobs[number] = job
         offer = Offer.read(conversation, request.get("kept"))
-        if offer and not cancelled and session.states.wants(offer, prepared.generation.prompt):
+        if (
+            offer
+            and not cancelled
+            and not job.adapter
+            and session.states.wants(offer, prepared.generation.prompt)
+        ):
             self._awaiting[number] = offer
             self._send(number, "wants_state")
             return
@@ -278,8 +285,8 @@ class Worker:
             self._without_state(number)
 
     def _save(self, job: Job) -> None:
-        """Send the state of a conversation to the core, where that is worth it."""
-        if job.place is None or job.conversation is None:
+        """Send the state of a conversation to the core, where that is worth it; never what an adapter computed."""
+        if job.place is None or job.conversation is None or job.adapter is not None:
             return
         saved = self._loaded().states.save(job.place.slot)
         if saved is None:
@@ -333,9 +340,9 @@ class _Text:
 def main() -> None:
     """Lock, then answer until the other side closes the channel."""
     channel = worker_channel()
-    model = Path(sys.argv[1])
+    model, *adapters = map(Path, sys.argv[1:])
     try:
-        enforced = lock(model)
+        enforced = lock((model, *adapters))
     except IsolationError as error:
         request = channel.receive()
         channel.send(

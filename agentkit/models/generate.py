@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.errors import ContextOverflowError
+from agentkit.errors import ContextOverflowError, EngineError
 from agentkit.messages import ToolCall
 from agentkit.models.base import Refusal, Sampling, StopReason
 from agentkit.models.grammar import Constraint
@@ -121,7 +121,13 @@ class Generation:
         self._go_on(self._forced())
 
     def advance(self, logits: NDArray[np.float32]) -> None:
-        """Draw the next token from the logits behind `tokens`."""
+        """Draw the next token from the logits behind `tokens`.
+
+        Raises:
+            EngineError: They are no numbers.
+        """
+        if not np.isfinite(logits.max()):
+            raise EngineError("the model gives no numbers: its weights, or those of an adapter, are damaged")
         if not self._first:
             self._first = time.perf_counter()
         token, allowed = self._draw(logits)

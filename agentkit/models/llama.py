@@ -124,10 +124,26 @@ class LlamaModel:
             )
         self.trained_tokens: int = llama_cpp.llama_model_n_ctx_train(self._model)
         self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self._adapters: dict[str, Any] = {}
         self._piece = ctypes.create_string_buffer(1024)
 
+    def load_adapter(self, name: str, path: Path) -> None:
+        """Load a LoRA adapter; it was checked before (`agentkit.models.adapters`).
+
+        Raises:
+            ModelError: llama.cpp refused the file.
+        """
+        pointer = llama_cpp.llama_adapter_lora_init(self._model, os.fsencode(path))
+        if not pointer:
+            raise ModelError(f"llama.cpp cannot load the adapter {name}")
+        self._adapters[name] = pointer
+
+    def adapter(self, name: str) -> Any:  # noqa: ANN401 - an opaque pointer of ctypes
+        """Return a loaded adapter, for `agentkit.models.decoder`."""
+        return self._adapters[name]
+
     def close(self) -> None:
-        """Free the model; what was opened on it is closed before."""
+        """Free the model and its adapters; what was opened on it is closed before."""
         llama_cpp.llama_model_free(self._model)
 
     # --- what the file says -------------------------------------------------------------------------

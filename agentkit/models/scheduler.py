@@ -2,6 +2,7 @@
 
 A generation that writes adds its next token (and what its grammar forces) to every batch; one that still reads its
 prompt adds a slice that is cut so that nobody who writes has to wait long. Who came first is started first.
+Generations with different adapters take turns, since a context computes with one at a time.
 Covered: one generation's failure is its own; a cancelled one leaves at once, and what was computed for the others in
 the same batch is computed again; more than `MAX_WAITING` are refused rather than piled up.
 Not covered: where the text goes and who asked; that is the worker's.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentkit.errors import AgentkitError, BusyError, EngineError
+from agentkit.models.adapters import Applied
 from agentkit.models.base import StopReason
 from agentkit.models.decoder import MIN_SLICE, Aborted, Decoder, Piece, Watch
 from agentkit.models.generate import Generation
@@ -26,6 +28,8 @@ STALL_SECONDS = 0.15
 """How long a step may take while somebody writes; prompts are cut to that."""
 SLOW_STEP_SECONDS = 0.1
 """A step that takes longer is watched while it runs; a shorter one only between steps, which costs nothing."""
+TURN_SECONDS = 0.25
+"""Who has one adapter waits at most about so long for who has another; each change costs some milliseconds."""
 SHARE_TOKENS = 64
 """To wait for a prefix that another generation is just reading, it has to be longer than this."""
 
@@ -38,8 +42,14 @@ class Job:
     done: Callable[[AgentkitError | None], None]
     """Told once, when it is over or has failed."""
     conversation: str | None = None
+    adapter: Applied | None = None
     cancelled: bool = False
     place: Place | None = None
+
+    @property
+    def weights(self) -> str:
+        """What it is computed with; only jobs with the same can share a batch, or what is in the cache."""
+        return "" if self.adapter is None else self.adapter.key
 
     @property
     def sequence(self) -> int:
@@ -65,6 +75,7 @@ class Scheduler:
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []
         self._pace = _Pace()
+        self._turns = _Turns()
         self._pinned = pinned
         self._alone: tuple[Scheduler, Decoder] | None = None
 
@@ -161,7 +172,9 @@ class Scheduler:
                     self._waiting.remove(job)
                     self._isolate(job)
                 return
-            place = self.slots.take(generation.prompt, generation.reserve, conversation=job.conversation)
+            place = self.slots.take(
+                generation.prompt, generation.reserve, adapter=job.weights, conversation=job.conversation
+            )
             if place is None:
                 return
             self._waiting.remove(job)
@@ -180,6 +193,8 @@ class Scheduler:
             return False
         prompt = job.generation.prompt
         for other in self._running:
+            if other.weights != job.weights:
+                continue
             held, ahead = len(self._decoder.tokens[other.sequence]), other.generation.prompt
             limit = min(len(ahead), len(prompt) - 1)
             if held < limit and common_prefix(ahead, prompt, limit) - held > SHARE_TOKENS:
@@ -211,11 +226,14 @@ class Scheduler:
         return len(job.generation.tokens) - len(self._decoder.tokens[job.sequence])
 
     def _plan(self) -> list[Piece]:
-        """Choose what of each running job is decoded next."""
-        reading = [job for job in self._running if self._reads(job)]
-        parts: dict[int, int] = {
-            job.sequence: self._pending(job) for job in self._running if job not in reading
-        }
+        """Choose what of each running job is decoded next, of those whose turn it is."""
+        if not self._running:
+            return []
+        weights = self._turns.choose([job.weights for job in self._running], time.monotonic())
+        running = [job for job in self._running if job.weights == weights]
+        self._decoder.adapt(running[0].adapter)
+        reading = [job for job in running if self._reads(job)]
+        parts: dict[int, int] = {job.sequence: self._pending(job) for job in running if job not in reading}
         room = self._decoder.batch_tokens - sum(parts.values())
         if parts and reading:
             room = min(room, self._pace.slice(STALL_SECONDS) - sum(parts.values()))
@@ -240,6 +258,22 @@ class Scheduler:
         held = len(self._decoder.tokens[job.sequence])
         tokens: Sequence[int] = job.generation.tokens[held : held + count]
         return Piece(job.sequence, tokens, logits=count == self._pending(job))
+
+
+class _Turns:
+    """Whose turn it is, where several adapters are wanted at once."""
+
+    def __init__(self) -> None:
+        self._current = ""
+        self._since = -math.inf
+
+    def choose(self, wanted: Sequence[str], now: float) -> str:
+        """Return one of `wanted`: the same as before for a while, then the next in order."""
+        order = sorted(set(wanted))
+        if self._current not in order or now - self._since > TURN_SECONDS:
+            self._current = next((each for each in order if each > self._current), order[0])
+            self._since = now
+        return self._current
 
 
 class _Pace:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agentkit.errors import ConfigError
 from agentkit.messages import Message, ToolSpec
+from agentkit.models.adapters import Adapter, Applied, applied
 from agentkit.models.base import Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.decoder import Decoder, Piece
 from agentkit.models.generate import Generation, Outcome, check_fit
@@ -34,6 +35,7 @@ class Request:
     """A completion on its way: what is generated, and what its text has to be."""
 
     generation: Generation
+    adapter: Applied | None
     stream: TextStream
     tools: tuple[ToolSpec, ...]
     schema: dict[str, Any] | None
@@ -42,12 +44,20 @@ class Request:
 class Session:
     """Prepares completions, concludes them, and counts, with one model."""
 
-    def __init__(self, path: Path, settings: Settings, *, beat: Callable[[], None]) -> None:
-        """Load the model, compile its template and decode a few tokens.
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        *,
+        adapters: Mapping[str, Adapter],
+        beat: Callable[[], None],
+    ) -> None:
+        """Load the model and its adapters, compile its template and decode a few tokens.
 
         Args:
             path: The model file.
             settings: How to load it.
+            adapters: Adapters of the model by name, each checked and with its hash.
             beat: Called now and then meanwhile.
 
         Raises:
@@ -55,6 +65,9 @@ class Session:
             ModelError: The file or its template cannot be used.
         """
         self._model = LlamaModel(path, settings, lambda _fraction: beat())
+        for name, adapter in adapters.items():
+            self._model.load_adapter(name, adapter.path)
+        self._adapters = {name: adapter.sha256 or "" for name, adapter in adapters.items()}
         self._decoder = Decoder(self._model, settings)
         pinned = replace(
             settings,
@@ -156,8 +169,9 @@ class Session:
 
         Raises:
             ContextOverflowError: Prompt and budget exceed the window.
-            ConfigError: The tools or the schema cannot be bound.
+            ConfigError: The tools or the schema cannot be bound, or there is no such adapter.
         """
+        adapter = applied(sampling, self._adapters)
         prompt = self.prompt(messages, tools if choice.mode != "none" else ())
         check_fit(len(prompt), sampling.max_tokens, self._decoder.window_tokens)
         tool_format = self._template.format
@@ -187,7 +201,7 @@ class Session:
             show=show,
             reader=self._reader,
         )
-        return Request(generation, stream, tuple(tools), schema)
+        return Request(generation, adapter, stream, tuple(tools), schema)
 
     def conclude(self, request: Request) -> Outcome:
         """Return what a finished generation came to, its calls read and checked.

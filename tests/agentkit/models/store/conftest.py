@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,49 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-
-def _string(value: str | bytes) -> bytes:
-    raw = value.encode() if isinstance(value, str) else value
-    return struct.pack("<Q", len(raw)) + raw
-
-
-class GGUFWriter:
-    """Lays out a GGUF v3 file; says what it is told, right or wrong."""
-
-    def __init__(self) -> None:
-        self.pairs: list[bytes] = []
-        self.tensors: list[bytes] = []
-        self.data = b""
-
-    def text(self, key: str, value: str) -> GGUFWriter:
-        self.pairs.append(_string(key) + struct.pack("<I", 8) + _string(value))
-        return self
-
-    def u32(self, key: str, value: int) -> GGUFWriter:
-        self.pairs.append(_string(key) + struct.pack("<II", 4, value))
-        return self
-
-    def texts(self, key: str, values: list[str]) -> GGUFWriter:
-        body = b"".join(_string(value) for value in values)
-        self.pairs.append(_string(key) + struct.pack("<IIQ", 9, 8, len(values)) + body)
-        return self
-
-    def u32s(self, key: str, values: list[int]) -> GGUFWriter:
-        self.pairs.append(
-            _string(key) + struct.pack("<IIQ", 9, 4, len(values)) + struct.pack(f"<{len(values)}I", *values)
-        )
-        return self
-
-    def tensor(self, name: str, shape: tuple[int, ...], *, kind: int = 0, size: int) -> GGUFWriter:
-        dimensions = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
-        self.tensors.append(_string(name) + dimensions + struct.pack("<IQ", kind, len(self.data)))
-        self.data += b"\x01" * size + b"\0" * (-size % 32)
-        return self
-
-    def file(self) -> bytes:
-        head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.pairs))
-        head += b"".join(self.pairs) + b"".join(self.tensors)
-        return head + b"\0" * (-len(head) % 32) + self.data
+from tests.agentkit.models.gguf_writer import GGUFWriter
 
 
 def tiny_gguf(*, architecture: str = "llama", seed: int = 0) -> GGUFWriter:

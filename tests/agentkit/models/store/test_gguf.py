@@ -22,7 +22,7 @@ from agentkit.models.gguf_source import MAX_HEADER_BYTES
 from agentkit.models.gguf_types import TENSOR_TYPES
 
 if TYPE_CHECKING:
-    from tests.agentkit.models.store.conftest import GGUFWriter
+    from tests.agentkit.models.gguf_writer import GGUFWriter
 
 CORPUS = Path(__file__).parents[5] / "shared/data/gguf_malformed"
 

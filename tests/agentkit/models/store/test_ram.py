@@ -18,7 +18,7 @@ from agentkit.models.ram_need import PROCESS_BYTES, kv_bytes_per_token, largest_
 from agentkit.spawn import LocalChild, LocalSpawner
 
 if TYPE_CHECKING:
-    from tests.agentkit.models.store.conftest import GGUFWriter
+    from tests.agentkit.models.gguf_writer import GGUFWriter
 
 MIB = 1 << 20
 

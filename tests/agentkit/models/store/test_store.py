@@ -30,7 +30,7 @@ from agentkit.models.progress import Meter, Progress
 from agentkit.models.store import ModelStore, Transfer
 
 if TYPE_CHECKING:
-    from tests.agentkit.models.store.conftest import GGUFWriter
+    from tests.agentkit.models.gguf_writer import GGUFWriter
 
 
 @pytest.fixture
