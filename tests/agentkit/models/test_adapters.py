@@ -121,20 +121,21 @@ class TestEngine:
         assert ask(adapted, "noise", 0.5).usage.reused_tokens == 0
 
     def test_different_ones_side_by_side_are_not_mixed_up(self, adapted: Engine) -> None:
-        wanted: tuple[str | None, ...] = (None, "twice", "other", None)
-        alone = [ask(adapted, adapter, tokens=10).text for adapter in wanted]
-        together: dict[int, str] = {}
+        """What is computed beside changes the last digits, and so perhaps a word; another adapter changes much more."""
+        wanted = ((None, 1.0), ("noise", 4.0), ("other", 4.0), (None, 1.0))
+        alone = [ask(adapted, *each, tokens=1).signals[0].entropy for each in wanted]
+        assert min(abs(alone[0] - alone[1]), abs(alone[0] - alone[2]), abs(alone[1] - alone[2])) > 0.1
+        together: dict[int, float] = {}
 
         def run(number: int) -> None:
-            together[number] = ask(adapted, wanted[number], tokens=10).text
+            together[number] = ask(adapted, *wanted[number], tokens=10).signals[0].entropy
 
         threads = [threading.Thread(target=run, args=(number,)) for number in range(len(wanted))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert [together[number] for number in range(len(wanted))] == alone
-        assert len(set(alone)) == 3
+        assert [together[number] for number in range(len(wanted))] == pytest.approx(alone, abs=0.05)
 
     def test_one_that_is_not_there_is_named_with_those_that_are(self, adapted: Engine) -> None:
         with pytest.raises(ConfigError, match="no adapter 'nose'") as caught:
