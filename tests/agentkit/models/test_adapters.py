@@ -58,7 +58,8 @@ def adapted(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "noise": lora(TARGETS, size=1),
         "twice": lora(TARGETS, size=2),
         "alpha": lora(TARGETS, size=1, alpha=2.0 * RANK),
-        "other": lora(TARGETS, size=1, seed=2),
+        "strong": lora(TARGETS, size=4),
+        "other": lora(TARGETS, size=4, seed=2),
         "broken": lora(TARGETS[:1], size=float("nan")),
     }
     adapters = {}
@@ -92,7 +93,7 @@ def seen(completion: Completion) -> list[tuple[int, float, float]]:
 class TestEngine:
     def test_it_says_which_it_has(self, adapted: Engine) -> None:
         said = adapted.describe()["adapters"]
-        assert set(said) == {"zero", "noise", "twice", "alpha", "other", "broken"}
+        assert set(said) == {"zero", "noise", "twice", "alpha", "strong", "other", "broken"}
         assert (said["noise"]["rank"], said["noise"]["tensors"]) == (RANK, len(TARGETS))
         assert len(said["noise"]["sha256"]) == 64
 
@@ -122,9 +123,8 @@ class TestEngine:
 
     def test_different_ones_side_by_side_are_not_mixed_up(self, adapted: Engine) -> None:
         """What is computed beside changes the last digits, and so perhaps a word; another adapter changes much more."""
-        wanted = ((None, 1.0), ("noise", 4.0), ("other", 4.0), (None, 1.0))
+        wanted = ((None, 1.0), ("strong", 3.0), ("other", 4.0), (None, 1.0))
         alone = [ask(adapted, *each, tokens=1).signals[0].entropy for each in wanted]
-        assert min(abs(alone[0] - alone[1]), abs(alone[0] - alone[2]), abs(alone[1] - alone[2])) > 0.1
         together: dict[int, float] = {}
 
         def run(number: int) -> None:
@@ -135,7 +135,9 @@ class TestEngine:
             thread.start()
         for thread in threads:
             thread.join()
-        assert [together[number] for number in range(len(wanted))] == pytest.approx(alone, abs=0.05)
+        for number, each in enumerate(wanted):
+            nearest = min(range(len(wanted)), key=lambda other: abs(alone[other] - together[number]))
+            assert wanted[nearest] == each, (alone, together)
 
     def test_one_that_is_not_there_is_named_with_those_that_are(self, adapted: Engine) -> None:
         with pytest.raises(ConfigError, match="no adapter 'nose'") as caught:

@@ -175,7 +175,7 @@ def test_a_thread_may_open_a_second_stream_in_the_middle_of_one(engine: Engine, 
     assert inner.usage.completion_tokens == SHORT.max_tokens
     rest = finish(outer)
     assert rest.text.startswith(begun)
-    assert reproducible or rest.signals[0].entropy == pytest.approx(whole.signals[0].entropy, abs=0.05)
+    assert reproducible or rest.signals[0].entropy == pytest.approx(whole.signals[0].entropy, abs=0.2)
 
 
 def test_streams_of_several_threads_take_turns(engine: Engine) -> None:
@@ -198,4 +198,4 @@ def test_streams_of_several_threads_take_turns(engine: Engine) -> None:
     for thread in threads:
         thread.join()
     # the words may part where two are as likely: what is computed together changes the last digits
-    assert [together[number] for number in range(3)] == pytest.approx(alone, abs=0.05)
+    assert [together[number] for number in range(3)] == pytest.approx(alone, abs=0.2)
