@@ -163,7 +163,7 @@ class Output:
 
         Args:
             title: What goes on.
-            unit: `bytes` adds speed and time left; anything else is counted.
+            unit: `bytes` adds speed and time left; `steps` names the step in a log, too; anything else is counted.
         """
         if not self._err.isatty() or os.environ.get("TERM") == "dumb":
             yield _PlainMeter(self, title, unit)
@@ -227,13 +227,16 @@ class _PlainMeter:
         self._began = time.monotonic()
         self._tenth = 0 if unit != "bytes" else -1
 
-    def show(self, done: int, total: int, label: str = "") -> None:  # noqa: ARG002 - a line a tenth names no file
+    def show(self, done: int, total: int, label: str = "") -> None:
         tenth = done * 10 // total if total else -1
         if tenth <= self._tenth:
             return
         self._tenth = tenth
         if self._unit != "bytes":
-            self._output.note(f"{self._title}: {done} of {total}")
+            step = (
+                f": {clean(label)}" if self._unit == "steps" else ""
+            )  # anything else could be a file of the user's
+            self._output.note(f"{self._title}: {done} of {total}{step}")
             return
         seconds = max(time.monotonic() - self._began, 1e-6)
         speed = done / seconds

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output, size
 from agentkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentkit.models.tune import Tuning
 
 bench = typer.Typer(help="Measure models on this machine.", no_args_is_help=True)
 
@@ -47,43 +50,79 @@ def tune(
         output.json({"name": name, "tuned": False})
         output.line(f"{name} runs as it came")
         return
-    with output.meter(f"tuning {name}") as meter:
-        found = find(
-            store,
-            name,
-            LocalSpawner(),
-            levels=TUNED_LEVELS if levels is None else _levels(levels),
-            max_perplexity_change=max_loss / 100,
-            rounds=rounds,
-            step=meter.show,
-        )
-    first = found.candidates[0].speed
-    rows: list[tuple[object, ...]] = []
-    said: list[dict[str, Any]] = []
-    for each in found.candidates:
-        chosen = each.label == found.best.label
-        change = each.perplexity_change
-        said.append({**asdict(each), "chosen": chosen})
+    with output.meter(f"tuning {name}", unit="steps") as meter:
+        try:
+            found = find(
+                store,
+                name,
+                LocalSpawner(),
+                levels=TUNED_LEVELS if levels is None else _levels(levels),
+                max_perplexity_change=max_loss / 100,
+                rounds=rounds,
+                step=meter.show,
+            )
+        except KeyboardInterrupt:
+            output.note("what was measured is kept for an hour: the same command goes on from there")
+            raise
+    _show(name, found, max_loss, output)
+
+
+def _show(name: str, found: Tuning, max_loss: float, output: Output) -> None:
+    """Show what was measured, what was chosen, and what that brings."""
+    best, rows, said = found.best, [], []
+    chosen = [each for each in found.candidates if (each.level, each.levers) == (best.level, best.levers)]
+    for each in (*found.candidates, *dict.fromkeys((found.came, found.before, best))):
+        change, speed = each.perplexity_change, each.speed
+        final = each in (found.came, found.before, best)
+        is_chosen = each is best or (not final and each in chosen[-1:])
+        said.append({**asdict(each), "chosen": is_chosen, "beside_each_other": final})
         rows.append(
             (
-                each.label,
-                f"{each.speed.prefill:.0f}" if each.speed else "failed",
-                f"{each.speed.generate:.0f}" if each.speed else "failed",
+                f"{each.label}, at the end" if final and each is not best else each.label,
+                f"{speed.prefill:.0f}" if speed else "-",
+                f"{speed.generate:.0f}" if speed else "-",
                 f"{change:+.1%}" if change is not None else "?",
-                size(each.file_bytes),
-                "chosen" if chosen else "",
+                size(each.file_bytes) if each.file_bytes else "-",
+                each.why or ("chosen" if is_chosen else ""),
             )
         )
+    gains = {
+        label: {
+            "prefill": best.speed.prefill / each.speed.prefill,
+            "generate": best.speed.generate / each.speed.generate,
+        }
+        for label, each in (("as_it_came", found.came), ("until_now", found.before))
+        if best.speed and each.speed
+    }
     output.json(
-        {"name": name, "perplexity": found.perplexity, "max_loss_percent": max_loss, "candidates": said}
+        {
+            "name": name,
+            "perplexity": found.perplexity,
+            "max_loss_percent": max_loss,
+            "candidates": said,
+            "chosen": {
+                **asdict(best.levers),
+                "level": best.level,
+                "perplexity_change": best.perplexity_change,
+            },
+            "gain": gains,
+        }
     )
-    output.rows(("", "prefill tok/s", "generate tok/s", "perplexity", "size", ""), rows)
-    if first is not None and found.best.speed is not None:
-        output.note(
-            f"{name} now reads prompts {found.best.speed.prefill / first.prefill:.2f} times and writes "
-            f"{found.best.speed.generate / first.generate:.2f} times as fast; "
-            f"`agentkit models tune {name} --forget` undoes it"
-        )
+    output.rows(("tried", "prefill tok/s", "generate tok/s", "perplexity", "size", ""), rows)
+    levers = best.levers
+    output.note(
+        f"{name} runs {f'as {best.level}, made here,' if best.level else 'from the file as it came,'} with "
+        f"{levers.threads} threads, flash attention {'on' if levers.flash_attention else 'off'}, weights "
+        f"{'' if levers.repack else 'not '}rearranged, {levers.batch_tokens} tokens at once; perplexity "
+        f"{best.perplexity_change or 0:+.1%}"
+    )
+    for label, gain in gains.items():
+        if label == "as_it_came" or found.before is not found.came:
+            output.note(
+                f"against the model {label.replace('_', ' ')}, it reads prompts {gain['prefill']:.2f} times and "
+                f"writes {gain['generate']:.2f} times as fast"
+            )
+    output.note(f"`agentkit models tune {name} --forget` undoes it")
 
 
 def quantise(
@@ -123,7 +162,7 @@ def quant(
     output = Output(as_json=as_json)
     if svg is not None and not svg.parent.is_dir():
         raise ConfigError(f"{svg.parent}: no such folder")
-    with output.meter(f"measuring {name}") as meter:
+    with output.meter(f"measuring {name}", unit="steps") as meter:
         rows = quant_table(
             ModelStore(Home.default().models),
             name,
@@ -131,6 +170,7 @@ def quant(
             levels=BENCH_LEVELS if levels is None else _levels(levels),
             rounds=rounds,
             step=meter.show,
+            leave_out=lambda level, why: output.note(f"{level} is left out: {why}"),
         )
     if svg is not None:
         svg.write_text(plot(rows, f"{name}: what each quantisation costs and brings"), encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agentkit.errors import ConfigError, EngineError, ModelError
+from agentkit.errors import ConfigError, EngineError, LimitError, ModelError
 from agentkit.models.gguf import read_header
 from agentkit.models.levers import Levers
-from agentkit.models.measuring import SCORED_TOKENS, Measured, Speed, median
+from agentkit.models.measuring import SCORED_TOKENS, Measured, Speed, best_of
 from agentkit.models.store import ModelStore
 from agentkit.models.threads import default_threads
 from agentkit.models.variants import check_level, requantise
@@ -44,51 +44,55 @@ def quant_table(
     rounds: int = ROUNDS,
     scored_tokens: int = SCORED_TOKENS,
     step: Callable[[int, int, str], None] = lambda *_: None,
+    leave_out: Callable[[str, str], None] = lambda *_: None,
 ) -> list[QuantRow]:
     """Measure a stored model and variants made of it; nothing is kept. A level that cannot be made is left out.
+
+    `leave_out` is told which level that is, and why.
 
     The reference is the file as it came: a variant of a coarse file is never better than that file.
 
     Raises:
         ConfigError: The model is not one GGUF file, or a level does not exist.
-        LimitError: The disk is full.
     """
     model = store.get(name)
     if model.path.suffix != ".gguf":
         raise ConfigError(f"model {name} is no GGUF file")
     levels = [check_level(level) for level in levels]
     levers = Levers(default_threads())
-    total = 1 + 2 * len(levels)
-    step(0, total, "as it came")
+    total = 1 + len(levels) + rounds * (1 + len(levels))
+    step(0, total, "perplexity as it came")
     with Measured(model.path, spawner) as worker:
         reference = worker.score(levers, tokens=scored_tokens)
     scores = [(read_header(model.path).quantisation, model.path, reference)]
     with store.staging() as staged:
         for done, level in enumerate(levels):
-            step(1 + done, total, level)
+            step(1 + done, total, f"making {level}, and its perplexity")
             path = staged / f"{level}.gguf"
             try:
                 requantise(model.path, path, level, spawner)
                 with Measured(path, spawner) as worker:
                     scores.append((level, path, worker.score(levers, reference, tokens=scored_tokens)))
-            except (EngineError, ModelError):
+            except (EngineError, ModelError, LimitError) as error:
+                leave_out(level, error.message)
                 path.unlink(missing_ok=True)
         speeds: list[list[Speed]] = [[] for _ in scores]
         for seed in range(rounds):
             for number, (level, path, _) in enumerate(scores):
-                step(1 + len(levels) + number * len(levels) // len(scores), total, f"speed of {level}")
+                at = 1 + len(levels) + seed * len(scores) + number
+                step(at, total, f"speed of {level}, {seed + 1} of {rounds}")
                 with Measured(path, spawner) as worker:
                     speeds[number].append(worker.speed(levers, seed=seed))
         rows = []
         for (level, path, score), taken in zip(scores, speeds, strict=True):
-            middle = median(taken)
+            best = best_of(taken)
             rows.append(
                 QuantRow(
                     level,
                     path.stat().st_size,
-                    middle.memory_bytes,
-                    middle.prefill,
-                    middle.generate,
+                    best.memory_bytes,
+                    best.prefill,
+                    best.generate,
                     score.perplexity,
                     score.divergence or 0.0,
                     is_reference=score is reference,

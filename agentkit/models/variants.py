@@ -22,10 +22,11 @@ from agentkit.spawn import Spawner
 LEVELS = ("F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_0", "IQ4_NL", "Q3_K_M", "Q2_K")
 """Finest first. Those below need importance data that a machine at home does not have."""
 _BITS = {
-    "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 8.5, "Q5_K_M": 8.5, "Q5_0": 6.0, "Q4_K_M": 8.5, "Q4_0": 6.0,
-    "IQ4_NL": 6.0, "Q3_K_M": 8.5, "Q2_K": 8.5,
+    "F16": (16.0, 16.0), "BF16": (16.0, 16.0), "Q8_0": (8.5, 8.5), "Q6_K": (6.5, 8.5), "Q5_K_M": (5.5, 8.5),
+    "Q5_0": (5.5, 6.0), "Q4_K_M": (4.5, 8.5), "Q4_0": (4.5, 6.0), "IQ4_NL": (4.5, 6.0), "Q3_K_M": (3.4, 8.5),
+    "Q2_K": (2.6, 8.5),
 }  # fmt: skip
-"""The most bits a weight takes: where a row does not divide into its blocks, a finer type is used."""
+"""The least and the most a weight takes: where a row does not divide into the blocks of a type, a finer one is used."""
 
 
 def check_level(level: str) -> str:
@@ -45,6 +46,11 @@ def variant_name(name: str, level: str) -> str:
     return f"{name}-{level.lower()}"
 
 
+def least_bytes(header: GGUFHeader, level: str) -> int:
+    """Return the least that the weights of a model can take at `level`."""
+    return int(header.parameters * _BITS[level][0] / 8)
+
+
 def requantise(
     source: Path, target: Path, level: str, spawner: Spawner, beat: Beat | None = None
 ) -> GGUFHeader:
@@ -56,7 +62,7 @@ def requantise(
         WorkerLostError: llama.cpp crashed; nothing is left of `target`.
     """
     header = read_header(source)
-    needed = int(header.parameters * _BITS[level] / 8) + header.file_bytes - header.tensor_bytes
+    needed = int(header.parameters * _BITS[level][1] / 8) + header.file_bytes - header.tensor_bytes
     require_space(target.parent, needed)
     number = next(number for number, name in FILE_TYPES.items() if name == level)
     try:
