@@ -45,6 +45,7 @@ def start() -> LauncherClient:
         status = 1
         try:
             namespaces.die_with_parent()
+            namespaces.no_core_dumps()  # all it starts inherits that: prompts and texts would lie on the disk
             channel = theirs.detach()
             _keep_only(channel)  # not the listener, nor the lock on the home: those are the core's
             _serve(Channel(socket.socket(fileno=channel)))

@@ -130,11 +130,16 @@ def drop_capabilities() -> None:
     _check(libc.capset(header, data), "capset")
 
 
-def hide_from_debuggers() -> None:
-    """Refuse core dumps, and other processes of the same user that want to read our memory."""
+def no_core_dumps() -> None:
+    """Let a crash of this process, or of one it starts, write no memory to the disk."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def hide_from_debuggers() -> None:
+    """Refuse core dumps, and other processes of the same user that want to read our memory."""
+    no_core_dumps()
     _check(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 

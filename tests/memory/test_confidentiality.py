@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import pytest
 
 from agentkit_memory import FileState, NewRecord
 from agentkit_memory.header import VaultHeader
+from tests import canary
 
 if TYPE_CHECKING:
     from tests.memory.conftest import Vaults
@@ -20,31 +21,6 @@ if TYPE_CHECKING:
 CANARIES = ("zanzibar marmalade telescope", "/home/quixotic/umbrella.txt", "Kaleidoskop-Überschrift")
 MESSAGE = "periwinkle conversation canary"
 SETTING = "gossamer setting canary"
-
-
-def _encodings(canary: bytes) -> Iterator[bytes]:
-    yield canary
-    for offset in range(3):  # base64 of the middle of a stream depends on where it falls
-        encoded = base64.b64encode(b"\0" * offset + canary)
-        yield encoded[4 : len(encoded) - 4]
-    yield canary.hex().encode()
-    yield canary.hex().upper().encode()
-
-
-def _needles(texts: list[str], blobs: list[bytes]) -> set[bytes]:
-    plain = [text.encode(encoding) for text in texts for encoding in ("utf-8", "utf-16-le", "utf-16-be")]
-    plain += [word.encode() for text in texts for word in text.split() if len(word) > 6]  # full-text terms
-    return {needle for each in (*plain, *blobs) for needle in _encodings(each) if len(needle) >= 6}
-
-
-def _hits(folders: list[Path], needles: set[bytes]) -> list[str]:
-    found = []
-    for folder in folders:
-        for path in folder.rglob("*"):
-            if path.is_file():
-                data = path.read_bytes()
-                found += [f"{path.name}: {needle!r}" for needle in needles if needle in data]
-    return found
 
 
 @pytest.mark.slow
@@ -89,13 +65,13 @@ def test_nothing_written_is_readable(
         ],
         vault._access.master._key,
     ]
-    needles = _needles([*CANARIES, MESSAGE, SETTING, "digest-canary-value", "key-canary-name"], blobs)
+    wanted = canary.needles([*CANARIES, MESSAGE, SETTING, "digest-canary-value", "key-canary-name"], blobs)
     places = [vaults.folder, tmp_path]
-    assert _hits(places, needles) == []  # while open: the write-ahead log
+    assert canary.hits(places, wanted) == []  # while open: the write-ahead log
     vault.delete(ids[:3])
-    assert _hits(places, needles) == []
+    assert canary.hits(places, wanted) == []
     vault.close()
-    assert _hits(places, needles) == []
+    assert canary.hits(places, wanted) == []
     vaults.open().close()
     assert {each.name for each in vaults.folder.iterdir()} == {
         "vault.json",
@@ -108,7 +84,7 @@ def test_nothing_written_is_readable(
 
 
 def test_the_search_for_canaries_can_find_them(tmp_path: Path) -> None:
-    needles = _needles([CANARIES[0]], [b"\x01\x02\x03\x04" * 8])
+    wanted = canary.needles([CANARIES[0]], [b"\x01\x02\x03\x04" * 8])
     for data in (
         CANARIES[0].encode("utf-16-le"),
         base64.b64encode(b"before " + CANARIES[0].encode() + b" after"),
@@ -116,7 +92,7 @@ def test_the_search_for_canaries_can_find_them(tmp_path: Path) -> None:
         b"...telescope...",
     ):
         (tmp_path / "file").write_bytes(data)
-        assert _hits([tmp_path], needles), data
+        assert canary.hits([tmp_path], wanted), data
 
 
 def test_everything_is_private_to_its_user(vaults: Vaults) -> None:
