@@ -85,6 +85,14 @@ class Decoder:
         )
         self.shares = not self._forgets and not self._recurrent
         """Whether a prefix can be copied from one sequence to another."""
+        self.shifts = (
+            settings.window == "shift"
+            and self.shares
+            and bool(
+                llama_cpp.llama_memory_can_shift(self._memory)
+            )  # where it cannot, asking would end the process
+        )
+        """Whether tokens can leave from the middle of a sequence, and are to."""
 
     def _open(self) -> Any:  # noqa: ANN401 - an opaque pointer of ctypes
         settings, params = self._settings, llama_cpp.llama_context_default_params()
@@ -246,6 +254,18 @@ class Decoder:
             return True
         oldest: int = llama_cpp.llama_memory_seq_pos_min(self._memory, sequence)
         return 0 <= oldest <= max(0, count - self._forgets)
+
+    def shift(self, sequence: int, start: int, count: int) -> bool:
+        """Let `count` tokens from `start` on leave, and move up what follows; return whether the cache could do it."""
+        behind = set(self._cells[sequence][start + count :])
+        others = (cells for other, cells in enumerate(self._cells) if other != sequence)
+        if not self.shifts or any(not behind.isdisjoint(cells) for cells in others):
+            return False  # a cell has one position: what is shared would move for the others, too
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, start + count):
+            return False
+        llama_cpp.llama_memory_seq_add(self._memory, sequence, start + count, -1, -count)
+        del self.tokens[sequence][start : start + count], self._cells[sequence][start : start + count]
+        return True
 
     def copy(self, source: int, target: int, count: int) -> None:
         """Let the empty sequence `target` begin with the first `count` tokens of `source`; no cell is used for it."""

@@ -16,6 +16,7 @@ from agentkit.models.grammar import Constraint
 from agentkit.models.llama import LlamaModel
 from agentkit.models.sampler import Sampler
 from agentkit.models.signals import Reader, Signal
+from agentkit.models.sliding import Window
 from agentkit.models.textstream import TextStream
 
 CHEAP_MASK_SECONDS = 0.0005
@@ -80,6 +81,7 @@ class Generation:
         stream: TextStream,
         show: Callable[[str], None],
         reader: Reader,
+        window: Window | None = None,
     ) -> None:
         """Prepare; nothing is drawn yet.
 
@@ -91,6 +93,7 @@ class Generation:
             stream: Takes the bytes.
             show: Takes text as soon as it may be shown; never an empty one.
             reader: Reads what the logits say.
+            window: How it goes on when the window is full; `None`: it was checked that this cannot happen.
         """
         self.prompt = tuple(prompt)
         self.tokens = list(prompt)
@@ -98,6 +101,9 @@ class Generation:
         self.outcome = Outcome(prompt_tokens=len(prompt))
         self.stop: StopReason | None = None
         """Why it is over, once it is."""
+        self.window = window
+        self.reading = len(self.prompt)
+        """It is at its prompt as long as the cache holds fewer tokens than this."""
         self._model = model
         self._constraint = constraint
         self._stream = stream
@@ -111,7 +117,13 @@ class Generation:
     @property
     def reserve(self) -> int:
         """How many tokens prompt and answer may need together."""
-        return len(self.prompt) + self.sampling.max_tokens
+        needed = len(self.prompt) + self.sampling.max_tokens
+        return needed if self.window is None else min(needed, self.window.tokens)
+
+    def let_go(self, start: int, count: int) -> None:
+        """Go on without `count` tokens from `start` on: the window was full."""
+        del self.tokens[start : start + count]
+        self.reading = 0
 
     def start(self, reused_tokens: int, origin: str = "cold") -> None:
         """Say that decoding begins; what the grammar forces at the very start is decoded with the prompt."""

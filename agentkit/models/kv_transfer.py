@@ -15,6 +15,7 @@ from typing import Any
 
 from agentkit.models.decoder import Decoder
 from agentkit.models.kv_state import RESTORE_TOKENS, SAVE_TOKENS, pack, unpack
+from agentkit.models.sliding import MAX_SHIFTS, find_move
 from agentkit.models.slots import Slot, Slots, common_prefix
 
 
@@ -49,7 +50,10 @@ class Transfer:
         shared = common_prefix(offer.tokens, prompt, limit)
         if not self._decoder.shares and shared < len(offer.tokens):
             return False  # this cache cannot step back to where they part
-        return shared - self._slots.shared(prompt) >= RESTORE_TOKENS
+        if self._decoder.shifts and offer.shifts < MAX_SHIFTS:
+            move = find_move(offer.tokens, prompt, shared)
+            shared = shared if move is None else move.reach
+        return shared - self._slots.shared(prompt, offer.conversation) >= RESTORE_TOKENS
 
     def restore(self, offer: Offer, file: int) -> bool:
         """Fill a slot with a state; return whether there was room and llama.cpp took it."""

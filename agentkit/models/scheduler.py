@@ -21,6 +21,7 @@ from agentkit.models.adapters import Applied
 from agentkit.models.base import StopReason
 from agentkit.models.decoder import MIN_SLICE, Aborted, Decoder, Piece, Watch
 from agentkit.models.generate import Generation
+from agentkit.models.sliding import MAX_SHIFTS, leaving
 from agentkit.models.slots import Place, Slots, common_prefix
 
 MAX_WAITING = 32
@@ -110,6 +111,8 @@ class Scheduler:
         watch()
         self._drop_cancelled()
         self._admit()
+        for job in self._running:
+            self._slide(job)
         pieces = self._plan()
         if not pieces:
             return
@@ -193,8 +196,8 @@ class Scheduler:
             return False
         prompt = job.generation.prompt
         for other in self._running:
-            if other.weights != job.weights:
-                continue
+            if other.weights != job.weights or not other.generation.reading:
+                continue  # other weights, or it holds something else by now than the beginning of its prompt
             held, ahead = len(self._decoder.tokens[other.sequence]), other.generation.prompt
             limit = min(len(ahead), len(prompt) - 1)
             if held < limit and common_prefix(ahead, prompt, limit) - held > SHARE_TOKENS:
@@ -248,11 +251,26 @@ class Scheduler:
         )  # who had the first slice is last the next time
         return [self._piece(job, parts[job.sequence]) for job in self._running if job.sequence in parts]
 
+    def _slide(self, job: Job) -> None:
+        """Make room in the window of a job that has filled it: move what stays, or let it be computed again."""
+        generation, window = job.generation, job.generation.window
+        if window is None or job.place is None or len(generation.tokens) <= window.tokens:
+            return
+        slot, held = job.place.slot, len(self._decoder.tokens[job.sequence])
+        count = leaving(held, window.keep)
+        if slot.shifts < MAX_SHIFTS and self._decoder.shift(job.sequence, window.keep, count):
+            slot.moved(window.keep, count)
+            generation.outcome.shifts += 1
+        else:
+            self._decoder.keep(job.sequence, window.keep)
+            slot.exact, slot.shifts, slot.saved = None, 0, min(slot.saved, window.keep)
+            generation.outcome.recomputed += 1
+        generation.let_go(window.keep, count)
+
     def _reads(self, job: Job) -> bool:
         """Return whether a job is still at its prompt, or has so much to decode that it is like one."""
-        return self._pending(job) > MIN_SLICE or len(self._decoder.tokens[job.sequence]) < len(
-            job.generation.prompt
-        )
+        held = len(self._decoder.tokens[job.sequence])
+        return self._pending(job) > MIN_SLICE or held < job.generation.reading
 
     def _piece(self, job: Job, count: int) -> Piece:
         held = len(self._decoder.tokens[job.sequence])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import ConfigError
-from agentkit.messages import Message, ToolSpec
+from agentkit.messages import Message, Role, ToolSpec
 from agentkit.models.adapters import Adapter, Applied, applied
 from agentkit.models.base import Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.decoder import Decoder, Piece
@@ -21,6 +21,8 @@ from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scheduler import Scheduler
 from agentkit.models.signals import Reader
+from agentkit.models.sliding import Window, kept
+from agentkit.models.slots import common_prefix
 from agentkit.models.template import GUARD, ChatTemplate, Guard
 from agentkit.models.textstream import TextStream
 from agentkit.models.validate import check_text, read_calls
@@ -77,6 +79,7 @@ class Session:
             k_type="f16",
             v_type="f16",
             batch_tokens=512,
+            window="recompute",
         )
         self.scheduler = Scheduler(self._decoder, pinned=lambda: Decoder(self._model, pinned))
         self.states = Transfer(self._decoder, self.scheduler.slots)
@@ -129,6 +132,7 @@ class Session:
             "k_type": self._settings.k_type,
             "v_type": self._settings.v_type,
             "window": self._settings.window,
+            "window_shifts": self._decoder.shifts,
             "kv_bytes_per_token": self._token_bytes,
             "constraint": self._settings.constraint,
         }
@@ -173,7 +177,10 @@ class Session:
         """
         adapter = applied(sampling, self._adapters)
         prompt = self.prompt(messages, tools if choice.mode != "none" else ())
-        check_fit(len(prompt), sampling.max_tokens, self._decoder.window_tokens)
+        window = self._window(messages, tools if choice.mode != "none" else (), prompt)
+        # a sliding window needs room for the next token alone
+        answer_tokens = 1 if window else sampling.max_tokens
+        check_fit(len(prompt), answer_tokens, self._decoder.window_tokens)
         tool_format = self._template.format
         constraint: Constraint | None = None
         trigger = None
@@ -200,8 +207,21 @@ class Session:
             stream=stream,
             show=show,
             reader=self._reader,
+            window=window,
         )
         return Request(generation, adapter, stream, tuple(tools), schema)
+
+    def _window(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], prompt: Sequence[int]
+    ) -> Window | None:
+        """Return how to go on when the window is full: system messages and tools stay, whatever leaves."""
+        if self._settings.window != "shift":
+            return None
+        system = [message for message in messages if message.role is Role.SYSTEM]
+        always = self.prompt([*system, Message.user("")], [tool for tool in tools if not tool.beside])
+        common = common_prefix(always, prompt, min(len(always), len(prompt)))
+        tokens = self._decoder.window_tokens
+        return Window(tokens, kept(common, tokens))
 
     def conclude(self, request: Request) -> Outcome:
         """Return what a finished generation came to, its calls read and checked.

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agentkit.models.sliding import MAX_SHIFTS, MOVE_TOKENS, Move, find_move
+
 COPY_TOKENS = 16
 """A shared prefix shorter than this is computed again rather than looked after."""
 
@@ -21,6 +23,7 @@ class Ledger(Protocol):
     tokens: list[list[int]]
     cache_tokens: int
     shares: bool
+    shifts: bool
 
     def used(self, without: Sequence[int] = ()) -> int:
         """Return how many cells hold something; `without` as if those sequences were empty."""
@@ -28,6 +31,10 @@ class Ledger(Protocol):
 
     def keep(self, sequence: int, count: int) -> None:
         """Drop everything of `sequence` behind its first `count` tokens, or all of it."""
+        ...
+
+    def shift(self, sequence: int, start: int, count: int) -> bool:
+        """Let `count` tokens from `start` on leave, and move up what follows; return whether it could."""
         ...
 
     def copy(self, source: int, target: int, count: int) -> None:
@@ -58,6 +65,12 @@ class Slot:
     used: int = 0
     """When it was last used; higher is later."""
 
+    def moved(self, start: int, count: int) -> None:
+        """Note that `count` tokens from `start` on left, and the rest moved up."""
+        self.exact = start if self.exact is None else min(self.exact, start)
+        self.saved = max(min(self.saved, start), self.saved - count)
+        self.shifts += 1
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -67,7 +80,8 @@ class Place:
     reused: int
     """How many tokens of the prompt it already holds."""
     origin: str
-    """`cold`, `reused` (what the slot held), `restored` (from a saved state) or `copied` (what another one holds)."""
+    """`cold`, `reused` (what the slot held), `shifted` (likewise, without what left the window), `restored` (from a
+    saved state) or `copied` (what another one holds)."""
 
 
 class Slots:
@@ -92,7 +106,12 @@ class Slots:
         idle = [slot for slot in self._all if not slot.busy]
         if not idle:
             return None
-        shared = [self._shared(slot, prompt, adapter) for slot in self._all]
+        shared = [self._shared(slot, prompt, adapter, conversation) for slot in self._all]
+        moving = self._moving(idle, prompt, adapter, conversation)
+        if moving is not None and moving[1].reach >= max(shared) + MOVE_TOKENS:
+            place = self._move(*moving, reserve)
+            if place is not None:
+                return place
         source = max(self._all, key=lambda slot: (shared[slot.index], not slot.busy, slot.used))
         target = self._target(idle, source, shared, conversation)
         if target is not source and (not self._ledger.shares or shared[source.index] < COPY_TOKENS):
@@ -100,6 +119,8 @@ class Slots:
         count = shared[source.index]
         if not self._fits(reserve - (count if source.busy else 0)):
             return None
+        exact = None if source.exact is None or count <= source.exact else source.exact
+        shifts = 0 if exact is None else source.shifts
         if target is source:
             self._ledger.keep(target.index, count)
         else:
@@ -107,7 +128,8 @@ class Slots:
             self._ledger.copy(source.index, target.index, count)
         reused = len(self._ledger.tokens[target.index])  # the cache may not have been able to step back
         target.busy, target.reserved = True, reserve
-        target.adapter, target.conversation, target.exact = adapter, conversation, None
+        target.adapter, target.conversation = adapter, conversation
+        target.exact, target.shifts = exact, shifts
         target.saved = min(target.saved, reused) if target is source else 0
         self._touch(target)
         self._make_room()
@@ -115,9 +137,38 @@ class Slots:
         target.restored = False
         return Place(target, reused, "cold" if not reused else own if target is source else "copied")
 
-    def shared(self, prompt: Sequence[int], *, adapter: str = "") -> int:
-        """Return how much of a prompt the cache holds."""
-        return max(self._shared(slot, prompt, adapter) for slot in self._all)
+    def shared(self, prompt: Sequence[int], conversation: str, *, adapter: str = "") -> int:
+        """Return how much of a prompt the cache holds, what it can move included."""
+        moving = self._moving([slot for slot in self._all if not slot.busy], prompt, adapter, conversation)
+        reach = 0 if moving is None else moving[1].reach
+        return max(reach, *(self._shared(slot, prompt, adapter, conversation) for slot in self._all))
+
+    def _moving(
+        self, idle: Sequence[Slot], prompt: Sequence[int], adapter: str, conversation: str | None
+    ) -> tuple[Slot, Move] | None:
+        """Return the slot of a conversation whose oldest turns left the window, and how it goes on with the rest."""
+        if not self._ledger.shifts or conversation is None:
+            return None
+        found: list[tuple[Slot, Move]] = []
+        for slot in idle:
+            if slot.conversation == conversation and slot.adapter == adapter and slot.shifts < MAX_SHIFTS:
+                held = self._ledger.tokens[slot.index]
+                move = find_move(held, prompt, self._shared(slot, prompt, adapter, conversation))
+                if move is not None:
+                    found.append((slot, move))
+        return max(found, key=lambda each: each[1].reach, default=None)
+
+    def _move(self, slot: Slot, move: Move, reserve: int) -> Place | None:
+        """Give away a slot with its oldest tokens gone; `None` where there is no room, or the cache cannot do it."""
+        if not self._fits(reserve) or not self._ledger.shift(slot.index, move.start, move.count):
+            return None
+        self._ledger.keep(slot.index, move.reach)
+        slot.moved(move.start, move.count)
+        slot.saved, slot.restored = min(slot.saved, move.reach), False
+        slot.busy, slot.reserved = True, reserve
+        self._touch(slot)
+        self._make_room()
+        return Place(slot, move.reach, "shifted")
 
     def room_for(self, count: int, *, conversation: str) -> Slot | None:
         """Empty an idle slot for `count` tokens of a conversation, and make room; `None` where there is none."""
@@ -163,11 +214,14 @@ class Slots:
             return behind == 0
         return shared > 0 and (behind <= shared or slot.conversation == conversation is not None)
 
-    def _shared(self, slot: Slot, prompt: Sequence[int], adapter: str) -> int:
+    def _shared(self, slot: Slot, prompt: Sequence[int], adapter: str, conversation: str | None) -> int:
         if slot.adapter != adapter:
             return 0
         held = self._ledger.tokens[slot.index]
-        limit = min(len(held), len(prompt) - 1, len(held) if slot.exact is None else slot.exact)
+        limit = min(len(held), len(prompt) - 1)
+        own = slot.conversation == conversation is not None
+        if slot.exact is not None and (not own or slot.shifts >= MAX_SHIFTS):
+            limit = min(limit, slot.exact)
         return common_prefix(held, prompt, limit)
 
     def _held(self, slot: Slot) -> int:

@@ -153,7 +153,7 @@ def _completion(frame: Mapping[str, Any], tools: Sequence[ToolSpec], text: str, 
 def _cache(said: Sequence[Any], misfit: str) -> str:
     """Say in words what was done with the cache."""
     origin, not_taken, shifts, recomputed = said
-    words = [origin] if origin in ("cold", "reused", "restored", "copied") else []
+    words = [origin] if origin in ("cold", "reused", "shifted", "restored", "copied") else []
     if misfit or not_taken:
         words.append(f"saved state refused: {misfit or Misfit.ENGINE}")
     if shifts:

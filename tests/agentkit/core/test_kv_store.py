@@ -112,7 +112,6 @@ def test_nothing_of_it_is_in_clear(store: KvStore) -> None:
         ({"v_type": "q8_0"}, Misfit.SETTINGS),
         ({"flash_attention": False}, Misfit.SETTINGS),
         ({"window": "shift"}, Misfit.SETTINGS),
-        ({"adapter": "a"}, Misfit.SETTINGS),
     ],
 )
 def test_it_serves_only_what_it_was_made_with(

@@ -8,24 +8,40 @@ from collections.abc import Sequence
 
 import pytest
 
+from agentkit.models.sliding import MAX_SHIFTS, MOVE_TOKENS, find_move
 from agentkit.models.slots import Place, Slots, common_prefix
 
 
 class Cells:
     """A cache without a model: which cell each token of each sequence lies in."""
 
-    def __init__(self, sequences: int, cache_tokens: int, *, shares: bool = True) -> None:
+    def __init__(
+        self, sequences: int, cache_tokens: int, *, shares: bool = True, shifts: bool = False
+    ) -> None:
         self.tokens: list[list[int]] = [[] for _ in range(sequences)]
         self.cache_tokens = cache_tokens
         self.shares = shares
+        self.shifts = shifts
         self._cells: list[list[int]] = [[] for _ in range(sequences)]
         self._next = itertools.count()
+        self.moved: set[int] = set()
+        """Cells whose tokens are not what a fresh computation would give."""
 
     def used(self, without: Sequence[int] = ()) -> int:
         return len(set().union(*(cells for index, cells in enumerate(self._cells) if index not in without)))
 
     def keep(self, sequence: int, count: int) -> None:
         del self.tokens[sequence][count:], self._cells[sequence][count:]
+
+    def shift(self, sequence: int, start: int, count: int) -> bool:
+        behind = self._cells[sequence][start + count :]
+        if not self.shifts or any(
+            set(behind) & set(cells) for index, cells in enumerate(self._cells) if index != sequence
+        ):
+            return False
+        del self.tokens[sequence][start : start + count], self._cells[sequence][start : start + count]
+        self.moved.update(behind)
+        return True
 
     def copy(self, source: int, target: int, count: int) -> None:
         assert not self.tokens[target]
@@ -170,6 +186,91 @@ def test_whatever_comes_there_is_room_for_what_was_promised(seed: int) -> None:
             assert cells.tokens[taken.slot.index] == prompt[: taken.reused]
             assert taken.reused < length
             running.append((taken, prompt, answer))
+
+
+def turns(*numbers: int) -> list[int]:
+    """Return a conversation of turns, 100 tokens each."""
+    return [*SYSTEM, *(1000 * number + at for number in numbers for at in range(100))]
+
+
+def test_a_conversation_without_its_oldest_turns_goes_on_with_the_rest() -> None:
+    cells = Cells(2, 1000, shifts=True)
+    slots = Slots(cells)
+    answered(slots, cells, turns(1, 2, 3), 0, conversation="one")
+    place = answered(slots, cells, turns(2, 3, 4), 0, conversation="one")
+    assert (place.reused, place.origin) == (300, "shifted")
+    assert (place.slot.exact, place.slot.shifts) == (100, 1)
+    again = answered(slots, cells, turns(2, 3, 4, 5), 0, conversation="one")
+    assert (again.reused, again.origin) == (400, "reused")
+
+
+@pytest.mark.parametrize("other", [None, "two"])
+def test_what_was_moved_serves_nobody_else(other: str | None) -> None:
+    cells = Cells(4, 4000, shifts=True)
+    slots = Slots(cells)
+    answered(slots, cells, turns(1, 2, 3), 0, conversation="one")
+    assert answered(slots, cells, turns(3, 4), 0, conversation=other).reused == len(
+        SYSTEM
+    )  # nor moved for it
+    assert answered(slots, cells, turns(2, 3, 5), 0, conversation="one").origin == "shifted"
+    assert answered(slots, cells, turns(2, 3, 5, 6), 0, conversation=other).reused == len(SYSTEM)
+
+
+def test_after_so_many_moves_all_is_computed_again() -> None:
+    cells = Cells(1, 1000, shifts=True)
+    slots = Slots(cells)
+    answered(slots, cells, turns(0, 1, 2), 0, conversation="one")
+    origins = [answered(slots, cells, turns(n, n + 1, n + 2), 0, conversation="one") for n in range(1, 11)]
+    assert [place.origin for place in origins] == ["shifted"] * MAX_SHIFTS + ["reused", "shifted"]
+    assert origins[MAX_SHIFTS].reused == len(SYSTEM)
+    assert origins[-1].slot.shifts == 1
+
+
+def test_what_is_shared_with_another_is_not_moved() -> None:
+    cells = Cells(2, 2000, shifts=True)
+    slots = Slots(cells)
+    answered(slots, cells, turns(1, 2, 3), 20, conversation="one")
+    assert answered(slots, cells, turns(1, 2, 3, 4), 0, conversation="two").origin == "copied"
+    assert answered(slots, cells, turns(2, 3, 5), 0, conversation="one").reused == len(SYSTEM)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_was_moved_is_never_taken_for_exact(seed: int) -> None:
+    chance = random.Random(seed)
+    cells = Cells(chance.randint(1, 4), 700, shifts=True)
+    slots = Slots(cells)
+    said: dict[str, list[int]] = {name: [chance.randrange(50)] for name in "abc"}
+    for _ in range(80):
+        name = chance.choice("abc")
+        said[name].append(chance.randrange(50))
+        prompt = turns(*said[name][-chance.randint(1, 4) :])
+        place = answered(slots, cells, prompt, chance.randint(0, 30), conversation=name)
+        slot = place.slot
+        held = cells._cells[slot.index][: place.reused]
+        assert cells.tokens[slot.index][: place.reused] == prompt[: place.reused]
+        assert slot.shifts <= MAX_SHIFTS
+        exact = place.reused if slot.exact is None else slot.exact
+        assert not cells.moved.intersection(held[:exact])
+        for other in range(len(cells.tokens)):
+            if other != slot.index:
+                assert not cells.moved.intersection(cells._cells[other]) & set(held)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_move_reaches_as_far_as_it_says(seed: int) -> None:
+    chance = random.Random(seed)
+    front, gone, left, fresh = (
+        [chance.randrange(4) for _ in range(chance.randint(low, 200))] for low in (0, 1, 100, 2)
+    )
+    held, prompt = [*front, *gone, *left], [*front, *left, *fresh]
+    shared = common_prefix(held, prompt, min(len(held), len(prompt) - 1))
+    move = find_move(held, prompt, shared)
+    if move is None:
+        assert len(front) + len(left) - shared < 2 * MOVE_TOKENS
+        return
+    after = held[: move.start] + held[move.start + move.count :]
+    assert after[: move.reach] == prompt[: move.reach]
+    assert move.reach < len(prompt)
 
 
 def test_a_common_prefix_ends_at_the_first_difference() -> None:
