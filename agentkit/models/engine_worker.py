@@ -357,8 +357,8 @@ def main() -> None:
         return
     try:
         Worker(channel, model, enforced).run()
-    except ConnectionLost:
-        return
+    except (ConnectionLost, MemoryError):
+        return  # nobody listens, or too little is left to say so; either way the other side sees that we are gone
 
 
 if __name__ == "__main__":
