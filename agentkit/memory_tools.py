@@ -59,7 +59,7 @@ def memory_tools(memory: Remembers, vault: Vault, embedder: Embedder, *, said: s
         return _listed(found, "nothing in the documents is near this")
 
     def recall(arguments: Mapping[str, Any]) -> ToolOutput:
-        found = Recall(vault, embedder, k=RESULTS, kinds=("memory",)).search(arguments["query"])
+        found = Recall(vault, embedder, k=RESULTS, kinds=("memory", "round")).search(arguments["query"])
         return _listed(found, "nothing is remembered about this")
 
     def remember(arguments: Mapping[str, Any]) -> ToolOutput:

@@ -5,12 +5,14 @@ What is found keeps its labels: a document stays a document's words, however it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agentkit.evidence import find
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence
+from agentkit.rounds import KIND, expand
 
 if TYPE_CHECKING:
     from agentkit_memory import Hit, Record, Vault
@@ -32,6 +34,8 @@ class Recall:
         kinds: Sequence[str] = (),
         minimum_score: float = NEAREST_SCORE,
         neighbours: int = 0,
+        apart_from: str = "",
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         """Make ready to search.
 
@@ -42,6 +46,8 @@ class Recall:
             kinds: Of `document`, `memory`, `round`; none means all.
             minimum_score: Cosine, -1 to 1; a passage under it stays only if it shares a word.
             neighbours: Chunks before and after each found chunk of a document that are joined to it.
+            apart_from: A conversation whose own rounds are left out, for they are in the transcript.
+            now: Local time: what `yesterday` in a question means.
         """
         self._vault = vault
         self._embedder = embedder
@@ -49,6 +55,8 @@ class Recall:
         self._kinds = tuple(kinds)
         self._minimum_score = minimum_score
         self._neighbours = neighbours
+        self._apart_from = apart_from
+        self._now = now
 
     def search(self, question: str) -> list[Evidence]:
         """Return the passages for `question`, best first by fused score; each carries its cosine.
@@ -59,8 +67,11 @@ class Recall:
         from agentkit_memory import Filter
 
         embedding = self._embedder.embed([question])[0]
-        hits = self._vault.search(question, embedding, k=self._k, where=Filter(kinds=self._kinds))
-        return self._join([hit for hit in hits if hit.dense >= self._minimum_score or hit.lexical > 0])
+        asked = expand(question, self._now())
+        hits = self._vault.search(asked, embedding, k=2 * self._k, where=Filter(kinds=self._kinds))
+        near = [hit for hit in hits if hit.dense >= self._minimum_score or hit.lexical > 0]
+        own = (KIND, self._apart_from)
+        return self._join([hit for hit in near if (hit.record.kind, hit.record.source) != own][: self._k])
 
     def _join(self, hits: Sequence[Hit]) -> list[Evidence]:
         found: list[Evidence] = []
@@ -83,8 +94,8 @@ class Recall:
 class Relevant:
     """Recall that stays silent unless something in the vault answers the request: talk needs no documents."""
 
-    def __init__(self, vault: Vault, embedder: Embedder) -> None:
-        self._recall = Recall(vault, embedder)
+    def __init__(self, vault: Vault, embedder: Embedder, *, conversation: str = "") -> None:
+        self._recall = Recall(vault, embedder, apart_from=conversation)
         self._embedder = embedder
 
     def search(self, question: str) -> list[Evidence]:

@@ -23,9 +23,10 @@ SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("
 # The parts of agentkit, lowest first. A part imports from its own layer and from those below, never upwards.
 LAYERS = (
     {"errors", "labels", "messages", "events", "paths", "wire", "spawn", "passphrase", "limits"},
-    {"models", "fetcher", "context", "indexing", "prompt"},
+    {"models", "fetcher", "context", "indexing", "prompt", "dates"},
     {
         "recall",
+        "rounds",
         "transcript",
         "selection",
         "support",

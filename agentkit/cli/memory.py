@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ EXPORT_QUESTIONS = (
     "write everything in the vault in clear?",
     "whoever reads it knows all that you told this program; really?",
 )
+KINDS = ("memory", "round")
+"""What is remembered: facts, and the rounds of kept conversations."""
 
 app = typer.Typer(help="What was remembered, and the conversations.", no_args_is_help=True)
 
@@ -40,14 +43,24 @@ def add(
 
 @app.command("list")
 def list_memories(
+    kind: Annotated[
+        str | None, typer.Option(help="Only `memory` or only `round`.", show_default=False)
+    ] = None,
+    conversation: Annotated[
+        str,
+        typer.Option(
+            "--conversation", "-c", metavar="NAME", help="Only rounds of this one.", show_default=False
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
     offset: Annotated[int, typer.Option(min=0, help="Leave out this many first.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """List what was remembered."""
+    """List what was remembered: facts, and the rounds of kept conversations."""
     output = Output(as_json=as_json)
+    kinds = _kinds("round" if conversation else kind)
     with connect(output) as client:
-        listed = client.request("records", kinds=["memory"], limit=limit, offset=offset)
+        listed = client.request("records", kinds=kinds, source=conversation, limit=limit, offset=offset)
     output.json(listed)
     output.rows(("id", "when", "who", "what"), [_row(record) for record in listed["records"]])
     left = listed["total"] - offset - len(listed["records"])
@@ -61,14 +74,81 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="How many results.")] = 8,
     as_json: Json = False,
 ) -> None:
-    """Find memories by meaning and by words, best first."""
+    """Find memories and rounds of conversations by meaning and by words, best first."""
     output = Output(as_json=as_json)
     with connect(output) as client:
-        found = client.request("search", text=" ".join(words), k=k, kinds=["memory"], source_prefix="")
+        found = client.request("search", text=" ".join(words), k=k, kinds=list(KINDS), source_prefix="")
     output.json(found)
     output.rows(("id", "when", "who", "what"), [_row(hit["record"]) for hit in found["hits"]])
 
 
+@app.command("show")
+def show(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show one memory or round whole, with its labels and keys."""
+    output = Output(as_json=as_json)
+    with connect(output) as client:
+        record = client.request("record", id=record_id)["record"]
+    output.json(record)
+    output.line(record["text"])
+    output.note(f"{record['kind']} {record['id'][:SHOWN_ID]} of {_when(record['created'])}")
+    output.note(
+        f"written by {record['origin']}, {record['privacy']}, made from {len(record['sources'])} records"
+    )
+    for name, value in (("from", record["source"]), ("keys", record["title"])):
+        if value:
+            output.note(f"{name} {value}")
+
+
+@app.command("edit")
+def edit(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXT", help="The new text; - reads it from standard input.", show_default=False
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Put another text in the place of a memory or round; its time and labels stay."""
+    output = Output(as_json=as_json)
+    text = sys.stdin.read() if words == ["-"] else " ".join(words)
+    with connect(output) as client:
+        written = client.request("rewrite", id=record_id, text=text)
+    output.json(written)
+    output.line(f"changed {written['id'][:SHOWN_ID]}")
+
+
+@app.command("reembed")
+def reembed(
+    again: Annotated[bool, typer.Option("--again", help="Even if the model is the same.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give everything vectors of the embedding model in use; stopped, it goes on where it was."""
+    output = Output(as_json=as_json)
+    with connect(output) as client, output.meter("embedding") as meter:
+        events = client.stream("reembed", again=again)
+        try:
+            while True:
+                event = next(events)
+                meter.show(event["done"], event["total"], "")
+        except StopIteration as done:
+            said: dict[str, Any] = done.value
+        finally:
+            events.close()
+    output.json(said)
+    count = said["reembedded"]
+    output.line(
+        f"{count} records have new vectors of {said['embedder']}"
+        if count
+        else f"every vector is of {said['embedder']} already"
+    )
+
+
+@app.command("delete", hidden=True)
 @app.command("forget")
 def forget(
     ids: Annotated[
@@ -129,7 +209,7 @@ def forget(
         if conversation is not None:
             said |= client.request("forget_conversation", id=conversation)
             said["conversation"] = conversation
-            output.line(f"forgot the conversation {conversation}")
+            output.line(f"forgot the conversation {conversation}{_proof(said)}")
         if shred:
             said["rotated"] = client.request("rotate", passphrase=passphrase_now())["dropped"]
             output.line("everything is under fresh keys")
@@ -137,7 +217,7 @@ def forget(
 
 
 def _proof(said: dict[str, Any]) -> str:
-    if "proven" not in said:
+    if not said.get("probes"):
         return ""
     messages = f", and {said['messages']} messages made from it" if said["messages"] else ""
     if not said["proven"]:
@@ -234,6 +314,12 @@ def conversations(
     for message in said["messages"]:
         output.line(f"{message.get('role', '?')}:", "bold")
         output.line(f"    {message.get('text', '')}")
+
+
+def _kinds(kind: str | None) -> list[str]:
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"the kind is none of {', '.join(KINDS)}")
+    return list(KINDS) if kind is None else [kind]
 
 
 def _row(record: dict[str, Any]) -> tuple[str, str, str, str]:

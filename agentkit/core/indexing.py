@@ -97,7 +97,7 @@ class IndexOps:
         self, work: Callable[[Sync], Iterable[IndexEvent]], session: Session, root: Path
     ) -> Mapping[str, Any]:
         summary: dict[str, Any] = {"path": str(root)}
-        with self._working, self._bulk() as bulk:
+        with self._working, self.bulk() as bulk:
             for event in work(self._sync(bulk)):
                 wire = {"type": type(event).__name__, **_plain(asdict(event))}
                 session.emit(wire)
@@ -114,12 +114,12 @@ class IndexOps:
         return Sync(self._service.vault, self._service.embedder(), self._reader, bulk=bulk)
 
     @contextmanager
-    def _bulk(self) -> Iterator[WorkerEmbedder]:
+    def bulk(self) -> Iterator[WorkerEmbedder]:
         """Lend the bulk embedder for one pass: half a gigabyte is not kept for the next folder."""
         from agentkit.models.embedding import WorkerEmbedder
 
         service = self._service
-        light = service.embedder()
+        light = service.embedder(any_vault=True)
         bulk = WorkerEmbedder(
             service.model_path(light.name), service.launcher, name=light.name, dimensions=light.dimensions
         )

@@ -1,26 +1,30 @@
-"""Requests about what the vault holds: search, remember, list, forget."""
+"""Requests about what the vault holds: search, remember, list, edit, forget, re-embed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agentkit.core.server import Handler, Session
-from agentkit.errors import ConfigError, LimitError
+from agentkit.errors import ConfigError, EngineError, LimitError, NotFoundError
+from agentkit.rounds import KIND, keys, vector_of
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
-    from agentkit_memory import Filter, Hit
+    from agentkit_memory import Filter, Hit, Reembedded
 
 MAX_MEMORY_CHARACTERS = 8_000
 MAX_HITS = 100
 WORTH_AN_INDEX = 1_000
 """Records from which loading Chroma pays; below, the exact search is as quick and needs no loading."""
+WRITTEN = ("memory", KIND)
+"""Kinds whose text a person may edit."""
 
 
 class RecordOps:
-    """`search`, `remember`, `records`, `forget`, `conversations`."""
+    """`search`, `remember`, `records`, `rewrite`, `forget`, `conversations`, `reembed`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -35,20 +39,16 @@ class RecordOps:
             "conversations": self._conversations,
             "conversation": self._conversation,
             "forget_conversation": self._forget_conversation,
+            "record": self._record,
+            "rewrite": self._rewrite,
+            "reembed": self._reembed,
         }
 
     def remember(self, text: str, *, origin: str, sources: tuple[str, ...] = ()) -> str:
         """Store one fact with its labels and return its id."""
         from agentkit_memory import NewRecord
 
-        text = text.strip()
-        if not text:
-            raise ConfigError("there is nothing to remember")
-        if len(text) > MAX_MEMORY_CHARACTERS:
-            raise LimitError(
-                f"a memory of {len(text)} characters is over the limit of {MAX_MEMORY_CHARACTERS}",
-                hint="index it as a document instead",
-            )
+        text = _memory(text)
         record = NewRecord(text=text, kind="memory", origin=origin, sources=sources)
         (record_id,) = self._service.vault.add([record], self._service.embedder().embed([text]))
         return record_id
@@ -84,7 +84,7 @@ class RecordOps:
         for prefix in [each for each in ids if len(each) < 32]:
             ids.remove(prefix)
             ids.append(self._complete(prefix))
-        restricts = any(request.get(name) for name in ("source_prefix", "since", "until"))
+        restricts = any(request.get(name) for name in ("source", "source_prefix", "since", "until"))
         where = _filter(request) if restricts else None
         query = str(request.get("query") or "")
         if not ids and where is None and not query:
@@ -95,20 +95,15 @@ class RecordOps:
 
     def _complete(self, prefix: str) -> str:
         """Return the one id that begins with `prefix`, as shown in lists."""
-        from agentkit_memory import Filter
-
         if len(prefix) < 4:
             raise ConfigError(
                 "the id is too short", hint="give at least 4 characters of it, see `agentkit memory list`"
             )
-        found = [
-            record.id
-            for record in self._service.vault.records(Filter(), limit=1_000_000)
-            if record.id.startswith(prefix)
-        ]
+        found = self._service.vault.ids_with_prefix(prefix)
         if len(found) != 1:
+            how_many = "several records have" if found else "no record has"
             raise ConfigError(
-                f"{len(found)} records have an id that begins like this", hint="see `agentkit memory list`"
+                f"{how_many} an id that begins like this", hint="agentkit memory list shows the ids"
             )
         return found[0]
 
@@ -119,9 +114,64 @@ class RecordOps:
         return {"messages": self._service.vault.conversation(request["id"])}
 
     def _forget_conversation(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        self._service.vault.delete_conversation(request["id"])
-        self._service.runs.forget_prompts(str(request["id"]))
-        return {}
+        from agentkit_memory import Filter
+
+        vault, name = self._service.vault, str(request["id"])
+        vault.delete_conversation(name)
+        gone = vault.forget(where=Filter(kinds=(KIND,), source=name))
+        # of every conversation, once there were rounds: they were found in others too
+        self._service.runs.forget_prompts(None if gone.ids else name)
+        return {**asdict(gone), "forgotten": len(gone.ids), "proven": gone.proven}
+
+    def _record(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        (record,) = self._service.vault.get([self._complete(request["id"])]) or (None,)
+        if record is None:
+            raise NotFoundError("no record has this id", hint="agentkit memory list shows the ids")
+        return {"record": asdict(record)}
+
+    def _rewrite(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        record = self._record(request, session)["record"]
+        if record["kind"] not in WRITTEN:
+            raise ConfigError(
+                "a passage of a file is not edited here", hint=f"edit {record['source']}, and index it again"
+            )
+        text, title = _memory(request["text"]), ""
+        if record["kind"] == KIND:
+            title = keys(text, datetime.fromtimestamp(record["created"]).astimezone())
+        vector = vector_of(self._service.embedder(), title, text)[0]
+        self._service.vault.rewrite(record["id"], text, vector, title=title)
+        self._service.runs.forget_prompts()
+        return {"id": record["id"]}
+
+    def _reembed(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        vault, light = self._service.vault, self._service.embedder(any_vault=True)
+        if (vault.embedder, vault.dimensions) == (light.name, light.dimensions) and not request.get("again"):
+            return {"embedder": light.name, "reembedded": 0}
+        with self._service.index.bulk() as bulk:
+            try:
+                self._follow(vault.reembed(light, bulk=bulk), session)
+            except EngineError:  # the light one gives the same vectors, only later, and goes on from there
+                self._follow(vault.reembed(light), session)
+        return {"embedder": light.name, "reembedded": vault.count()}
+
+    @staticmethod
+    def _follow(work: Iterable[Reembedded], session: Session) -> None:
+        for progress in work:
+            session.check()
+            session.emit({"type": "Progress", "done": progress.done, "total": progress.total})
+
+
+def _memory(given: object) -> str:
+    """Return a text that may be remembered."""
+    text = str(given).strip()
+    if not text:
+        raise ConfigError("there is nothing to remember")
+    if len(text) > MAX_MEMORY_CHARACTERS:
+        raise LimitError(
+            f"a memory of {len(text)} characters is over the limit of {MAX_MEMORY_CHARACTERS}",
+            hint="index it as a document instead",
+        )
+    return text
 
 
 def _filter(request: Mapping[str, Any]) -> Filter:
@@ -130,6 +180,7 @@ def _filter(request: Mapping[str, Any]) -> Filter:
     return Filter(
         kinds=tuple(request.get("kinds") or ()),
         source_prefix=str(request.get("source_prefix") or ""),
+        source=str(request.get("source") or ""),
         origins=tuple(request.get("origins") or ()),
         since=_time(request.get("since")),
         until=_time(request.get("until")),

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 from agentkit.core.launcher import LaunchedSandbox
 from agentkit.core.server import Handler, Session
 from agentkit.errors import AgentkitError, ConfigError
-from agentkit.events import Approval, Decision, Event, to_wire
+from agentkit.events import Approval, Decision, Ending, Event, Finished, to_wire
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import NONE, Completion, Model, Sampling, Stream, ToolChoice
 from agentkit.models.engine_wire import read_sampling
+from agentkit.rounds import Rounds
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
+    from agentkit.loop import Loop
     from agentkit.models.engine import Engine
     from agentkit.models.stream import EngineStream
     from agentkit.selection import Selection
@@ -96,14 +98,14 @@ class RunOps:
         vault = self._service.vault
         engine = self.engine(request.get("model"), untuned=bool(request.get("untuned")))
         threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
-        name = request.get("conversation")
-        model = _Stoppable(engine, session, None if name is None or mode == "ask" else str(name))
+        name = str(request.get("conversation") or "") if mode != "ask" else ""
+        model = _Stoppable(engine, session, name or None)
         sampling = _sampling(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
         if mode == "ask":
             from agentkit.answer import Answerer
             from agentkit.recall import Recall
 
-            recall = Recall(vault, self._service.embedder())
+            recall = Recall(vault, self._service.embedder(), kinds=("document", "memory"))
             return Answerer(model, recall, embedder=self._service.embedder(), sampling=sampling).run(text)
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
@@ -112,9 +114,9 @@ class RunOps:
 
         kept: list[dict[str, Any]] = []
         sink = None
-        if name is not None:
-            kept = vault.conversation(str(name))
-            sink = lambda message: vault.append_message(str(name), message)  # noqa: E731 - one expression, used once
+        if name:
+            kept = vault.conversation(name)
+            sink = lambda message: vault.append_message(name, message)  # noqa: E731 - one expression, used once
         toolbox, refused = self._toolbox(text, request, session) if mode == "agent" else (_no_tools(), {})
         loop = Loop(
             model,
@@ -123,12 +125,23 @@ class RunOps:
             policy=self._policy(request),
             approve=lambda approval: _approve(approval, session),
             context=Context(model, embedder=self._service.embedder()),
-            recall=Relevant(vault, self._service.embedder()),
+            recall=Relevant(vault, self._service.embedder(), conversation=name),
             selection=self._select(model),
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
         )
-        return loop.run(text)
+        return self._keeping_round(loop, text, name) if name else loop.run(text)
+
+    def _keeping_round(self, loop: Loop, text: str, conversation: str) -> Iterator[Event]:
+        """Run a turn of a kept conversation; once it is answered, store it as a round that later ones can find."""
+        before, when = len(loop.transcript), datetime.now().astimezone()
+        answered = False
+        for event in loop.run(text):
+            answered = isinstance(event, Finished) and event.ending is Ending.ANSWERED
+            yield event
+        if answered:
+            rounds = Rounds(self._service.vault, self._service.embedder(), conversation)
+            rounds.keep(loop.transcript[before:], when)
 
     def engine(self, name: str | None, *, untuned: bool = False) -> Engine:
         """Return the engine of a chat model, started at its first use; one model is kept loaded.

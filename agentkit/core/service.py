@@ -120,14 +120,24 @@ class Service:
         """A folder in memory for Chroma, or `None` where the system gives us none."""
         return self._index_folder
 
-    def embedder(self) -> Embedder:
-        """Return the light embedder, loaded at the first use."""
+    def embedder(self, *, any_vault: bool = False) -> Embedder:
+        """Return the light embedder, loaded at the first use.
+
+        Args:
+            any_vault: Whether it matters not which model the open vault's vectors come from.
+
+        Raises:
+            EmbeddingMismatchError: They come from another; the hint says what to do.
+        """
         with self._changing:
             if self._embedder is None:
                 from agentkit_memory import MiniLMEmbedder
 
                 self._embedder = MiniLMEmbedder(self.model_path(DEFAULT_EMBEDDER))
-            return self._embedder
+            embedder, vault = self._embedder, self._vault
+        if vault is not None and not any_vault:
+            vault.check_embedder(embedder.name, embedder.dimensions)
+        return embedder
 
     def model_path(self, name: str) -> Path:
         """Return the file of a stored chat model, or the folder of a stored embedding model.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkit.core.records import WORTH_AN_INDEX
 from agentkit.core.server import Handler, Session
 from agentkit.errors import ConfigError, CoreError, LockedError, NotFoundError
 
@@ -80,6 +81,8 @@ class VaultOps:
             accept_rollback=bool(request.get("accept_rollback")),
         )
         service.set_vault(vault)
+        if vault.count() >= WORTH_AN_INDEX:
+            vault.warm()
         return header_summary(service)
 
     def _lock(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:

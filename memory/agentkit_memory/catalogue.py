@@ -19,6 +19,8 @@ class Entry(NamedTuple):
     """One record, as filters see it."""
 
     id: str
+    row: int
+    """In the database."""
     kind: str
     origin: str
     privacy: str
@@ -38,7 +40,14 @@ class Catalogue:
         self._names: dict[str, int] = {}
         """Numbers of kinds, origins and privacies."""
         self._sources: dict[str, int] = {}
-        columns = [("kind", "i4"), ("origin", "i4"), ("privacy", "i4"), ("source", "i4"), ("created", "f8")]
+        columns = [
+            ("row", "i8"),
+            ("kind", "i4"),
+            ("origin", "i4"),
+            ("privacy", "i4"),
+            ("source", "i4"),
+            ("created", "f8"),
+        ]
         self._rows = np.zeros(256, np.dtype([*columns, ("length", "f4"), ("alive", "?")]))
         """By place; the first `len(ids)` are in use."""
 
@@ -60,6 +69,7 @@ class Catalogue:
         names, sources = self._names, self._sources
         self._rows[first:end] = [
             (
+                entry.row,
                 names.setdefault(entry.kind, len(names)),
                 names.setdefault(entry.origin, len(names)),
                 names.setdefault(entry.privacy, len(names)),
@@ -98,6 +108,11 @@ class Catalogue:
         """Return the places of the records that are known among `ids`."""
         return [place for place in map(self._place.get, ids) if place is not None]
 
+    def rows(self, places: Sequence[int] | NDArray[Any]) -> list[int]:
+        """Return where in the database the records at these places are."""
+        rows: list[int] = self._rows["row"][places].tolist()
+        return rows
+
     @property
     def alive(self) -> NDArray[np.bool_]:
         """Which places hold a record, by place."""
@@ -125,6 +140,8 @@ class Catalogue:
                 number for source, number in self._sources.items() if source.startswith(where.source_prefix)
             ]
             passes &= np.isin(rows["source"], inside)
+        if where.source:
+            passes &= rows["source"] == self._sources.get(where.source, -1)
         if where.since is not None:
             passes &= rows["created"] >= where.since
         if where.until is not None:

@@ -89,10 +89,10 @@ def prove(
     database: Database, finder: Finder, gone: Sequence[Record], vectors: Sequence[bytes]
 ) -> tuple[int, int, int, int]:
     """Return how many pieces were sought, pages read, traces found in pages, and traces found by searching."""
-    pieces = [bytes.fromhex(record.id) for record in gone] + [vector[:_PROBE_BYTES] for vector in vectors]
-    pieces += [piece.encode() for record in gone for piece in _pieces(record.text)]
     packed = (terms.pack(f"{record.title} {record.text}") for record in gone)
-    pieces += [entries[:_PROBE_BYTES] for entries in packed if len(entries) >= _PROBE_BYTES]
+    pieces = [bytes.fromhex(record.id) for record in gone]
+    pieces += [piece for blob in (*vectors, *packed) for piece in _telling(blob)]
+    pieces += [piece.encode() for record in gone for piece in _pieces(record.text)]
     pieces = list(dict.fromkeys(pieces))
     step = max(1, len(pieces) // _PROBES)
     wanted = pieces[::step][: 2 * _PROBES]
@@ -119,18 +119,25 @@ def _pieces(text: str) -> list[str]:
     return [text[start : start + size] for start in sorted(starts)]
 
 
+def _telling(blob: bytes) -> list[bytes]:
+    """Return the part of a vector or of entries that is least likely to occur by chance; none, when all are likely."""
+    size = _PROBE_BYTES
+    parts = [blob[start : start + size] for start in range(0, len(blob) - size + 1, size)]
+    best = max(parts, key=lambda part: len(set(part)), default=b"")
+    return [best] if len(set(best)) >= size // 4 else []
+
+
 def _elsewhere(database: Database, piece: bytes, gone: Sequence[bytes]) -> bool:
     """Whether something that is kept holds the same piece."""
+    places = [("vectors", "vector"), ("next_vectors", "vector"), ("terms", "entries")]
+    kept = "SELECT id FROM {0} JOIN records USING (row) WHERE instr({1}, ?)"
+    found = (row[0] for place in places for row in database.rows(kept.format(*place), (piece,)))
+    if any(identity not in gone for identity in found):
+        return True
     try:
         text = piece.decode()
     except UnicodeDecodeError:
-        places = [("vectors", "vector"), ("next_vectors", "vector"), ("terms", "entries")]
-        kept = "SELECT id FROM {0} JOIN records USING (row) WHERE instr({1}, ?)"
-        return any(
-            identity not in gone
-            for place in places
-            for (identity,) in database.rows(kept.format(*place), (piece,))
-        )
+        return False
     places = [("records", "text"), ("records", "title"), ("messages", "message"), ("settings", "value")]
     return any(
         database.scalar(f"SELECT 1 FROM {table} WHERE instr({column}, ?) LIMIT 1", (text,)) is not None  # noqa: S608

@@ -66,6 +66,8 @@ class Filter:
 
     kinds: tuple[str, ...] = ()
     source_prefix: str = ""
+    source: str = ""
+    """Exactly this one."""
     origins: tuple[str, ...] = ()
     privacies: tuple[str, ...] = ()
     since: float | None = None

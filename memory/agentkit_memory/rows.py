@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agentkit_memory.catalogue import Entry
 from agentkit_memory.database import Database
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TEXT_LIMIT: Final = 1 << 20
 NAME_LIMIT: Final = 4096
 SOURCES_LIMIT: Final = 10_000
+Value = TypeVar("Value")
 _COLUMNS: Final = "id, text, source, kind, place, title, origin, privacy, created, sources, position"
 _LABEL: Final = re.compile(r"[a-z][a-z_]{0,31}")
 _PREFIX: Final = re.compile("[0-9a-f]{1,32}")
@@ -125,7 +126,7 @@ def insert(
         database.change("INSERT INTO vectors (row, vector) VALUES (?, ?)", (row, vector.tobytes()))
         database.change("INSERT INTO terms (row, entries) VALUES (?, ?)", (row, entries))
         inserted.entries.append(
-            Entry(identity.hex(), record.kind, record.origin, record.privacy, record.source, created)
+            Entry(identity.hex(), row, record.kind, record.origin, record.privacy, record.source, created)
         )
         inserted.packed.append(entries)
     return inserted
@@ -208,7 +209,7 @@ def rewrite(
     database.change("UPDATE vectors SET vector = ? WHERE row = ?", (vector.tobytes(), row))
     database.change("UPDATE terms SET entries = ? WHERE row = ?", (entries, row))
     database.change("DELETE FROM next_vectors WHERE row = ?", (row,))
-    return Inserted([Entry(record_id, *rest)], [entries])
+    return Inserted([Entry(record_id, row, *rest)], [entries])
 
 
 def delete(database: Database, ids: Iterable[str]) -> list[str]:
@@ -232,6 +233,16 @@ def vectors_of(database: Database, ids: Sequence[str], dimensions: int) -> dict[
             some,
         )
     }
+
+
+def vectors_at(database: Database, at: Sequence[int], dimensions: int) -> NDArray[np.float32]:
+    """Return the vectors of these rows, all of which exist, (n, dimensions)."""
+    import numpy as np
+
+    found = dict[int, bytes]()
+    for some in chunks(at):
+        found |= dict(database.rows(f"SELECT row, vector FROM vectors WHERE row IN ({_marks(some)})", some))  # noqa: S608
+    return np.frombuffer(b"".join(found[each] for each in at), "<f4").reshape(len(at), dimensions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +278,8 @@ def term_page(database: Database, after: int) -> tuple[list[Entry], list[bytes],
     )
     if not found:
         return None
-    return [Entry(row[1].hex(), *row[2:7]) for row in found], [row[7] for row in found], found[-1][0]
+    entries = [Entry(row[1].hex(), row[0], *row[2:7]) for row in found]
+    return entries, [row[7] for row in found], found[-1][0]
 
 
 def sql(where: Filter) -> tuple[str, list[Any]]:
@@ -284,6 +296,9 @@ def sql(where: Filter) -> tuple[str, list[Any]]:
     if where.source_prefix:
         terms.append("records.source >= ? AND records.source < ?")
         bindings += [where.source_prefix, where.source_prefix + _LAST]
+    if where.source:
+        terms.append("records.source = ?")
+        bindings.append(where.source)
     if where.since is not None:
         terms.append("records.created >= ?")
         bindings.append(where.since)
@@ -308,7 +323,7 @@ def id_bytes(record_id: str) -> bytes:
     return value
 
 
-def chunks(values: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def chunks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
     """Yield `values` in runs that fit one statement."""
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]

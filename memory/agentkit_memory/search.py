@@ -29,7 +29,7 @@ POOL: Final = 50
 """Least number of candidates each arm brings."""
 SOUGHT: Final = 20
 """Deleted records that are looked for by their own words and vectors."""
-FEW: Final = 2000
+FEW: Final = 3000
 """Vectors that are read from the database and compared one by one rather than sought in the index."""
 
 
@@ -114,8 +114,7 @@ class Finder:
         if vector is not None:
             # Without a word to weigh it against, the order of the cosines is the answer.
             near = self._nearest(vector, depth if said else k, passes)
-            others = [each for each in said if each not in near]
-            near |= _cosines(rows.vectors_of(self._database, others, len(vector)), vector)
+            near |= self._cosines(catalogue.places(each for each in said if each not in near), vector)
         pool = list(dict.fromkeys([*near, *said]))
         lexical = dict(zip(pool, scores[catalogue.places(pool)].tolist(), strict=True))
         best = fusion.fuse(near, lexical, pool, lexical_weight if near else 1.0)
@@ -153,10 +152,14 @@ class Finder:
                 return {each: found[each] for each in kept[:k]}
         near = dict[str, float]()
         for some in _runs(passes.nonzero()[0].tolist(), FEW):
-            ids = [catalogue.ids[place] for place in some]
-            near |= _cosines(rows.vectors_of(self._database, ids, len(vector)), vector)
+            near |= self._cosines(some, vector)
             near = dict(sorted(near.items(), key=lambda pair: -pair[1])[:k])
         return near
+
+    def _cosines(self, places: list[int], vector: NDArray[np.float32]) -> dict[str, float]:
+        catalogue = self._words.catalogue
+        vectors = rows.vectors_at(self._database, catalogue.rows(places), len(vector))
+        return dict(zip((catalogue.ids[place] for place in places), (vectors @ vector).tolist(), strict=True))
 
     # Filling and closing
 
@@ -233,14 +236,6 @@ def _best(scores: NDArray[np.float32], passes: NDArray[np.bool_] | None, limit: 
         found = found[scores[found] >= least]
     order: list[int] = found[np.argsort(-scores[found], kind="stable")][:limit].tolist()
     return order
-
-
-def _cosines(vectors: dict[str, NDArray[np.float32]], vector: NDArray[np.float32]) -> dict[str, float]:
-    import numpy as np
-
-    if not vectors:
-        return {}
-    return dict(zip(vectors, (np.stack(list(vectors.values())) @ vector).tolist(), strict=True))
 
 
 def _runs(values: list[int], size: int) -> Iterator[list[int]]:

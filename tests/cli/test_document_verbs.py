@@ -116,13 +116,40 @@ def test_memory_verbs(core: Any, run: Any) -> None:
     assert listed.out.endswith("\tuser\tI like plums\n")
     assert "2 more" in listed.err
     assert "I like plums" in run("memory", "search", "fruit").out
-    assert core.asked_for("search")["kinds"] == ["memory"]
+    assert core.asked_for("search")["kinds"] == ["memory", "round"]
     assert run("memory", "forget", "babb").out == "forgot 1\n"
     assert run("memory", "forget", "-c", "work").out == "forgot the conversation work\n"
     assert run("memory", "conversations").out.startswith("work\t4\t")
     assert run("memory", "conversations", "work").out == "user:\n    Hello\n"
     for verb in (["list"], ["search", "x"], ["add", "x"], ["forget", "babb"], ["conversations"]):
         assert json.loads(run("memory", *verb, "--json").out)
+
+
+def test_memory_is_shown_edited_and_reembedded(core: Any, run: Any) -> None:
+    said = {**RECORD, "kind": "round", "source": "work", "title": "2026-11-20 Friday", "sources": ["a" * 32]}
+
+    def reembedding(request: dict[str, Any], session: Any) -> dict[str, Any]:
+        session.emit({"type": "Progress", "done": 1, "total": 2})
+        return {"embedder": "minilm-l6-v2", "reembedded": 2 if request["again"] else 0}
+
+    core.answers |= {
+        "record": {"record": said}, "rewrite": {"id": "babbd3c6aa"}, "reembed": reembedding,
+        "records": {"total": 1, "records": [said]},
+    }  # fmt: skip
+    shown = run("memory", "show", "babb")
+    assert shown.out == "The boiler was serviced.\n"
+    assert "document, private, made from 1 records" in shown.err
+    assert "from work\nkeys 2026-11-20 Friday\n" in shown.err
+    assert run("memory", "edit", "babb", "another", "text").out == "changed babbd3c6\n"
+    assert core.asked_for("rewrite")["text"] == "another text"
+    run("memory", "edit", "babb", "-", stdin="many\nlines")
+    assert core.asked_for("rewrite")["text"] == "many\nlines"
+    assert run("memory", "reembed").out == "every vector is of minilm-l6-v2 already\n"
+    assert json.loads(run("memory", "reembed", "--again", "--json").out)["reembedded"] == 2
+    run("memory", "list", "-c", "work")
+    assert (core.asked_for("records")["kinds"], core.asked_for("records")["source"]) == (["round"], "work")
+    assert run("memory", "list", "--kind", "chunk").code == 2
+    assert run("memory", "delete", "--help").code == 0
 
 
 def test_tools_shows_what_the_policy_says(core: Any, run: Any, tmp_path: Path) -> None:

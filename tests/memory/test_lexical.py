@@ -100,7 +100,7 @@ def test_after_any_history_the_index_agrees_with_the_definition(
             case list():
                 fresh = {f"{number + each:032x}": text for each, text in enumerate(change)}
                 number += len(fresh)
-                entries = [Entry(each, "memory", "user", "private", "", 0.0) for each in fresh]
+                entries = [Entry(each, 0, "memory", "user", "private", "", 0.0) for each in fresh]
                 index.put(entries, [pack(text) for text in fresh.values()])
                 index.put(entries, [pack(text) for text in fresh.values()])  # known: nothing happens
                 kept |= fresh

@@ -133,6 +133,8 @@ def test_filters_hold_for_both_arms_whatever_the_index_and_however_few_pass(vaul
         (Filter(kinds=("memory", "round")), 69),
         (Filter(origins=("model",)), 9),
         (Filter(source_prefix="/doc"), 240),
+        (Filter(source="/memory/user.txt"), 60),
+        (Filter(source="/memory/user"), 0),
         (Filter(since=60.0, until=240.0), 60),
         (Filter(kinds=("document",), since=241.0), 0),
         (Filter(kinds=("nothing",)), 0),

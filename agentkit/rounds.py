@@ -1,0 +1,96 @@
+"""Conversation memory: a round of a kept conversation, verbatim, under keys by which it is found again.
+
+The keys are found by rules and not by a model: the day it was said, the days it speaks of made absolute, names, and
+numbers in one spelling. A round is as untrusted and as private as what was read for its answer, and carries the ids of
+those records, so that forgetting them reaches it.
+Not covered: facts that change; a later round does not replace an earlier one, both are found, with their days.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from agentkit.context.words import STOP_WORDS, numbers
+from agentkit.dates import dates, spell
+from agentkit.labels import join_all
+from agentkit.messages import Message, Role
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agentkit_memory import Embedder, NewRecord, Vault
+
+KIND = "round"
+MOST_KEYS = 12
+"""Days, names and numbers of each sort; a pasted list is no key."""
+_NAME = re.compile(r"(?<![.!?:\n\"] )(?<!^)(?<!\n)\b[A-Z][\w'-]+(?: [A-Z][\w'-]+)*")
+
+
+def keys(text: str, when: datetime) -> str:
+    """Return the key line of a text that was said at `when`: days, names, numbers."""
+    spoken = [when.date(), *(day for day in dates(text, when.date())[:MOST_KEYS] if day != when.date())]
+    names = dict.fromkeys(name for name in _NAME.findall(text) if name.lower() not in STOP_WORDS)
+    counted = dict.fromkeys(each for each in numbers(text) if len(each) > 1)
+    parts = [*map(spell, spoken), *list(names)[:MOST_KEYS], *list(counted)[:MOST_KEYS]]
+    return "; ".join(parts)
+
+
+def expand(question: str, now: datetime) -> str:
+    """Return a question with the days it speaks of made absolute, as the keys of rounds have them."""
+    return " ".join([question, *map(spell, dates(question, now.date())[:MOST_KEYS])])
+
+
+class Rounds:
+    """The rounds of one kept conversation."""
+
+    def __init__(self, vault: Vault, embedder: Embedder, conversation: str) -> None:
+        self._vault = vault
+        self._embedder = embedder
+        self._conversation = conversation
+
+    def keep(self, turn: Sequence[Message], when: datetime) -> str | None:
+        """Store the round a turn ended with; return its id, or `None` when nothing was asked and answered.
+
+        Args:
+            turn: From the user's message to the answer; what tools said in between is not kept a second time.
+            when: With its time zone.
+
+        Raises:
+            StoreError: It could not be stored.
+        """
+        from agentkit_memory import Filter
+
+        asked = [message for message in turn if message.role is Role.USER]
+        if not asked or turn[-1].role is not Role.ASSISTANT or not turn[-1].text.strip():
+            return None
+        labels = join_all(message.labels for message in (asked[-1], turn[-1]))
+        mine = Filter(kinds=(KIND,), source=self._conversation)
+        record = new_round(
+            f"user: {asked[-1].text.strip()}\nassistant: {turn[-1].text.strip()}",
+            when,
+            source=self._conversation,
+            place=when.strftime("%Y-%m-%d %H:%M"),
+            position=self._vault.count(mine),
+            origin=labels.origin.value,
+            privacy=labels.privacy.value,
+            sources=labels.sources,
+        )
+        (record_id,) = self._vault.add([record], vector_of(self._embedder, record.title, record.text))
+        return record_id
+
+
+def new_round(text: str, when: datetime, **fields: Any) -> NewRecord:
+    """Return the record of a round."""
+    from agentkit_memory import NewRecord
+
+    return NewRecord(text, kind=KIND, title=keys(text, when), created=when.timestamp(), **fields)
+
+
+def vector_of(embedder: Embedder, title: str, text: str) -> NDArray[Any]:
+    """Return the vector of a record, (1, dimensions), as re-embedding would make it."""
+    from agentkit_memory.embed import embedding_text
+
+    return embedder.embed([embedding_text(embedder, title, text)])

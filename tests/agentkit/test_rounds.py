@@ -1,0 +1,96 @@
+"""What was said in one conversation is found in a later one, with its labels, until it is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agentkit.labels import Labels, Origin, Privacy
+from agentkit.messages import Message
+from agentkit.recall import Recall
+from agentkit.rounds import Rounds, expand, keys
+from agentkit_memory import Filter, HashEmbedder, KdfParameters, NewRecord, Vault
+
+EMBEDDER = HashEmbedder(64)
+FRIDAY = datetime(2026, 11, 20, 18, 30, tzinfo=UTC)
+MODEL = Labels(Origin.MODEL, Privacy.PRIVATE)
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Iterator[Vault]:
+    with Vault.create(
+        tmp_path / "vault", passphrase=b"x", kdf=KdfParameters.for_tests(), allow_weak_kdf=True,
+        embedder=EMBEDDER.name, dimensions=EMBEDDER.dimensions,
+    ) as made:  # fmt: skip
+        yield made
+
+
+def _turn(question: str, answer: str, labels: Labels = MODEL) -> list[Message]:
+    return [Message.user(question), Message.assistant(answer, labels)]
+
+
+def _recall(vault: Vault, now: datetime, **options: str) -> Recall:
+    return Recall(vault, EMBEDDER, now=lambda: now, **options)  # type: ignore[arg-type]
+
+
+def test_a_fact_is_found_in_a_later_conversation_by_its_absolute_date(vault: Vault) -> None:
+    kitchen = Rounds(vault, EMBEDDER, "kitchen")
+    kitchen.keep(_turn("The plumber comes next Tuesday for the boiler.", "I see."), FRIDAY)
+    kitchen.keep(_turn("My sister likes owls.", "How nice."), FRIDAY)
+    for number in range(20):
+        kitchen.keep(_turn(f"Something else, number {number}.", "Fine."), FRIDAY)
+    later = datetime(2027, 2, 1, tzinfo=UTC)
+    for question in (
+        "What was planned for 24 November 2026?",
+        "2026-11-24",
+        "what happened on November 24, 2026",
+    ):
+        found = _recall(vault, later).search(question)
+        assert "plumber" in found[0].quote, question
+    then = datetime(2026, 11, 25, tzinfo=UTC)
+    assert "plumber" in _recall(vault, then).search("Who was here yesterday?")[0].quote
+    assert _recall(vault, later).search("owls")[0].source == "kitchen"
+
+
+def test_a_round_is_verbatim_and_carries_keys_labels_and_sources(vault: Vault) -> None:
+    (source,) = vault.add([NewRecord("the file says 1,940 euros", kind="document")], EMBEDDER.embed(["x"]))
+    labels = Labels(Origin.DOCUMENT, Privacy.SECRET, (source,))
+    question = "What did Annegret Vogel pay?"
+    record_id = Rounds(vault, EMBEDDER, "money").keep(
+        _turn(question, "She paid 1,940 euros.", labels), FRIDAY
+    )
+    (record,) = vault.records(Filter(kinds=("round",)))
+    assert record.id == record_id
+    assert record.text == "user: What did Annegret Vogel pay?\nassistant: She paid 1,940 euros."
+    assert record.title == "2026-11-20 Friday 20 November 2026; Annegret Vogel; 1940"
+    assert (record.origin, record.privacy, record.sources) == ("document", "secret", (source,))
+    assert (record.source, record.position, record.created) == ("money", 0, FRIDAY.timestamp())
+    gone = vault.forget([source])
+    assert record_id in gone.ids
+    assert gone.proven
+    assert vault.count() == 0
+
+
+def test_rounds_of_the_own_conversation_are_not_recalled_into_it(vault: Vault) -> None:
+    Rounds(vault, EMBEDDER, "kitchen").keep(_turn("The boiler leaks.", "Oh."), FRIDAY)
+    assert _recall(vault, FRIDAY, apart_from="kitchen").search("boiler") == []
+    assert len(_recall(vault, FRIDAY, apart_from="attic").search("boiler")) == 1
+
+
+def test_a_turn_without_an_answer_is_no_round(vault: Vault) -> None:
+    rounds = Rounds(vault, EMBEDDER, "kitchen")
+    assert rounds.keep([Message.user("hello")], FRIDAY) is None
+    assert rounds.keep(_turn("hello", "  "), FRIDAY) is None
+    assert rounds.keep([], FRIDAY) is None
+    assert vault.count() == 0
+
+
+def test_keys_are_few_whatever_is_pasted() -> None:
+    pasted = " ".join(
+        f"said Mrs Number{number} {number}00 on 3 March {1900 + number}" for number in range(99)
+    )
+    assert len(keys(pasted, FRIDAY).split("; ")) <= 1 + 3 * 12
+    assert expand("who is it?", FRIDAY) == "who is it?"
