@@ -26,6 +26,14 @@ SHORTEST: Final = 12
 _PROBES: Final = 96
 _PROBE_CHARACTERS: Final = 32
 _PROBE_BYTES: Final = 32
+_WORDS: Final = {
+    "records": ("text", "title", "source"),
+    "files": ("path",),
+    "roots": ("path",),
+    "messages": ("message",),
+    "settings": ("value",),
+}
+"""Where words of what is kept may lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class Forgotten:
     conversations: tuple[str, ...]
     """Conversations those messages are in."""
     probes: int
-    """Pieces of texts, ids and vectors that were looked for."""
+    """Pieces of texts, titles, paths, ids and vectors that were looked for."""
     pages_scanned: int
     pages_with_traces: int
     """Occurrences of those pieces in decrypted pages; 0 is the proof."""
@@ -92,7 +100,12 @@ def prove(
     packed = (terms.pack(f"{record.title} {record.text}") for record in gone)
     pieces = [bytes.fromhex(record.id) for record in gone]
     pieces += [piece for blob in (*vectors, *packed) for piece in _telling(blob)]
-    pieces += [piece.encode() for record in gone for piece in _pieces(record.text)]
+    pieces += [
+        piece.encode()
+        for record in gone
+        for text in (record.text, record.title, record.source)
+        for piece in _pieces(text)
+    ]
     pieces = list(dict.fromkeys(pieces))
     step = max(1, len(pieces) // _PROBES)
     wanted = pieces[::step][: 2 * _PROBES]
@@ -138,10 +151,10 @@ def _elsewhere(database: Database, piece: bytes, gone: Sequence[bytes]) -> bool:
         text = piece.decode()
     except UnicodeDecodeError:
         return False
-    places = [("records", "text"), ("records", "title"), ("messages", "message"), ("settings", "value")]
     return any(
         database.scalar(f"SELECT 1 FROM {table} WHERE instr({column}, ?) LIMIT 1", (text,)) is not None  # noqa: S608
-        for table, column in places
+        for table, columns in _WORDS.items()
+        for column in columns
     )
 
 

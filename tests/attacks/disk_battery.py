@@ -137,6 +137,11 @@ def _big(life: Life) -> None:
     _vault(life).add([NewRecord(text)], EMBEDDER.embed([text]))
 
 
+def _reembed(life: Life) -> None:
+    for _ in _vault(life).reembed(EMBEDDER):
+        pass
+
+
 def _backup(life: Life) -> None:
     folder = life.folder.parent / "copy"
     shutil.rmtree(folder, ignore_errors=True)
@@ -176,6 +181,7 @@ RECORDS: tuple[Step, ...] = (
     ("close", _close, _same),
     ("rotate", _rotate, _same),
     ("add much", _big, lambda now: replace(now, texts=(*now.texts, "big " * 20_000))),
+    ("re-embed", _reembed, _same),
     ("back up", _backup, _same),
     ("close again", _close, _same),
 )

@@ -198,7 +198,8 @@ from agentkit_memory import FileState, HashEmbedder, NewRecord, Vault
 
 folder, passphrase, seed = Path(sys.argv[1]), sys.argv[2].encode(), int(sys.argv[3])
 index = Path(sys.argv[4]) if len(sys.argv) > 4 else None
-embedder, chosen, own, path = HashEmbedder(64), random.Random(seed), [], f"/f{seed}"
+embedders = {size: HashEmbedder(size) for size in (32, 64)}
+chosen, own, path = random.Random(seed), [], f"/f{seed}"
 
 def opened():
     vault = Vault.open(folder, passphrase=passphrase, allow_weak_kdf=True, index_folder=index)
@@ -209,7 +210,8 @@ def opened():
 vault = opened()
 print("ready", flush=True)
 while True:
-    what = chosen.choice(("add", "add", "file", "say", "delete", "forget", "rotate", "close"))
+    what = chosen.choice(("add", "add", "file", "say", "delete", "forget", "rotate", "reembed", "close"))
+    embedder = embedders[vault.dimensions]
     texts = [f"seed {seed} {chosen.random()} {part}" for part in range(3)]
     if what == "add":
         ids = vault.add([NewRecord(text) for text in texts], embedder.embed(texts))
@@ -232,10 +234,16 @@ while True:
     elif what == "rotate":
         vault.rotate(passphrase)
         vault = opened()
+    elif what == "reembed":
+        for _ in vault.reembed(embedders[96 - vault.dimensions]):
+            pass
     elif what == "close":
         vault.close()
         vault = opened()
 """
+
+
+VECTOR_SIZES = "SELECT length(vector), count(*) FROM records JOIN vectors USING (row) GROUP BY 1"
 
 
 @dataclass
@@ -265,11 +273,14 @@ class Book:
         found, said = {record.id for record in records}, len(vault.conversation("talk"))
         half = bool(self.pending & found) and not self.pending <= found
         files = {record.source for record in records if record.kind == "document"}
+        database = vault._access.database
+        sizes = set(database.rows(VECTOR_SIZES))
+        vectors = {(4 * vault.dimensions, len(records))} if records else set()
         lost = self.kept - found or self.gone & found or said - self.said not in (0, 1)
         self.gone |= self.pending - found
         self.kept |= self.pending & found
         self.pending, self.said = set(), said
-        return bool(lost or half or len(found) % 3 or files != set(vault.files()))
+        return bool(lost or half or len(found) % 3 or files != set(vault.files()) or sizes != vectors)
 
 
 def kills(folder: Path, number: int, chosen: random.Random, index: Path | None = None) -> tuple[int, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from agentkit_memory import FileState, Filter, HashEmbedder, NewRecord, RecordError
+from tests.vectors import second_reader
 
 if TYPE_CHECKING:
     from tests.memory.conftest import Vaults
@@ -74,3 +77,48 @@ def test_the_proof_finds_what_was_not_deleted(vaults: Vaults) -> None:
     assert pages > 5
     assert traces >= 3  # id, vector and terms; the text is in a record that is kept
     assert searches >= 2  # by its words and by its vector
+
+
+def test_no_page_that_somebody_else_decrypts_holds_what_was_forgotten(
+    vaults: Vaults, memory_folders: Callable[[], Path]
+) -> None:
+    """Not our own word: the second reader decrypts every page and every frame of the log, free ones too."""
+    vault = vaults.create(index_folder=memory_folders())
+    text, title, path = f"{SECRET} " * 300, "the zinnia affair, in full", "/notes/zinnia-affair-2024.md"
+    vaults.add(vault, [f"kept {number}" for number in range(30)])
+    records = [NewRecord(text, source=path, title=title, kind="document")]
+    (made,) = vault.replace_file(FileState(path, 1, 1, "digest", 1), records, vaults.embedder.embed([text]))
+    answer = {"role": "assistant", "text": f"yes: {SECRET}", "labels": ["document", "private", [made]]}
+    vault.append_message("talk", answer)
+    vault.warm(wait=True)
+    vault.close()  # a snapshot is sealed with it
+    assert (vaults.folder / "index.sealed").exists()
+    vault = vaults.open(index_folder=memory_folders())
+    pieces = [SECRET[:32].encode(), SECRET[-20:].encode(), title.encode(), path.encode()]
+    assert all(_decrypted(vaults).count(piece) for piece in pieces)  # the look has power
+    vault.warm(wait=True)
+    gone = vault.forget(where=Filter(source_prefix=path))
+    assert gone.proven
+    assert gone.messages == 1
+    for moment in ("open", "closed", "opened again"):
+        pages = _decrypted(vaults)
+        assert {piece: pages.count(piece) for piece in pieces} == dict.fromkeys(pieces, 0), moment
+        assert not (vaults.folder / "index.sealed").exists()
+        if moment == "open":
+            assert (vaults.folder / "vault.db-wal").stat().st_size == 0
+            vault.close()
+        else:
+            vaults.open().close()
+
+
+def _decrypted(vaults: Vaults) -> bytes:
+    """Return every page of the database and of its log, decrypted by the second reader."""
+    keys = second_reader.unlock((vaults.folder / "vault.json").read_bytes(), vaults.passphrase)
+    key, data = keys.of("database"), (vaults.folder / "vault.db").read_bytes()
+    log = vaults.folder / "vault.db-wal"
+    pages = [
+        second_reader.decrypt_page(key, data[at : at + 4096], at // 4096 + 1)
+        for at in range(0, len(data), 4096)
+    ]
+    frames = second_reader.frames(log.read_bytes() if log.exists() else b"")
+    return b"".join([*pages, *(second_reader.decrypt_page(key, page, number) for number, _, page in frames)])

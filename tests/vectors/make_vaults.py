@@ -3,7 +3,8 @@
 Everything random of ours comes from a fixed seed, so that keys and headers come out the same each time; the nonces of
 database pages are SQLite's own, so the databases, and the heads that name their hashes, do not. What is written:
 
-    vaults/<base>/     the files of five vaults: good, older (the same, earlier), crashed (with a log), other, newer
+    vaults/<base>/     the files of five vaults: good, older (the same, earlier), crashed (with a log), other, newer;
+                       version-2, as the code of that time wrote it, stays as it is
     headers/*.json     headers alone, good and bad
     values.json        every key and intermediate value, for a master key that protects nothing
     manifest.json      each vector, and what a reader must say of it
@@ -42,7 +43,7 @@ WEAK = KdfParameters.for_tests()
 
 def make(folder: Path) -> None:
     """Write all vectors into `folder`."""
-    chosen = random.Random(20261121)
+    chosen = random.Random(20261122)
     real, os.urandom = os.urandom, chosen.randbytes
     try:
         with tempfile.TemporaryDirectory() as work:
@@ -218,6 +219,8 @@ def _recipes(vaults: Path) -> list[dict[str, Any]]:
         _recipe("wrong passphrase", good, "WrongPassphraseError", **{"with": "wrong"}),
         _recipe("an older state, whole: only an anchor knows better", "older", "ok"),
         _recipe("crashed, its log beside it", "crashed", "ok"),
+        _recipe("a database of version 2 is checked, and brought up to date", "version-2", "ok", texts="good"),
+        _recipe("a bit of a database of version 2", "version-2", wrong, {"file": "vault.db", "flip": 9000}),
         _recipe("newer database", "newer", "NewerVaultError"),
         _recipe("no header", good, "VaultMissingError", {"file": "vault.json", "remove": True}),
         _recipe("no database", good, wrong, {"file": "vault.db", "remove": True}),

@@ -25,10 +25,14 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 PAGE, TAIL = 4096, 32
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+NEWEST = 3
+SINCE_3 = {"next_vectors", "terms"}
 ROWS = {
     "meta": "key, value",
     "records": "row, id, kind, source, position, place, title, text, origin, privacy, created, sources",
     "vectors": "row, vector",
+    "next_vectors": "row, vector",
+    "terms": "row, entries",
     "files": "path, size, mtime_ns, digest, chunks, error",
     "roots": "path",
     "messages": "conversation, number, created, message",
@@ -187,7 +191,7 @@ def decrypt_database(key: bytes, data: bytes, log: bytes) -> bytes:
     pages = {at // PAGE + 1: data[at : at + PAGE] for at in range(0, len(data), PAGE)}
     count = len(pages)
     waiting: dict[int, bytes] = {}
-    for number, size, page in _frames(log):
+    for number, size, page in frames(log):
         waiting[number] = page
         if size:
             pages |= waiting
@@ -197,7 +201,7 @@ def decrypt_database(key: bytes, data: bytes, log: bytes) -> bytes:
     return bytes(plain)
 
 
-def _frames(log: bytes) -> Iterator[tuple[int, int, bytes]]:
+def frames(log: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Page number, size after a commit (else 0) and page of every valid frame (https://sqlite.org/walformat.html)."""
     if len(log) < 32:
         return
@@ -257,11 +261,13 @@ def read_vault(folder: Path, passphrase: bytes, keyring_secret: bytes | None = N
     database = sqlite3.connect(":memory:")
     try:
         database.deserialize(plain)
-        if database.execute("PRAGMA user_version").fetchone()[0] > 2:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version > NEWEST:
             raise RefusedError("NewerVaultError")
         total = sum(
             row_hash(keys.of("digest"), table, row)
             for table, columns in ROWS.items()
+            if version >= NEWEST or table not in SINCE_3
             for row in database.execute(f"SELECT {columns} FROM {table}")
         )
         generation, digest = database.execute("SELECT generation, digest FROM newest").fetchone()
