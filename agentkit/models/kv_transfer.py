@@ -111,7 +111,9 @@ def put_back(decoder: Decoder, sequence: int, file: int, tokens: Sequence[int]) 
     size = os.fstat(file).st_size
     if not size:
         return False
-    with mmap.mmap(file, size, access=mmap.ACCESS_COPY) as room:
+    with mmap.mmap(
+        file, size
+    ) as room:  # shared, so that it does not count against the memory of this process
         return decoder.read_state(sequence, _address(room), size, tokens)
 
 

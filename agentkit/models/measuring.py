@@ -11,6 +11,7 @@ from typing import Any, Self
 from agentkit.errors import EngineError
 from agentkit.models.connection import Connection
 from agentkit.models.levers import Levers
+from agentkit.models.sliding import Window
 from agentkit.spawn import ENGINE_ENVIRONMENT, Spawner
 
 WORKER = "agentkit.models.workbench_worker"
@@ -150,6 +151,38 @@ class Measured:
             float(divergences.mean(dtype=np.float64)) if reference is not None else None,
             (kept, values, int(width)),
         )
+
+    def slide(
+        self,
+        levers: Levers,
+        text: str,
+        *,
+        tokens: int,
+        window: Window,
+        shift: bool,
+        beat: Beat | None = None,
+    ) -> float:
+        """Return the mean loss of a text that outgrows its window; see `Workbench.slide`.
+
+        Raises:
+            EngineError: The worker sent nonsense.
+        """
+        import numpy as np
+
+        from agentkit.models.scoring import CHUNK_TOKENS
+
+        self.open(levers, context_tokens=window.tokens, rows=CHUNK_TOKENS)
+        asked = [window.tokens, window.keep]
+        said = self.ask("slide", "slid", beat, text=text, tokens=tokens, window=asked, shift=shift)
+        losses = np.frombuffer(said["losses"], "<f4")
+        if not losses.size or not np.isfinite(losses).all():
+            raise EngineError(f"{self._path.name} predicts nothing that is a number")
+        return float(losses.mean(dtype=np.float64))
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._connection.pid
 
 
 def best_of(speeds: Sequence[Speed]) -> Speed:

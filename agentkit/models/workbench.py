@@ -19,10 +19,11 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from agentkit.errors import EngineError, ModelError
+from agentkit.errors import ConfigError, EngineError, ModelError
 from agentkit.models import scoring
 from agentkit.models.levers import Levers
 from agentkit.models.llama import KV_TYPES, place
+from agentkit.models.sliding import MAX_SHIFTS, Window, leaving
 
 _COUNTED = re.compile(rb"^\[ *(\d+)/ *(\d+)\]")
 
@@ -175,6 +176,58 @@ class Workbench:
             else np.empty((0, 0), np.float32),
         )
         return np.concatenate(losses), np.concatenate(divergences) if divergences else none, predictions
+
+    def slide(
+        self,
+        tokens: Sequence[int],
+        window: Window,
+        beat: Callable[[int, int], None],
+        *,
+        shift: bool,
+    ) -> NDArray[np.float32]:
+        """Score a text that outgrows its window, as one stream; return the loss of each token but the first.
+
+        Args:
+            tokens: The text.
+            window: No larger than the context.
+            beat: Called with the tokens decoded and their total.
+            shift: Move what stays in a full window, as the engine does; else compute it again.
+
+        Raises:
+            ConfigError: It is to be moved, and this model's cache cannot do that.
+        """
+        if shift and not llama_cpp.llama_memory_can_shift(self._memory):
+            raise ConfigError("the cache of this model cannot be shifted")
+        self.clear()
+        held: list[int] = []
+        losses = []
+        shifts = 0
+        for start in range(0, len(tokens) - 1, scoring.CHUNK_TOKENS):
+            end = min(start + scoring.CHUNK_TOKENS, len(tokens) - 1)
+            if len(held) + end - start > window.tokens:
+                count = leaving(len(held), window.keep)
+                moves = shift and shifts < MAX_SHIFTS
+                shifts = shifts + 1 if moves else 0
+                self._leave(held, window.keep, count, moves=moves)
+            held += tokens[start:end]
+            self.decode(tokens[start:end], all_rows=True)
+            predicted = scoring.log_softmax(self.rows(end - start))
+            losses.append(scoring.loss(predicted, tokens[start + 1 : end + 1]))
+            beat(end, len(tokens))
+        return np.concatenate(losses)
+
+    def _leave(self, held: list[int], keep: int, count: int, *, moves: bool) -> None:
+        """Let `count` tokens behind the first `keep` leave; move up what follows, or compute it again."""
+        end = keep + count if moves else -1
+        if not llama_cpp.llama_memory_seq_rm(self._memory, 0, keep, end):
+            raise EngineError("the cache of this model cannot step back")
+        del held[keep : keep + count]
+        self._position = keep
+        if moves:
+            llama_cpp.llama_memory_seq_add(self._memory, 0, keep + count, -1, -count)
+            self._position = len(held)
+        else:
+            self.decode(held[keep:])
 
 
 def quantise(

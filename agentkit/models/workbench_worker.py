@@ -4,8 +4,8 @@ Measures, scores and requantises one model file, so that a crash of llama.cpp co
 before it opens the file: no network, no program, and it writes into FOLDER only.
 Not covered: what it may read; it is handed no key, and has nobody to tell but its parent.
 
-Frames in: `{"id", "do": "open" | "speed" | "score" | "quantise", …}`.
-Frames out: `{"id", "is": "progress" | "opened" | "speed" | "scored" | "quantised" | "failed", …}`.
+Frames in: `{"id", "do": "open" | "speed" | "score" | "slide" | "quantise", …}`.
+Frames out: `{"id", "is": "progress" | "opened" | "speed" | "scored" | "slid" | "quantised" | "failed", …}`.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class Worker:
                 self._send(number, "speed", prefill=prefill, generate=generate, memory=memory)
             case "score":
                 self._score(number, request)
+            case "slide":
+                self._slide(number, request)
             case "quantise":
                 workbench.quantise(
                     self._model,
@@ -125,6 +127,18 @@ class Worker:
                 kept.tokens.shape[1],
             ],
         )
+
+    def _slide(self, number: int, request: dict[str, Any]) -> None:
+        from agentkit.models.sliding import Window
+
+        bench = self._opened()
+        losses = bench.slide(
+            bench.tokenise(request["text"])[: request["tokens"]],
+            Window(*request["window"]),
+            lambda done, total: self._send(number, "progress", done=done, total=total),
+            shift=request["shift"],
+        )
+        self._send(number, "slid", losses=losses.astype("<f4").tobytes())
 
     def _opened(self) -> Workbench:
         if self._bench is None:

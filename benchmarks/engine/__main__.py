@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.engine.sides import model_path
 
-PARTS = ("cold", "speed", "turns", "streams", "tuned")
+PARTS = ("cold", "speed", "turns", "states", "window", "streams", "tuned")
 AT_LEAST = {
     "prefill_ratio": 0.97,
     "generate_ratio": 0.97,
