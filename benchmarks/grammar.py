@@ -26,6 +26,7 @@ from agentkit.models.formats.families import SMOLLM2
 from agentkit.models.grammar import backend_for, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.normalise import InvalidError, SchemaError, normalise
+from agentkit.models.vocabulary import Vocabulary
 from agentkit.paths import Home
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -200,7 +201,7 @@ def many_tools(rounds: int) -> dict[str, float]:
         print("skipped: the default model or the BFCL sets are absent", file=sys.stderr)
         return {}
     model = LlamaModel(path, Settings())
-    tokeniser = backend_for(model)
+    tokeniser = backend_for(Vocabulary(model))
     chosen = list(tools.values())[:TOOLS]
     bind_tools(tokeniser, SMOLLM2, chosen, REQUIRED)  # what is normalised once is kept
     setups, masks = [], []

@@ -42,6 +42,9 @@ def levers(
     window: Annotated[
         str | None, _option("--window", "MODE", "When the window is full: recompute or shift.")
     ] = None,
+    tool_format: Annotated[
+        str | None, _option("--tool-format", "NAME", "How calls are written; or `auto`.")
+    ] = None,
     gpu_layers: Annotated[
         str | None, _option("--gpu-layers", "N", "Layers on graphics cards; or `all`.")
     ] = None,
@@ -80,6 +83,7 @@ def levers(
         "k_type": keys,
         "v_type": values,
         "window": window,
+        "tool_format": tool_format,
         "gpu": _gpu(before.gpu, gpu_layers, gpu_split, gpu_shares, main_gpu),
     }
     now = set_levers(store, model, **{name: value for name, value in changes.items() if value is not None})
@@ -116,6 +120,7 @@ def levers(
         ("keys", now.k_type),
         ("values", now.v_type),
         ("window", now.window),
+        ("tool format", now.tool_format),
         ("gpu", "as many layers as there are, if there is one" if gpu.layers is None else gpu.layers),
         ("cache", f"{need.kv_bytes_per_token:,} bytes a token, {size(need.kv_bytes)} in all"),
     ):

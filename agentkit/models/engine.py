@@ -70,6 +70,7 @@ class Engine:
         window: str = "recompute",
         constraint: str = CONSTRAINTS[0],
         batch_tokens: int = 512,
+        tool_format: str = "auto",
         gpu: GpuUse | None = None,
         adapters: Mapping[str, Adapter] | None = None,
         probe_cache: Path | None = None,
@@ -94,6 +95,7 @@ class Engine:
             window: When a conversation outgrows the window: `recompute`, which is exact, or `shift`.
             constraint: What binds calls and values to their schemas: `llguidance`, or llama.cpp's own `gbnf`.
             batch_tokens: How much of a prompt is computed at once, 32 to 8192.
+            tool_format: How calls are written: a name of docs/tool-formats.md, or `auto`, as the template shows.
             gpu: What lies on graphics cards; default: all, where llama.cpp was built for one.
             adapters: LoRA adapters of this model, up to 16, by the names that `Sampling.adapter` may ask for.
             probe_cache: A file that remembers which build and model crash when weights are rearranged.
@@ -114,6 +116,7 @@ class Engine:
             v_type=v_type,
             window=window,
             context_tokens=context_tokens,
+            tool_format=tool_format,
             gpu=gpu or GpuUse(),
         )
         check_levers(levers)

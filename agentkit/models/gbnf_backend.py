@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.errors import ConfigError, EngineError
-from agentkit.messages import ToolSpec
-from agentkit.models.formats.tool_format import ToolFormat
+from agentkit.models.formats.message import MessageShape
 from agentkit.models.gbnf import Gbnf, Rules
 from agentkit.models.gbnf_matcher import Matcher, State, only_character, ranges_of, tokens_of
 from agentkit.models.gbnf_message import message_rules
@@ -44,14 +43,9 @@ class GbnfBackend:
         self._tokens = _Tokens(vocabulary)
         self._kept: OrderedDict[str, GbnfConstraint] = OrderedDict()
 
-    def message(
-        self, tool_format: ToolFormat, tools: Sequence[ToolSpec], *, most: int, free: bool
-    ) -> GbnfConstraint:
+    def message(self, shape: MessageShape) -> GbnfConstraint:
         """Return the constraint for a message with calls; see `agentkit.models.grammar.Backend`."""
-        key = json.dumps([tool_format.name, [[tool.name, tool.parameters] for tool in tools], most, free])
-        return self._compiled(
-            key, lambda: message_rules(tool_format, tools, self._special, most=most, free=free)
-        )
+        return self._compiled(shape.key, lambda: message_rules(shape, self._special))
 
     def value(self, form: dict[str, Any]) -> GbnfConstraint:
         """Return the constraint for one JSON value; see `agentkit.models.grammar.Backend`."""

@@ -6,10 +6,10 @@ automaton that waits for the trigger.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 from agentkit.errors import ConfigError
-from agentkit.messages import ToolSpec
 from agentkit.models.automaton import (
     EVERYTHING,
     Automaton,
@@ -21,43 +21,81 @@ from agentkit.models.automaton import (
     of_pattern,
 )
 from agentkit.models.formats.marks import cut
+from agentkit.models.formats.message import MessageShape
 from agentkit.models.formats.parts import Choice, Json, Mark, Part, Raw, Repeat, Row, Text
-from agentkit.models.formats.tool_format import ToolFormat
-from agentkit.models.gbnf import Alternative, Gbnf, Rules, Symbol, Token, writable
+from agentkit.models.gbnf import Alternative, Gbnf, Ref, Rules, Symbol, Token, writable
 from agentkit.models.gbnf_schema import SchemaRules
 from agentkit_tools.pattern import Ranges, invert, union
 
 
-def message_rules(
-    tool_format: ToolFormat, tools: Sequence[ToolSpec], special: Mapping[str, int], *, most: int, free: bool
-) -> Gbnf:
-    """Return the grammar of a whole message; see `agentkit.models.grammar.Backend.message`.
+def message_rules(shape: MessageShape, special: Mapping[str, int]) -> Gbnf:
+    """Return the grammar of a whole message.
+
+    Args:
+        shape: What it may hold.
+        special: The model's control tokens, by their spelling.
 
     Raises:
         ConfigError: It is too large, or no call can be made at all.
     """
     writer = _Writer(special)
     rules = writer.rules
-    calls = writer.write(tool_format.calls_part(tools, most))
-    trigger = writer.write(Mark(tool_format.trigger))
-    start = rules.reserve()
-    if tool_format.leading:
-        rules.define(start, calls)
-        if free:
-            begins = "".join(f"\\u{{{ord(each):x}}}" for each in tool_format.trigger)
-            rules.define(start, (rules.automaton(complement(of_pattern(rf"^\s*{begins}"))),))
-    elif not free:
-        rules.define(start, (*trigger, *calls))
-    elif any(isinstance(symbol, Token) for symbol in trigger):
-        rules.define(start, (writable(EVERYTHING), start), (*trigger, *calls), ())
+    calls = writer.write(shape.calls)
+    trigger = writer.write(Mark(shape.tool_format.trigger))
+    bound = calls if shape.tool_format.leading else (*trigger, *calls)
+    envelope = shape.envelope
+    if not shape.free:
+        start = rules.add(bound)
+    elif envelope is None:
+        start = _said(writer, shape, calls)
     else:
-        waiting = up_to(tool_format.trigger)
-        anywhere = Automaton(waiting.moves, frozenset(range(len(waiting.moves))) - waiting.final)
-        rules.define(start, (rules.automaton(waiting, calls),), (rules.automaton(anywhere),))
+        opening = writer.write(Mark(envelope.thought_opening))
+        thought = writer.write(Raw(envelope.thought_closing, most=None))
+        start = rules.reserve()
+        if envelope.answer_opening:
+            answer = writer.write(Mark(envelope.answer_opening))
+            rules.define(start, (*opening, *thought, start), (*answer, _anything(rules)), bound)
+        else:
+            said = _said(writer, shape, calls)
+            rules.define(start, (*thought, said))
+            if not shape.thinking:
+                rules.define(start, (said,), (*opening, *thought, said))
     grammar = rules.finish(start)
     if grammar is None:
         raise ConfigError("no value can satisfy the schema")
     return grammar
+
+
+def _anything(rules: Rules) -> Ref:
+    text = rules.reserve()
+    return rules.define(text, (writable(EVERYTHING), text), ())
+
+
+def _said(writer: _Writer, shape: MessageShape, calls: Alternative) -> Ref:
+    """Return the rule of a text that may end in calls; it does not begin with a thought."""
+    rules, tool_format = writer.rules, shape.tool_format
+    trigger = writer.write(Mark(tool_format.trigger))
+    thought = "" if shape.envelope is None or shape.thinking else shape.envelope.thought_opening
+    barred = [
+        mark for mark in (thought, tool_format.trigger if tool_format.leading else "") if writer.is_text(mark)
+    ]
+    texts = [complement(of_pattern(rf"^\s*{_spelt(mark)}")) for mark in barred]
+    start = rules.reserve()
+    if tool_format.leading or not writer.is_text(tool_format.trigger):
+        text = functools.reduce(intersection, texts) if texts else None
+        before = _anything(rules) if text is None else rules.automaton(text)
+        rules.define(start, (before,), calls if tool_format.leading else (before, *trigger, *calls))
+        return start
+    waiting = up_to(tool_format.trigger)
+    anywhere = Automaton(waiting.moves, frozenset(range(len(waiting.moves))) - waiting.final)
+    for each in texts:
+        waiting, anywhere = intersection(waiting, each), intersection(anywhere, each)
+    return rules.define(start, (rules.automaton(waiting, calls),), (rules.automaton(anywhere),))
+
+
+def _spelt(word: str) -> str:
+    """Return the pattern of exactly this word."""
+    return "".join(f"\\u{{{ord(each):x}}}" for each in word)
 
 
 def up_to(word: str) -> Automaton:
@@ -83,6 +121,10 @@ class _Writer:
         self.rules = Rules()
         self._schemas = SchemaRules(self.rules)
         self._special = special
+
+    def is_text(self, mark: str) -> bool:
+        """Return whether ordinary tokens write all of a mark."""
+        return bool(mark) and all(token is None for _, token in cut(mark, self._special))
 
     def write(self, part: Part) -> Alternative:
         """Return the symbols of `part`."""
@@ -126,16 +168,17 @@ class _Writer:
                 self.rules.define(rule, ())
         return (states[0],)
 
-    def _raw(self, stop: str, least: int, most: int) -> Alternative:
+    def _raw(self, stop: str, least: int, most: int | None) -> Alternative:
         mark = self.write(Mark(stop))
         whole = up_to(stop)
         if any(isinstance(symbol, Token) for symbol in mark):
             text = Automaton(whole.moves, frozenset(range(len(whole.moves))) - whole.final)
             return (self.rules.automaton(_bounded(text, least, most)), *mark)
-        return (self.rules.automaton(_bounded(whole, least + len(stop), most + len(stop))),)
+        longest = None if most is None else most + len(stop)
+        return (self.rules.automaton(_bounded(whole, least + len(stop), longest)),)
 
 
-def _bounded(automaton: Automaton, least: int, most: int) -> Automaton:
+def _bounded(automaton: Automaton, least: int, most: int | None) -> Automaton:
     """Return `automaton` with these lengths, or as it is where that took too many rules: the value is checked after."""
     try:
         return intersection(automaton, of_lengths(least, most))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,6 +82,7 @@ class Generation:
         show: Callable[[str], None],
         reader: Reader,
         window: Window | None = None,
+        marks: Mapping[int, str] | None = None,
     ) -> None:
         """Prepare; nothing is drawn yet.
 
@@ -94,6 +95,7 @@ class Generation:
             show: Takes text as soon as it may be shown; never an empty one.
             reader: Reads what the logits say.
             window: How it goes on when the window is full; `None`: it was checked that this cannot happen.
+            marks: Control tokens that mean something to `stream`, with their spelling.
         """
         self.prompt = tuple(prompt)
         self.tokens = list(prompt)
@@ -109,6 +111,7 @@ class Generation:
         self._stream = stream
         self._show = show
         self._reader = reader
+        self._marks = marks or {}
         self._sampler: Sampler | None = None
         self._started = 0.0
         self._first = 0.0
@@ -220,7 +223,12 @@ class Generation:
         """Count and show tokens; they are to be decoded next, unless the generation is over."""
         outcome = self.outcome
         outcome.completion_tokens += len(taken)
-        shown = self._stream.feed(b"".join(self._model.piece(token) for token in taken))
+        shown = ""
+        for token in taken:
+            mark = self._marks.get(token)
+            shown += (
+                self._stream.feed(self._model.piece(token)) if mark is None else self._stream.feed_token(mark)
+            )
         if shown:
             self._show(shown)
         if self._stream.stopped:

@@ -10,6 +10,7 @@ Not covered: what no grammar can hold, or a back-end leaves out; so arguments ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 from agentkit.errors import ConfigError
 from agentkit.messages import ToolSpec
 from agentkit.models.base import CONSTRAINTS, ToolChoice
-from agentkit.models.formats.tool_format import ToolFormat
+from agentkit.models.formats.fitting import Fitting
+from agentkit.models.formats.message import MessageShape
+from agentkit.models.formats.tool_format import Envelope, ToolFormat
 from agentkit.models.normalise import SchemaError, normalise
 
 if TYPE_CHECKING:
-    from agentkit.models.llama import LlamaModel
+    from agentkit.models.vocabulary import Vocabulary
 
 MAX_CALLS = 8
 """Calls in one message."""
@@ -56,16 +59,8 @@ class Constraint(Protocol):
 class Backend(Protocol):
     """Makes constraints for one vocabulary."""
 
-    def message(
-        self, tool_format: ToolFormat, tools: Sequence[ToolSpec], *, most: int, free: bool
-    ) -> Constraint:
-        """Return the constraint for a message with 1 to `most` calls of `tools`.
-
-        Args:
-            tool_format: How they are written.
-            tools: At least one.
-            most: Calls in one message.
-            free: Text may come before the calls, or instead of them.
+    def message(self, shape: MessageShape) -> Constraint:
+        """Return the constraint for a message with calls.
 
         Raises:
             ConfigError: No grammar can be made of it.
@@ -84,29 +79,41 @@ class Backend(Protocol):
         ...
 
 
-def backend_for(model: LlamaModel, name: str = CONSTRAINTS[0]) -> Backend:
-    """Return the back-end of this name, one of `CONSTRAINTS`, for the vocabulary of `model`.
+def backend_for(vocabulary: Vocabulary, name: str = CONSTRAINTS[0]) -> Backend:
+    """Return the back-end of this name, one of `CONSTRAINTS`, for the vocabulary of a model.
 
     Raises:
         ConfigError: There is none of this name.
     """
-    from agentkit.models.vocabulary import Vocabulary
-
     if name == "llguidance":
         from agentkit.models.guidance import Guidance
 
-        return Guidance.of(Vocabulary(model))
+        return Guidance.of(vocabulary)
     if name == "gbnf":
         from agentkit.models.gbnf_backend import GbnfBackend
 
-        return GbnfBackend(Vocabulary(model))
+        return GbnfBackend(vocabulary)
     raise ConfigError(f"there is no constraint {name!r}", hint=f"use one of {', '.join(CONSTRAINTS)}")
 
 
 def bind_tools(
-    backend: Backend, tool_format: ToolFormat, tools: Sequence[ToolSpec], choice: ToolChoice
+    backend: Backend,
+    tool_format: ToolFormat,
+    tools: Sequence[ToolSpec],
+    choice: ToolChoice,
+    *,
+    envelope: Envelope | None = None,
+    thinking: bool = False,
 ) -> Constraint:
     """Return the constraint for a message that may (`auto`) or must call `tools`.
+
+    Args:
+        backend: Makes it.
+        tool_format: How calls are written.
+        tools: What may be called.
+        choice: Whether, and which.
+        envelope: What stands around thoughts, where the model thinks; only `auto` leaves room for them.
+        thinking: The prompt has opened the thoughts already.
 
     Raises:
         ConfigError: No such tool, or parameters no grammar can be made of.
@@ -119,14 +126,21 @@ def bind_tools(
     for tool in offered:
         if reason := refusal(tool):
             raise ConfigError(f"the parameters of tool {tool.name[:80]!r} cannot be bound: {reason}")
-    most, free = 1 if choice.mode == "named" else MAX_CALLS, choice.mode == "auto"
+    shape = MessageShape(
+        tool_format,
+        Fitting(tool_format, offered).shown,
+        most=1 if choice.mode == "named" else MAX_CALLS,
+        free=choice.mode == "auto",
+        envelope=envelope,
+        thinking=thinking,
+    )
     try:
-        return backend.message(tool_format, offered, most=most, free=free)
+        return backend.message(shape)
     except ConfigError as error:
         last = error
-    for tool in offered:  # name the one that cannot be used
+    for tool, shown in zip(offered, shape.tools, strict=True):  # name the one that cannot be used
         try:
-            backend.message(tool_format, [tool], most=most, free=free)
+            backend.message(replace(shape, tools=(shown,)))
         except ConfigError as error:
             raise ConfigError(
                 f"the parameters of tool {tool.name[:80]!r} cannot be turned into a grammar: {error.message}"

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentkit.errors import ConfigError, EngineError
-from agentkit.messages import ToolSpec
-from agentkit.models.formats.tool_format import ToolFormat
+from agentkit.models.formats.message import MessageShape
 from agentkit.models.lark import OPTIONS, message_grammar
 from agentkit.models.vocabulary import Vocabulary
 
@@ -65,17 +64,12 @@ class Guidance:
             tokeniser = lltokenizer_from_vocab(llama._model.vocab)  # noqa: SLF001 - the only way to it
         return cls(tokeniser, llama.n_vocab(), {})
 
-    def message(
-        self, tool_format: ToolFormat, tools: Sequence[ToolSpec], *, most: int, free: bool
-    ) -> GuidanceConstraint:
+    def message(self, shape: MessageShape) -> GuidanceConstraint:
         """Return the constraint for a message with calls; see `agentkit.models.grammar.Backend`."""
-        first = message_grammar(tool_format, tools, self._special, most=most, free=free, lenient=False)
         try:
-            return self._compiled(first)
+            return self._compiled(message_grammar(shape, self._special, lenient=False))
         except ConfigError:
-            return self._compiled(
-                message_grammar(tool_format, tools, self._special, most=most, free=free, lenient=True)
-            )
+            return self._compiled(message_grammar(shape, self._special, lenient=True))
 
     def value(self, form: dict[str, Any]) -> GuidanceConstraint:
         """Return the constraint for one JSON value; see `agentkit.models.grammar.Backend`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agentkit.errors import ConfigError
 from agentkit.models.cache_levers import check_cache_levers
+from agentkit.models.formats.choose import format_named
 from agentkit.models.gpu import GpuUse, check_gpu
 
 RANGES = {
@@ -36,6 +37,8 @@ class Levers:
     """What happens when the window is full; see `agentkit.models.cache_levers`."""
     context_tokens: int | None = None
     """Size of the window; `None`: 4096, or what the model was trained for if that is less."""
+    tool_format: str = "auto"
+    """How calls are written, one of `FORMATS`; `auto`: as the chat template shows."""
     gpu: GpuUse = GpuUse()  # noqa: RUF009 - frozen
 
 
@@ -50,6 +53,7 @@ def check_levers(levers: Levers) -> None:
     if levers.context_tokens is not None:
         check_range("context_tokens", levers.context_tokens)
     check_cache_levers(levers.k_type, levers.v_type, levers.window, flash_attention=levers.flash_attention)
+    format_named(levers.tool_format)
     check_gpu(levers.gpu)
 
 

@@ -52,6 +52,8 @@ class Settings:
     flash_attention: bool = True
     repack: bool = True
     """Rearrange weights for this processor; some builds crash in it (see `agentkit.models.probe`)."""
+    tool_format: str = "auto"
+    """Name of the format for calls; `auto`: the one the chat template shows."""
     k_type: str = "f16"
     """How keys are kept; these three are checked by `agentkit.models.cache_levers`."""
     v_type: str = "f16"

@@ -18,14 +18,16 @@ from agentkit.models.generate import Generation, Outcome, check_fit
 from agentkit.models.grammar import Backend, Constraint, backend_for, bind_schema, bind_tools
 from agentkit.models.kv_transfer import Transfer
 from agentkit.models.llama import LlamaModel, Settings
+from agentkit.models.markup import Markup
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scheduler import Scheduler
 from agentkit.models.signals import Reader
 from agentkit.models.sliding import Window, kept
 from agentkit.models.slots import common_prefix
-from agentkit.models.template import GUARD, ChatTemplate, Guard
+from agentkit.models.template import GUARD, ChatTemplate
 from agentkit.models.textstream import TextStream
 from agentkit.models.validate import check_text, read_calls
+from agentkit.models.vocabulary import Vocabulary
 
 _WARM_TOKENS = 9
 _POSITION_BYTES = 12
@@ -85,12 +87,14 @@ class Session:
         self.states = Transfer(self._decoder, self.scheduler.slots)
         self._reader = Reader(self._model.vocabulary_size)
         self._settings = settings
-        vocabulary = range(self._model.vocabulary_size)
-        control = [self._text(token) for token in vocabulary if self._model.is_control(token)]
-        self._guard = Guard(control)
         self._template = ChatTemplate(
-            self._model.chat_template(), bos=self._text(self._model.bos), eos=self._text(self._model.eos)
+            self._model.chat_template(),
+            bos=self._text(self._model.bos),
+            eos=self._text(self._model.eos),
+            tool_format=settings.tool_format,
         )
+        self._vocabulary = Vocabulary(self._model)
+        self._markup = Markup(self._template, self._vocabulary)
         self._backend: Backend | None = None
         self._warm(beat)
 
@@ -123,6 +127,8 @@ class Session:
             "vocabulary": self._model.vocabulary_size,
             "template": self._template.fingerprint,
             "tool_format": self._template.format.name,
+            "tool_format_reason": self._template.chosen.reason,
+            "tool_format_native": self._template.chosen.native,
             "shows_system": self._template.shows_system,
             "threads": self._settings.threads,
             "flash_attention": self._decoder.flash_attention,
@@ -143,7 +149,12 @@ class Session:
         Raises:
             TemplateError: The chat template refused or failed.
         """
-        text = render_prompt(self._template, self._guard, messages, tools)
+        return self._tokenise(self._render(messages, tools))
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+        return render_prompt(self._template, self._markup.guard, messages, tools)
+
+    def _tokenise(self, text: str) -> list[int]:
         tokens: list[int] = []
         for part in text.split(GUARD):  # see `Guard`
             tokens += self._model.tokenise(part, special=True)
@@ -176,29 +187,33 @@ class Session:
             ConfigError: The tools or the schema cannot be bound, or there is no such adapter.
         """
         adapter = applied(sampling, self._adapters)
-        prompt = self.prompt(messages, tools if choice.mode != "none" else ())
-        window = self._window(messages, tools if choice.mode != "none" else (), prompt)
+        calls = schema is None and choice.mode != "none" and bool(tools)
+        free = schema is None and choice.mode in ("none", "auto")
+        shown = tools if choice.mode != "none" else ()
+        text = self._render(messages, shown)
+        if not free:
+            text += self._markup.unthinking(text, call=schema is None)
+        thinking = free and self._markup.thinks(text)
+        prompt = self._tokenise(text)
+        window = self._window(messages, shown, prompt)
         # a sliding window needs room for the next token alone
-        answer_tokens = 1 if window else sampling.max_tokens
-        check_fit(len(prompt), answer_tokens, self._decoder.window_tokens)
-        tool_format = self._template.format
+        check_fit(len(prompt), 1 if window else sampling.max_tokens, self._decoder.window_tokens)
         constraint: Constraint | None = None
-        trigger = None
         if schema is not None:
             constraint = bind_schema(self._bound(), schema) if sampling.grammar else None
-        elif choice.mode != "none" and tools:
-            if sampling.grammar:
-                constraint = bind_tools(self._bound(), tool_format, tools, choice)
-            trigger = tool_format.trigger
-        elif choice.mode in ("required", "named"):
+        elif calls and sampling.grammar:
+            constraint = bind_tools(
+                self._bound(),
+                self._template.format,
+                tools,
+                choice,
+                envelope=self._template.envelope,
+                thinking=thinking,
+            )
+        elif not calls and not free:
             raise ConfigError("a call is required, but there are no tools")
-        stops = (*sampling.stop, *tool_format.stop) if schema is None else ()
-        if tools and schema is None:
-            stops = (
-                *stops,
-                tool_format.result_opening.strip(),
-            )  # a small model may go on with a result of its own
-        stream = TextStream(stops, trigger)
+        stops = sampling.stop if schema is None else ()
+        stream = self._markup.stream(stops, tools=calls, thoughts=free, thinking=thinking)
         generation = Generation(
             self._model,
             prompt,
@@ -208,6 +223,7 @@ class Session:
             show=show,
             reader=self._reader,
             window=window,
+            marks=self._markup.tokens,
         )
         return Request(generation, adapter, stream, tuple(tools), schema)
 
@@ -244,5 +260,5 @@ class Session:
 
     def _bound(self) -> Backend:
         if self._backend is None:
-            self._backend = backend_for(self._model, self._settings.constraint)
+            self._backend = backend_for(self._vocabulary, self._settings.constraint)
         return self._backend

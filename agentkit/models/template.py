@@ -16,16 +16,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from jinja2 import TemplateError as JinjaError
-from jinja2.ext import loopcontrols
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from agentkit.errors import ModelError
-from agentkit.models.formats.choose import choose_format, fingerprint
-from agentkit.models.formats.families import HERMES
+from agentkit.models.formats.choose import (
+    AUTO,
+    PROBE_CALL,
+    PROBE_RESULT,
+    PROBE_TOOL,
+    Trial,
+    choose_format,
+    fingerprint,
+    thoughts_of,
+)
+from agentkit.models.formats.listing import spec
 from agentkit.models.formats.syntax import dump_json
 from agentkit.models.formats.tool_format import ToolFormat
 
@@ -53,10 +64,21 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 """For a model file without a template."""
+_QUESTION, _SYSTEM, _ANSWER = "probe-user", "probe-system", "probe-answer"
 
 
 class TemplateError(ModelError):
     """The chat template failed, or did what none should do."""
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks, for those who train, what the model says; here it means nothing."""
+
+    tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -65,7 +87,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(["+", "-", "*", "/", "//", "%", "**"])
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], cache_size=0)
+        super().__init__(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation], cache_size=0
+        )
         self.filters = {name: each for name, each in self.filters.items() if name in _FILTERS}
         self.filters["tojson"] = _to_json
         self.globals = {
@@ -148,15 +172,19 @@ def _limits() -> Iterator[None]:
 class ChatTemplate:
     """One model's chat template, and what a few probes say it can do."""
 
-    def __init__(self, source: str | None, *, bos: str = "", eos: str = "") -> None:
+    def __init__(
+        self, source: str | None, *, bos: str = "", eos: str = "", tool_format: str = AUTO
+    ) -> None:
         """Compile `source` and probe it.
 
         Args:
             source: As in the model file; `None`: ChatML.
             bos: Text of the token that starts a prompt.
             eos: Text of the token that ends a text.
+            tool_format: Name of the format for calls; `auto`: the one its probes show.
 
         Raises:
+            ConfigError: There is no such format.
             TemplateError: It cannot be compiled, or renders nothing of a plain question.
         """
         source = CHATML if source is None else source
@@ -167,21 +195,39 @@ class ChatTemplate:
         self.fingerprint = fingerprint(source)
         self._tokens = {"bos_token": bos, "eos_token": eos}
         self._template = self._guarded(lambda: _Sandbox().from_string(source))
-        probe = "probe-8f3a1c"
-        user = {"role": "user", "content": "probe-user"}
-        if "probe-user" not in self.render([user]):
+        user = {"role": "user", "content": _QUESTION}
+        if _QUESTION not in self.render([user]):
             raise TemplateError("the chat template leaves the question out")
-        self.shows_system = probe in self._attempt([{"role": "system", "content": probe}, user])
-        tool = {
-            "type": "function",
-            "function": {
-                "name": probe,
-                "description": "",
-                "parameters": {"type": "object", "properties": {}},
-            },
+        system = {"role": "system", "content": _SYSTEM}
+        self.shows_system = _SYSTEM in self._attempt([system, user])
+        self.chosen = choose_format(source, self._try(), tool_format)
+        self.envelope = thoughts_of(source, self.format)
+
+    @property
+    def format(self) -> ToolFormat:
+        """How calls are written."""
+        return self.chosen.format
+
+    def _try(self) -> Trial:
+        """Render a conversation with a tool, a call and a result."""
+        tools = [spec(PROBE_TOOL)]
+        user = {"role": "user", "content": _QUESTION}
+        function = {"name": PROBE_CALL.name, "arguments": PROBE_CALL.arguments}
+        call = {"id": "probe0001", "type": "function", "function": function}
+        asks = {"role": "assistant", "content": "", "tool_calls": [call]}
+        result = {
+            "role": "tool",
+            "content": PROBE_RESULT,
+            "name": PROBE_CALL.name,
+            "tool_call_id": "probe0001",
         }
-        self.format: ToolFormat = choose_format(source, shows_tools=probe in self._attempt([user], [tool]))
-        self.native = self.format is HERMES
+        text = self._attempt(
+            [user, asks, result, {"role": "assistant", "content": "probe-answer"}, user], tools
+        )
+        calls, shown, _ = (text or self._attempt([user, asks], tools)).partition(PROBE_RESULT)
+        return Trial(
+            tools=self._attempt([user], tools), calls=calls.partition(_QUESTION)[2], shows_result=bool(shown)
+        )
 
     def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """Return the prompt up to where the assistant's next message starts.

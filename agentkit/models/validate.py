@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from agentkit.messages import ToolCall, ToolSpec
 from agentkit.models.base import Refusal
+from agentkit.models.formats.fitting import Fitting
 from agentkit.models.formats.syntax import dump_json
 from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.normalise import InvalidError, SchemaError, normalise
@@ -27,11 +28,12 @@ def read_calls(
         tools: What may be called.
         salt: Makes the ids differ from those of other messages; the same salt and markup give the same ids.
     """
-    parsed = tool_format.parse(markup, tools)
+    fitting = Fitting(tool_format, tools)
+    parsed = tool_format.parse(markup, fitting.shown)
     if len(parsed.calls) > MAX_CALLS:
         return Refusal(f"{len(parsed.calls)} calls are more than {MAX_CALLS}")
     calls = []
-    for index, call in enumerate(parsed.calls):
+    for index, call in enumerate(map(fitting.mean, parsed.calls)):
         try:
             data = dump_json([call.name, call.arguments]).encode()
         except UnicodeEncodeError:

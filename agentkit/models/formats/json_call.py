@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentkit.messages import ToolSpec
-from agentkit.models.formats.parts import Choice, Json, Mark, Part, Text, row
+from agentkit.models.formats.parts import Json, Mark, Part, Text, row
 from agentkit.models.formats.syntax import Call, ParsedCall, dump_json, read_json
 from agentkit.models.normalise import normalise
 
@@ -19,6 +20,11 @@ class JsonCall:
     arguments_key: str = "arguments"
     ignored: frozenset[str] = frozenset()
     """Further keys that templates of the family write, and that mean nothing here."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The fixed markup within a call."""
+        return ()
 
     def part(self, tool: ToolSpec) -> Part:
         """Return what a call of `tool` may look like."""
@@ -46,17 +52,19 @@ class NamedJson:
     """`N<separator>{…}`, as in `N[ARGS]{…}`."""
 
     separators: tuple[str, ...]
-    """What may stand between name and arguments; the first is the one that is rendered."""
+    """What may stand between name and arguments; the first is the one that models write."""
+    noise: str | None = None
+    """A pattern of what templates write behind the name, and that means nothing here."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The fixed markup within a call."""
+        return self.separators
 
     def part(self, tool: ToolSpec) -> Part:
         """Return what a call of `tool` may look like."""
-        separator = Choice(tuple(map(Mark, self.separators)))
         arguments = Json(normalise(tool.parameters, close=True).schema)
-        return row(
-            Text(tool.name),
-            separator if len(self.separators) > 1 else Mark(self.separators[0]),
-            arguments,
-        )
+        return row(Text(tool.name), Mark(self.separators[0]), arguments)
 
     def render(self, call: Call, tool: ToolSpec | None) -> str:  # noqa: ARG002 - JSON says of itself what is what
         """Return a call."""
@@ -71,4 +79,5 @@ class NamedJson:
         read = read_json(text, at + len(separator))
         if read is None or not isinstance(read[0], dict):
             return None
-        return ParsedCall(text[place:at], read[0]), read[1]
+        name = text[place:at]
+        return ParsedCall(re.sub(self.noise + r"\Z", "", name) if self.noise else name, read[0]), read[1]

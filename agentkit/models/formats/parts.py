@@ -40,7 +40,7 @@ class Raw:
     stop: str
     least: int = 0
     """Characters before `stop`."""
-    most: int = 4096
+    most: int | None = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ class ParsedCall:
 class Syntax(Protocol):
     """How one call is written; what two calls stand between is the family's."""
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The fixed markup within a call."""
+        ...
+
     def part(self, tool: ToolSpec) -> Part:
         """Return what a call of `tool` may look like.
 

@@ -7,13 +7,13 @@ Not covered: whether a call is one of a tool that exists, with arguments it take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from agentkit.messages import ToolSpec
-from agentkit.models.formats.parts import Choice, Mark, Part, Repeat, row
-from agentkit.models.formats.syntax import Call, ParsedCall, Syntax, dump_json, skip
+from agentkit.models.formats.listing import one_a_line
+from agentkit.models.formats.parts import Choice, Mark, Part, Repeat, Row, Text, optional, row
+from agentkit.models.formats.syntax import Call, ParsedCall, Syntax, skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,19 @@ class Parsed:
     """False where the markup breaks off or is malformed."""
 
 
-def one_a_line(tools: Sequence[ToolSpec]) -> str:
-    """Return tools as short lines of JSON: what a small model needs, without what a validator needs."""
-    return "\n".join(map(tool_line, tools))
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a family writes around everything: thoughts first, in blocks of their own, and then the answer."""
 
+    thought_opening: str
+    thought_closing: str
+    answer_opening: str = ""
+    """Stands before an answer, where a call starts with the family's trigger instead."""
 
-def tool_line(tool: ToolSpec) -> str:
-    """Return a tool as one short line of JSON."""
-    properties: Mapping[str, Any] = tool.parameters.get("properties", {})
-    line: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": properties}
-    required = tool.parameters.get("required")
-    if required:
-        line["required"] = required
-    return dump_json(line)
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Every stretch of it."""
+        return (self.thought_opening, self.thought_closing, self.answer_opening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,16 @@ class ToolFormat:
     """How tools are shown in `instructions`."""
     result_opening: str = "<tool_response>\n"
     result_closing: str = "\n</tool_response>"
+    names: str | None = None
+    """What names of tools the family can write, as a pattern for the whole name; `None`: any."""
+    keys: str | None = None
+    """The same for arguments, where they are not the keys of a JSON object; `None`: any."""
     leading: bool = False
     """Calls have no marker: `trigger` is how the first one begins, and it counts only where a message begins."""
+    template_trigger: str | None = None
+    """How a template of the family starts a call, where that is not how its models do."""
+    envelope: Envelope | None = None
+    """What stands around all that a model of the family says."""
     max_calls: int | None = None
     """How many calls the family's models write in one message; `None`: any number."""
     stop: tuple[str, ...] = ()
@@ -86,15 +94,46 @@ class ToolFormat:
         """Return what the model is shown of a result."""
         return self.result_opening + text + self.result_closing
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Every stretch of fixed markup: what of it is a control token of a model means something there."""
+        strings = (self.trigger, self.opening, self.between, self.closing, self.instructions)
+        return (*strings, self.result_opening, self.result_closing, *self.stop, *self.syntax.marks)
+
+    def reads(self, text: str, call: ParsedCall, tool: ToolSpec, header: str = "") -> bool:
+        """Return whether the first call in what a template wrote is `call`, written as this family does.
+
+        Args:
+            text: What the template wrote between a question and the result of the call.
+            call: What it was to write.
+            tool: Of the call.
+            header: What it writes between a question and a plain answer.
+        """
+        trigger = self.template_trigger or self.trigger
+        found = text.find(trigger)
+        if found < 0 or (self.leading and text[:found].strip() != header.strip()):
+            return False
+        opening = "" if self.template_trigger else self.opening
+        place = skip(text, found if self.leading else found + len(trigger), opening)
+        read = None if place is None else self.syntax.parse(text, place, {tool.name: tool})
+        return read is not None and read[0] == call and skip(text, read[1], self.closing) is not None
+
     def calls_part(self, tools: Sequence[ToolSpec], most: int) -> Part:
         """Return what may follow the trigger, and with `leading` the trigger, too: 1 to `most` calls of `tools`.
 
         Raises:
             SchemaError: No grammar can be made of the parameters of one.
         """
-        call = Choice(tuple(self.syntax.part(tool) for tool in tools))
+        parts = tuple(self.syntax.part(tool) for tool in tools)
+        call = Choice(parts)
         most = min(most, self.max_calls or most)
-        return row(Mark(self.opening), Repeat(call, 1, most, Mark(self.between)), Mark(self.closing))
+        if self.leading:  # one stretch of text up to where a call differs from any other text
+            first = Choice(tuple(_behind(self.opening, part) for part in parts))
+            more = Repeat(row(Mark(self.between), call), 0, most - 1) if most > 1 else Row(())
+            return row(first, more, Mark(self.closing))
+        stop = [optional(Choice(tuple(map(Mark, self.stop))))] if self.stop else []
+        calls = Repeat(call, 1, most, Mark(self.between))
+        return row(Mark(self.opening), calls, Mark(self.closing), *stop)
 
     def parse(self, text: str, tools: Sequence[ToolSpec] = ()) -> Parsed:
         """Split what a model wrote into its text and its calls.
@@ -120,3 +159,11 @@ class ToolFormat:
                 complete = end is not None and markup[end:].strip() in ("", *self.stop)
                 return Parsed(spoken, tuple(calls), complete)
         return Parsed(spoken, tuple(calls), complete=False)
+
+
+def _behind(opening: str, part: Part) -> Part:
+    """Return a part with `opening` before its first characters, as one stretch."""
+    match part:
+        case Row((Text(text), *rest)):
+            return Row((Text(opening + text), *rest))
+    return row(Mark(opening), part)

@@ -14,14 +14,13 @@ import pytest
 from agentkit.errors import ConfigError
 from agentkit.messages import ToolSpec
 from agentkit.models.base import AUTO, CONSTRAINTS, REQUIRED, ToolChoice
-from agentkit.models.formats.families import FORMATS, SMOLLM2
+from agentkit.models.formats.families import SMOLLM2
 from agentkit.models.formats.syntax import ParsedCall
-from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.grammar import MAX_CALLS, Backend, Constraint, backend_for, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
+from agentkit.models.vocabulary import Vocabulary
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
-EVERY = pytest.mark.parametrize("tool_format", FORMATS.values(), ids=FORMATS)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def model(smollm2_path: Path) -> Iterator[LlamaModel]:
 
 @pytest.fixture(scope="module", params=CONSTRAINTS)
 def backend(model: LlamaModel, request: pytest.FixtureRequest) -> Backend:
-    return backend_for(model, request.param)
+    return backend_for(Vocabulary(model), request.param)
 
 
 def accepts(constraint: Constraint, tokens: Sequence[int]) -> bool:
@@ -67,40 +66,23 @@ def wander(model: LlamaModel, constraint: Constraint, chance: random.Random, lim
     return None
 
 
-@EVERY
 def test_random_tokens_make_valid_calls(
-    model: LlamaModel, backend: Backend, tool_format: ToolFormat, tools: tuple[ToolSpec, ...]
+    model: LlamaModel, backend: Backend, tools: tuple[ToolSpec, ...]
 ) -> None:
     parameters = {tool.name: tool.parameters for tool in tools}
     whole = 0
     for seed in range(12):
-        text = wander(model, bind_tools(backend, tool_format, tools, REQUIRED), random.Random(seed))
+        text = wander(model, bind_tools(backend, SMOLLM2, tools, REQUIRED), random.Random(seed))
         if text is None:
             continue
         whole += 1
-        parsed = tool_format.parse(text)
+        parsed = SMOLLM2.parse(text)
         assert parsed.complete
         assert parsed.text == ""
         assert 1 <= len(parsed.calls) <= MAX_CALLS
         for call in parsed.calls:
             jsonschema.validate(call.arguments, parameters[call.name])
     assert whole >= 6
-
-
-@EVERY
-def test_what_render_writes_is_accepted(
-    model: LlamaModel, backend: Backend, tool_format: ToolFormat, tools: tuple[ToolSpec, ...]
-) -> None:
-    weather, clock = (
-        ParsedCall("get_weather", {"city": "São Paulo", "days": 3}),
-        ParsedCall("clock.read", {"unit": "hour"}),
-    )
-    for calls in ([weather], [clock], [weather, clock, weather, clock]):
-        tokens = model.tokenise(tool_format.render_calls(calls), special=True)
-        constraint = bind_tools(backend, tool_format, tools, REQUIRED)
-        assert accepts(constraint, tokens)
-        assert constraint.done or constraint.allowed(model.eos)
-        assert accepts(bind_tools(backend, tool_format, tools, AUTO), [*model.tokenise("Well, "), *tokens])
 
 
 @pytest.mark.parametrize(
