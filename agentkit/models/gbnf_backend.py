@@ -122,6 +122,7 @@ class GbnfConstraint:
         self._ends = tokens.vocabulary.ends
         self._matcher = matcher
         self._sampler = sampler
+        self._marked = matcher.has_tokens
         self._state: State = matcher.start
         self._pending = b""
         """The first bytes of a character."""
@@ -151,7 +152,7 @@ class GbnfConstraint:
             wanted = token in tokens_of(self._state)
         else:
             wanted = decoded(self._pending, self._tokens.pieces[token]) is not None
-        return wanted and self._sampler.allowed(token)
+        return wanted and self._sampler.allowed(token) and self._reads(token)
 
     def mask(self) -> NDArray[np.bool_]:
         """Return for every token whether it may come next."""
@@ -160,6 +161,9 @@ class GbnfConstraint:
             return found
         candidates = self._candidates()
         found[candidates] = self._sampler.among(candidates)
+        if self._marked:
+            for token in found.nonzero()[0]:
+                found[token] = self._reads(int(token))
         for token in tokens_of(self._state):
             found[token] = self._sampler.allowed(token)
         if self._may_end:
@@ -179,6 +183,13 @@ class GbnfConstraint:
             may[chr(low).encode()[0] : chr(high).encode()[0] + 1] = True
         may[_NO_BYTE] = False
         return np.flatnonzero(may[self._tokens.first]).astype(np.int32)
+
+    def _reads(self, token: int) -> bool:
+        """Return whether a token may come that llama.cpp allows: a mark of the grammar it may have taken for text."""
+        if not self._marked or token in self._tokens.vocabulary.specials:
+            return True
+        read = decoded(self._pending, self._tokens.pieces[token])
+        return read is not None and (not read[0] or bool(self._matcher.read(self._state, read[0])))
 
     def commit(self, token: int) -> None:
         """Take `token`.

@@ -33,6 +33,10 @@ class Matcher:
 
     def __init__(self, grammar: Gbnf) -> None:
         self._rules = grammar.rules
+        self.has_tokens = any(
+            isinstance(symbol, Token) for rule in grammar.rules for each in rule for symbol in each
+        )
+        """Whether a token stands for itself anywhere."""
         self._nodes: dict[tuple[int, int, int, int], _Node] = {}
         self.start = self._closure(self._node((Ref(grammar.start),), 0, 0, None))
 

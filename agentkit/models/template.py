@@ -172,9 +172,7 @@ def _limits() -> Iterator[None]:
 class ChatTemplate:
     """One model's chat template, and what a few probes say it can do."""
 
-    def __init__(
-        self, source: str | None, *, bos: str = "", eos: str = "", tool_format: str = AUTO
-    ) -> None:
+    def __init__(self, source: str | None, *, bos: str = "", eos: str = "", tool_format: str = AUTO) -> None:
         """Compile `source` and probe it.
 
         Args:

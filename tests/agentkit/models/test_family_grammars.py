@@ -97,6 +97,11 @@ def plain(model: LlamaModel) -> Vocabulary:
     return Vocabulary(model)
 
 
+@pytest.fixture(scope="module")
+def guided(plain: Vocabulary) -> Backend:
+    return backend_for(plain)
+
+
 @pytest.fixture(scope="module", params=CONSTRAINTS)
 def backend(plain: Vocabulary, request: pytest.FixtureRequest) -> Backend:
     return backend_for(plain, request.param)
@@ -171,15 +176,15 @@ def wander(
 def test_random_tokens_make_valid_calls(
     model: LlamaModel,
     plain: Vocabulary,
-    backend: Backend,
+    guided: Backend,
     tool_format: ToolFormat,
     tools: tuple[ToolSpec, ...],
     spelt: bool,
 ) -> None:
-    words = words_of(plain, backend, tool_format, spelt)
+    words = words_of(plain, guided, tool_format, spelt)
     offered = (*tools, ODD, LOOSE)
     calls = 0
-    for seed in range(10):
+    for seed in range(8):
         constraint = bind_tools(words.backend, tool_format, offered, REQUIRED)
         taken = wander(model, constraint, random.Random(seed))
         if taken is None:
@@ -231,11 +236,11 @@ def test_what_render_writes_is_accepted_and_read(
 def test_mutations_are_refused_or_are_valid_calls(
     model: LlamaModel,
     plain: Vocabulary,
-    backend: Backend,
+    guided: Backend,
     tool_format: ToolFormat,
     tools: tuple[ToolSpec, ...],
 ) -> None:
-    words = words_of(plain, backend, tool_format, spelt=True)
+    words = words_of(plain, guided, tool_format, spelt=True)
     chance = random.Random(7)
     refused = 0
     for _, text in islice(messages(tool_format, tools), 2):
@@ -328,12 +333,12 @@ def test_the_letters_of_a_mark_are_text_where_it_is_a_token(
 def test_one_named_tool_is_called_once_by_whatever_name_it_goes(
     model: LlamaModel,
     plain: Vocabulary,
-    backend: Backend,
+    guided: Backend,
     tool_format: ToolFormat,
     tools: tuple[ToolSpec, ...],
 ) -> None:
     offered = (*tools, ODD)
-    constraint = bind_tools(backend, tool_format, offered, ToolChoice.named(ODD.name))
+    constraint = bind_tools(guided, tool_format, offered, ToolChoice.named(ODD.name))
     taken = wander(model, constraint, random.Random(3))
     if taken is not None:
         read = read_calls(tool_format, b"".join(map(model.piece, taken)).decode(), offered, b"")
