@@ -162,8 +162,8 @@ class GbnfConstraint:
         candidates = self._candidates()
         found[candidates] = self._sampler.among(candidates)
         if self._marked:
-            for token in found.nonzero()[0]:
-                found[token] = self._reads(int(token))
+            for each in map(int, found.nonzero()[0]):
+                found[each] = self._reads(each)
         for token in tokens_of(self._state):
             found[token] = self._sampler.allowed(token)
         if self._may_end:
