@@ -381,4 +381,6 @@ class Engine:
         kept = {name: settings[name] for name in ("k_type", "v_type", "batch_tokens")}
         require_ram(self._name, header, cells, flash_attention=settings["flash_attention"], **kept)
         largest = ram_need(header, cells, batch_tokens=settings["batch_tokens"], flash_attention=False)
-        self._memory_bytes = 2 * largest.total_bytes + MEMORY_SLACK  # a reproducible answer has its own cache
+        adapters = sum(adapter.path.stat().st_size for adapter in self._adapters.values())
+        # a reproducible answer has its own cache, and an adapter is read before it is placed
+        self._memory_bytes = 2 * (largest.total_bytes + adapters) + MEMORY_SLACK

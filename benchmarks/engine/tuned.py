@@ -19,7 +19,7 @@ from agentkit.models.tune import tune
 from agentkit.paths import Home
 from agentkit.spawn import LocalSpawner
 from benchmarks._noise import noise
-from benchmarks.engine.sides import MODEL, PREFILL_WORDS
+from benchmarks.engine.sides import MODEL, PREFILL_WORDS, in_turn
 
 
 def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[str, float]:
@@ -27,19 +27,19 @@ def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[st
     came = Engine(store.get(name).path, LocalSpawner())
     path, options = as_tuned(store, name)
     tuned = Engine(path, LocalSpawner(), **options)
-    rates: tuple[list[float], list[float]] = ([], [])
     try:
-        for number in range(rounds + 1):
-            for engine, taken in zip((came, tuned), rates, strict=True):
-                taken.append(_prefill(engine, number))
+        rates = [
+            in_turn(number, lambda: _prefill(came, number), lambda: _prefill(tuned, number))  # noqa: B023 - at once
+            for number in range(rounds + 1)
+        ]
     finally:
         came.close()
         tuned.close()
-    before, after = (statistics.median(each[1:]) for each in rates)  # the first is the start
+    del rates[0]  # the start
     return {
-        "untuned_prefill_tokens_s": round(before, 1),
-        "tuned_prefill_tokens_s": round(after, 1),
-        "tuned_prefill_ratio": round(after / before, 3),
+        "tuned_prefill_ratio": round(statistics.median(after / before for before, after in rates), 3),
+        "untuned_prefill_tokens_s": round(statistics.median(before for before, _ in rates), 1),
+        "tuned_prefill_tokens_s": round(statistics.median(after for _, after in rates), 1),
     }
 
 
@@ -58,9 +58,9 @@ def measure(*, quick: bool) -> dict[str, float]:
     """Tune the default model if it has no profile here, and measure."""
     store = ModelStore(Home.default().models)
     if read_profile(store, store.get(MODEL)) is not None:
-        return tuned_prefill_ratio(store, MODEL, rounds=3 if quick else 8)
+        return tuned_prefill_ratio(store, MODEL, rounds=4 if quick else 8)
     with tempfile.TemporaryDirectory() as folder:
         own = ModelStore(Path(folder))
         own.import_file(store.get(MODEL).path, MODEL)
-        tune(own, MODEL, LocalSpawner(), rounds=1 if quick else 3, scored_tokens=1100 if quick else 4096)
-        return tuned_prefill_ratio(own, MODEL, rounds=3 if quick else 8)
+        tune(own, MODEL, LocalSpawner(), rounds=2 if quick else 5, scored_tokens=1100 if quick else 4096)
+        return tuned_prefill_ratio(own, MODEL, rounds=4 if quick else 8)
