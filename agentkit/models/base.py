@@ -193,6 +193,8 @@ class Completion:
     """Mean log-probability of the sampled tokens, from unmasked logits; `None` where unknown."""
     signals: tuple[TokenSignal, ...] = ()
     """One for each token the model chose; those a grammar left no choice about have none. Empty where unknown."""
+    record: bytes | None = field(default=None, repr=False, compare=False)
+    """How it was computed, without any text, for `Engine.complete(replay=…)`; `None` where that is not known."""
     refused: Refusal | None = None
     """Set where it wrote calls that are invalid or break off, or a value that is not of the schema asked for."""
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from agentkit.errors import ConfigError, EngineError, ModelError
 from agentkit.models.adapters import Applied
+from agentkit.models.cache_log import CacheLog
 from agentkit.models.llama import DEFAULT_CONTEXT_TOKENS, KV_TYPES, LlamaModel, Settings
 
 MIN_SLICE = 16
@@ -74,6 +75,8 @@ class Decoder:
         self._rows: dict[int, int] = {}
         self._adapter: Applied | None = None
         self._cell = itertools.count()
+        self.log = CacheLog()
+        """What was done to the cache; whoever edits it says so there."""
         self.tokens: list[list[int]] = [[] for _ in range(settings.streams)]
         """The ledgers: what the cache holds of each sequence."""
         self._cells: list[list[int]] = [[] for _ in range(settings.streams)]
@@ -156,16 +159,23 @@ class Decoder:
             EngineError: llama.cpp failed; likewise.
         """
         self._rows = self._batch.fill(pieces, self.tokens)
+        said = [(piece.sequence, len(piece.tokens), piece.logits) for piece in pieces]
         failures: list[BaseException] = []
         with self._watched(watch, failures):
             status = llama_cpp.llama_decode(self._context, self._batch.struct)
         if status == 0:
+            self.log.decoded(said)
             for piece in pieces:
                 self.tokens[piece.sequence].extend(piece.tokens)
                 self._cells[piece.sequence].extend(itertools.islice(self._cell, len(piece.tokens)))
             return
         self._rows = {}
+        if status == _ABORTED:
+            self.log.decoded(said)
+        else:
+            self.log.lose()
         for piece in pieces:
+            self.log.kept(piece.sequence, len(self.tokens[piece.sequence]))
             self.keep(piece.sequence, len(self.tokens[piece.sequence]))
         if failures:
             raise failures[0]
@@ -226,6 +236,7 @@ class Decoder:
     def read_state(self, sequence: int, address: int, size: int, tokens: Sequence[int]) -> bool:
         """Fill the empty `sequence` from memory, `tokens` being its ledger; it stays empty on a failure."""
         room = ctypes.cast(address, ctypes.POINTER(ctypes.c_uint8))
+        self.log.lose()  # nobody knows how it was computed
         taken = llama_cpp.llama_state_seq_set_data(self._context, room, size, sequence)
         last = llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)
         self.tokens[sequence].extend(tokens)
@@ -238,6 +249,7 @@ class Decoder:
     def keep(self, sequence: int, count: int) -> None:
         """Drop everything of `sequence` behind its first `count` tokens; drop all where the cache cannot do that."""
         ledger = self.tokens[sequence]
+        held = len(ledger)
         if count and not self._can_go_on_from(sequence, count):
             count = 0
         if count and not llama_cpp.llama_memory_seq_rm(self._memory, sequence, count, -1):
@@ -247,6 +259,9 @@ class Decoder:
         del ledger[count:], self._cells[sequence][count:]
         if not any(self.tokens):  # so that what comes next lies as in a fresh context
             llama_cpp.llama_memory_clear(self._memory, False)
+            self.log.clear()
+        elif count < held:
+            self.log.kept(sequence, count)
 
     def _can_go_on_from(self, sequence: int, count: int) -> bool:
         """Return whether the cache still has what token `count` has to look back at."""
@@ -264,6 +279,7 @@ class Decoder:
         if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, start + count):
             return False
         llama_cpp.llama_memory_seq_add(self._memory, sequence, start + count, -1, -count)
+        self.log.lose()  # what is there now is what no batch computed
         del self.tokens[sequence][start : start + count], self._cells[sequence][start : start + count]
         return True
 
@@ -272,6 +288,7 @@ class Decoder:
         if not self.shares or self.tokens[target]:
             raise EngineError("this prefix cannot be shared")
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, count)
+        self.log.copied(source, target, count)
         self.tokens[target] = self.tokens[source][:count]
         self._cells[target] = self._cells[source][:count]
 

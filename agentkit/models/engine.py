@@ -214,6 +214,7 @@ class Engine:
         sampling: Sampling | None = None,
         schema: dict[str, Any] | None = None,
         conversation: str | None = None,
+        replay: bytes | None = None,
     ) -> EngineStream:
         """Generate the next assistant message; see `Model.complete`.
 
@@ -221,8 +222,12 @@ class Engine:
         written on while nobody reads it, so one thread may hold several open. What was computed for a
         `conversation` is found again by its name, in the cache or, where there is a keeper, in a saved state.
 
+        With the `Completion.record` of an earlier answer to the same request as `replay`, that answer is computed
+        again, batch by batch as it was, in a cache of its own: the same tokens come out. Other answers wait.
+
         Raises:
             BusyError: Too many wait for the engine.
+            ConfigError: The record is damaged, or of another request or engine.
         """
         if schema is not None and tools and choice.mode != "none":
             raise ConfigError("tools and a response schema cannot bind the same text", hint="ask twice")
@@ -233,6 +238,7 @@ class Engine:
             "sampling": write_sampling(sampling or Sampling()),
             "schema": None if schema is None else json.dumps(schema),
             "conversation": conversation,
+            "replay": replay,
         }
         resume = None
         if conversation is not None and self._keeper is not None and self._sha256 is not None:

@@ -233,7 +233,8 @@ class Worker:
                     self._save(
                         job
                     )  # before the answer is told, so that who ends the engine then loses nothing
-                self._send(number, "completed", **write_outcome(outcome, session.piece))
+                said = write_outcome(outcome, session.piece)
+                self._send(number, "completed", record=session.pack_record(prepared), **said)
             except ConnectionLost:
                 raise
             except AgentkitError as failure:
@@ -244,6 +245,8 @@ class Worker:
         conversation = request.get("conversation")
         cancelled = request.get("cancelled", False)
         job = Job(prepared.generation, done, conversation, adapter=prepared.adapter, cancelled=cancelled)
+        if (replay := request.get("replay")) is not None:
+            job.replay = session.unpack_record(replay, prepared)
         self._jobs[number] = job
         offer = Offer.read(conversation, request.get("kept"))
         if (

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agentkit.errors import ContextOverflowError, EngineError
 from agentkit.messages import ToolCall
 from agentkit.models.base import Refusal, Sampling, StopReason
+from agentkit.models.cache_log import Record
 from agentkit.models.grammar import Constraint
 from agentkit.models.llama import LlamaModel
 from agentkit.models.sampler import Sampler
@@ -47,6 +48,8 @@ class Outcome:
     generate_seconds: float = 0.0
     signals: list[Signal] = field(default_factory=list)
     """One for each token the model chose."""
+    record: Record | None = None
+    """How it was computed, where that can be said."""
 
 
 def check_fit(prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from agentkit.errors import AgentkitError, BusyError, EngineError
 from agentkit.models.adapters import Applied
 from agentkit.models.base import StopReason
+from agentkit.models.cache_log import Record
 from agentkit.models.decoder import MIN_SLICE, Aborted, Decoder, Piece, Watch
 from agentkit.models.generate import Generation
+from agentkit.models.replay import Replay
 from agentkit.models.sliding import MAX_SHIFTS, leaving
 from agentkit.models.slots import Place, Slots, common_prefix
 
@@ -45,7 +47,11 @@ class Job:
     conversation: str | None = None
     adapter: Applied | None = None
     cancelled: bool = False
+    replay: Record | None = None
+    """Do this again, instead of what would come now."""
     place: Place | None = None
+    start: int = 0
+    """Where in the log of the cache it begins; for a job that runs."""
 
     @property
     def weights(self) -> str:
@@ -63,13 +69,20 @@ class Job:
 class Scheduler:
     """Runs jobs on one decoder."""
 
-    def __init__(self, decoder: Decoder, *, pinned: Callable[[], Decoder] | None = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        *,
+        pinned: Callable[[], Decoder] | None = None,
+        again: Callable[[], Decoder] | None = None,
+    ) -> None:
         """Start with nothing to do.
 
         Args:
             decoder: What all jobs share.
             pinned: Opens a decoder for a job that has to be reproducible: one sequence, no flash attention, nothing in
                 its cache. It is closed after the job.
+            again: Opens another decoder like the first, for a job that does a record again. Closed likewise.
         """
         self.slots = Slots(decoder)
         self._decoder = decoder
@@ -77,8 +90,8 @@ class Scheduler:
         self._running: list[Job] = []
         self._pace = _Pace()
         self._turns = _Turns()
-        self._pinned = pinned
-        self._alone: tuple[Scheduler, Decoder] | None = None
+        self._pinned, self._again = pinned, again
+        self._alone: tuple[Scheduler | Replay, Decoder] | None = None
 
     @property
     def busy(self) -> bool:
@@ -145,15 +158,28 @@ class Scheduler:
 
     def _isolate(self, job: Job) -> None:
         """Let a job run by itself, in a cache of its own."""
-        if self._pinned is None:
-            raise ValueError("this scheduler has no pinned decoder")
+        opens = self._pinned if job.replay is None else self._again
+        if opens is None:
+            raise ValueError("this scheduler cannot open another decoder")
         try:
-            decoder = self._pinned()
+            decoder = opens()
         except AgentkitError as error:
             self._end(job, error)
             return
-        self._alone = Scheduler(decoder), decoder
-        self._alone[0].submit(job)
+        if job.replay is None:
+            alone = Scheduler(decoder)
+            alone.submit(job)
+            self._alone = alone, decoder
+        else:
+            replay = Replay(
+                decoder,
+                job.generation,
+                job.replay,
+                adapter=job.adapter,
+                cancelled=lambda: job.cancelled,
+                done=job.done,
+            )
+            self._alone = replay, decoder
 
     # --- who runs -----------------------------------------------------------------------------------
 
@@ -170,11 +196,13 @@ class Scheduler:
             if self._prefix_is_coming(job):
                 continue  # for a moment; it holds up nobody
             generation = job.generation
-            if generation.sampling.reproducible and self._pinned is not None:
+            if job.replay or (generation.sampling.reproducible and self._pinned):
                 if not self._running:
                     self._waiting.remove(job)
                     self._isolate(job)
                 return
+            if not self._running and not self._decoder.log.whole:
+                self._begin_anew(job)
             place = self.slots.take(
                 generation.prompt, generation.reserve, adapter=job.weights, conversation=job.conversation
             )
@@ -183,12 +211,25 @@ class Scheduler:
             self._waiting.remove(job)
             self._running.append(job)
             job.place = place
+            job.start = self._decoder.log.mark()
             try:
                 generation.start(place.reused, place.origin)
             except AgentkitError as error:
                 self._end(job, error)
             if generation.stop is not None and job in self._running:
                 self._end(job)
+
+    def _begin_anew(self, job: Job) -> None:
+        """Empty the cache where that costs this job nothing, so that what is done from now on can be recorded."""
+        if self.slots.shared(job.generation.prompt, adapter=job.weights) < SHARE_TOKENS:
+            self.slots.clear()
+
+    def _record(self, job: Job) -> Record | None:
+        """Return how a job was computed; `None` where that is not known, or needs no saying."""
+        log, outcome, place = self._decoder.log, job.generation.outcome, job.place
+        if place is None or self._again is None or not log.whole or outcome.shifts or outcome.recomputed:
+            return None
+        return Record(place.slot.index, job.start, place.reused, place.origin, log.entries())
 
     def _prefix_is_coming(self, job: Job) -> bool:
         """Return whether a running job is just about to compute much of this one's prompt."""
@@ -221,6 +262,7 @@ class Scheduler:
         if job.place is not None:
             self.slots.give_back(job.place.slot)
         job.generation.finish()
+        job.generation.outcome.record = self._record(job)
         job.done(error)
 
     # --- what is decoded ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from agentkit.errors import ConfigError
 from agentkit.messages import Message, Role, ToolSpec
 from agentkit.models.adapters import Adapter, Applied, applied
 from agentkit.models.base import Refusal, Sampling, StopReason, ToolChoice
+from agentkit.models.cache_log import Record, digest
 from agentkit.models.decoder import Decoder, Piece
 from agentkit.models.generate import Generation, Outcome, check_fit
 from agentkit.models.grammar import Backend, Constraint, backend_for, bind_schema, bind_tools
@@ -43,6 +45,11 @@ class Request:
     stream: TextStream
     tools: tuple[ToolSpec, ...]
     schema: dict[str, Any] | None
+
+    @property
+    def digest(self) -> str:
+        """What a record of it is bound to: every token it was asked with, and how to draw."""
+        return digest(self.generation.prompt, self.generation.sampling, self.adapter, self.schema)
 
 
 class Session:
@@ -83,7 +90,11 @@ class Session:
             batch_tokens=512,
             window="recompute",
         )
-        self.scheduler = Scheduler(self._decoder, pinned=lambda: Decoder(self._model, pinned))
+        self.scheduler = Scheduler(
+            self._decoder,
+            pinned=lambda: Decoder(self._model, pinned),
+            again=lambda: Decoder(self._model, settings),
+        )
         self.states = Transfer(self._decoder, self.scheduler.slots)
         self._reader = Reader(self._model.vocabulary_size)
         self._settings = settings
@@ -257,6 +268,31 @@ class Session:
         elif request.schema is not None:
             outcome.refused = check_text(stream.text, request.schema)
         return outcome
+
+    def pack_record(self, request: Request) -> bytes | None:
+        """Return how a finished generation was computed, for `unpack_record`; `None` where that is not known."""
+        record = request.generation.outcome.record
+        return None if record is None else record.pack(engine=self._digest(), request=request.digest)
+
+    def unpack_record(self, data: bytes, request: Request) -> Record:
+        """Read the record of this very request.
+
+        Raises:
+            ConfigError: It is damaged, or of another engine or request.
+        """
+        return Record.unpack(
+            data,
+            engine=self._digest(),
+            request=request.digest,
+            streams=self._settings.streams,
+            batch_tokens=self._decoder.batch_tokens,
+        )
+
+    def _digest(self) -> str:
+        """Return what a record is bound to: the model, the library, and all that shapes a computation."""
+        said = [self._model.metadata(key) for key in ("general.name", "general.file_type")]
+        library = importlib.metadata.version("llama-cpp-python")
+        return digest(said, self._model.vocabulary_size, library, self._settings)
 
     def _bound(self) -> Backend:
         if self._backend is None:

@@ -144,10 +144,17 @@ def _completion(frame: Mapping[str, Any], tools: Sequence[ToolSpec], text: str, 
             ),
             mean_logprob=None if mean is None else float(mean),
             signals=read_signals(frame["signals"]),
+            record=_record(frame["record"]),
             refused=None if refused is None else Refusal(str(refused[0]), read_calls(refused[1])),
         )
     except (KeyError, TypeError, ValueError, RecursionError):
         raise MisshapenError from None
+
+
+def _record(value: object) -> bytes | None:
+    if value is not None and not isinstance(value, bytes):
+        raise TypeError
+    return value
 
 
 def _cache(said: Sequence[Any], misfit: str) -> str:
