@@ -201,7 +201,7 @@ class Scheduler:
                     self._waiting.remove(job)
                     self._isolate(job)
                 return
-            if not self._running and not self._decoder.log.whole:
+            if self._decoder.log.outgrown and not self._running:
                 self._begin_anew(job)
             place = self.slots.take(
                 generation.prompt, generation.reserve, adapter=job.weights, conversation=job.conversation
@@ -221,7 +221,7 @@ class Scheduler:
 
     def _begin_anew(self, job: Job) -> None:
         """Empty the cache where that costs this job nothing, so that what is done from now on can be recorded."""
-        if self.slots.shared(job.generation.prompt, adapter=job.weights) < SHARE_TOKENS:
+        if self.slots.shared(job.generation.prompt, job.conversation, adapter=job.weights) < SHARE_TOKENS:
             self.slots.clear()
 
     def _record(self, job: Job) -> Record | None:

@@ -137,7 +137,7 @@ class Slots:
         target.restored = False
         return Place(target, reused, "cold" if not reused else own if target is source else "copied")
 
-    def shared(self, prompt: Sequence[int], conversation: str, *, adapter: str = "") -> int:
+    def shared(self, prompt: Sequence[int], conversation: str | None, *, adapter: str = "") -> int:
         """Return how much of a prompt the cache holds, what it can move included."""
         moving = self._moving([slot for slot in self._all if not slot.busy], prompt, adapter, conversation)
         reach = 0 if moving is None else moving[1].reach
