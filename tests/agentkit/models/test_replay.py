@@ -154,14 +154,11 @@ def test_more_than_can_be_done_again_is_not_recorded() -> None:
     log = CacheLog()
     for _ in range(MAX_TOKENS // 512 + 1):
         log.decoded([(0, 512, False)])
-    assert log.outgrown
-    assert not log.whole
-    assert log.entries() == ()
+    assert (log.whole, log.outgrown, log.entries()) == (False, True, ())
     log.clear()
-    assert log.whole
+    assert (log.whole, log.outgrown) == (True, False)
     log.lose()
-    assert not log.whole
-    assert not log.outgrown
+    assert (log.whole, log.outgrown) == (False, False)
 
 
 RECORD = Record(1, 1, 3, "copied", ((2, DECODE, 0, 2, 1), (1, COPY, 0, 1, 3), (1, DECODE, 1, 5, 1)))
