@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -215,3 +216,27 @@ def test_shredding_leaves_older_copies_to_the_passphrase_alone(run: Type, passph
     run("unlock", code=4)  # the code opens only what was copied before, which is said
     passphrase_file.write_text(PASSPHRASE)
     run("memory", "verify")
+
+
+def test_the_backup_page_can_be_followed_word_by_word(
+    run: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commands, typed one after the other: a backup here, a restore and a trial in homes that are new."""
+    page = (Path(__file__).parents[2] / "docs" / "backup.md").read_text(encoding="utf-8")
+    typed = [line.split("#")[0].strip("$ ") for line in page.splitlines() if line.startswith("$ agentkit ")]
+    typed = [line.replace("~/", f"{tmp_path}/").split(" > ")[0].strip() for line in typed]
+    made = typed.index(f"agentkit memory backup {tmp_path}/vault-2026-11-21")
+    tried = len(typed) - 1 - typed[::-1].index(f"agentkit memory restore {tmp_path}/vault-2026-11-21")
+    _remember(run)
+    try:
+        for number, line in enumerate(typed):
+            if number in (made + 1, tried):
+                run("stop")
+                monkeypatch.setenv("AGENTKIT_HOME", str(tmp_path / f"home-{number}"))
+            arguments = shlex.split(line)[1:] + (["--yes"] if "export" in line else [])
+            ended = run(*arguments)
+            if "search" in line or "export" in line:
+                assert FACTS[0] in ended.out or "export" in line
+    finally:
+        run("stop")
+    assert tried > made
