@@ -154,7 +154,8 @@ def quant(
     as_json: Json = False,
 ) -> None:
     """Measure what each quantisation of a model costs and brings; variants are made here and not kept."""
-    from agentkit.models.quant_table import BENCH_LEVELS, plot, quant_table
+    from agentkit.models.quant_plot import plot
+    from agentkit.models.quant_table import BENCH_LEVELS, quant_table
     from agentkit.models.store import ModelStore
     from agentkit.paths import Home
     from agentkit.spawn import LocalSpawner

@@ -6,6 +6,7 @@ import json
 import math
 import socket
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,7 +28,8 @@ from agentkit.models.profile import (
     set_levers,
     write_profile,
 )
-from agentkit.models.quant_table import QuantRow, plot, quant_table
+from agentkit.models.quant_plot import COLUMNS, plot
+from agentkit.models.quant_table import QuantRow, quant_table
 from agentkit.models.ram_need import ram_need
 from agentkit.models.store import ModelStore
 from agentkit.models.tune import Tuning, tune
@@ -115,10 +117,11 @@ def test_the_picture_shows_every_row_and_escapes_names() -> None:
         QuantRow("<Q8_0>", 145_000_000, 250_000_000, 600.0, 80.0, 25.6, 0.005, is_reference=False),
     ]
     picture = plot(rows, "a & b")
-    assert picture.count("<circle") == 2
+    assert picture.count("<rect") == 1 + 2 * len(COLUMNS)
+    assert "145" in picture
     assert "&lt;Q8_0&gt;" in picture
     assert "a &amp; b" in picture
-    assert plot(rows[:1], "one").count("<circle") == 1
+    assert ET.fromstring(plot(rows[:1], "one")).tag.endswith("svg")
 
 
 @pytest.fixture
