@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 K1: Final = 1.2
 B: Final = 0.75
+PLACE_BITS: Final = 24
+MOST_SORTED: Final = (1 << PLACE_BITS) - 1
 LARGE: Final = 4_000_000
 """Postings over which segments are not merged: sorting more would be felt as a pause."""
 
@@ -32,24 +34,28 @@ class LexicalIndex:
         self.catalogue: Final = Catalogue()
         self._segments: list[_Segment] = []
 
-    def put(self, entries: Sequence[Entry], packed: Sequence[bytes]) -> None:
+    def put(self, entries: Sequence[Entry], every: Sequence[bytes]) -> None:
         """Add records with their packed terms; those that are known are passed over."""
         import numpy as np
 
         fresh = [number for number, entry in enumerate(entries) if entry.id not in self.catalogue]
         if not fresh:
             return
-        packed = [packed[number] for number in fresh]
+        packed = [every[number] for number in fresh]
         numbers = unpack(b"".join(packed))
+        if len(numbers) > MOST_SORTED and len(fresh) > 1:
+            half = len(entries) // 2
+            for part in (slice(half), slice(half, None)):
+                self.put(entries[part], every[part])
+            return
         counts = (numbers & np.uint64(MOST)).astype(np.uint8)
-        owner = np.repeat(np.arange(len(packed)), [len(each) // 8 for each in packed])
+        owner = np.repeat(np.arange(len(packed), dtype=np.int32), [len(each) // 8 for each in packed])
         lengths = np.bincount(owner, weights=counts, minlength=len(packed))
         places = self.catalogue.add([entries[number] for number in fresh], lengths)
-        order = np.argsort(numbers)
-        terms = numbers[order] >> np.uint64(COUNT_BITS)
-        if len(terms):
-            self._segments.append(_Segment.of(terms, places[owner][order], counts[order]))
-        self._merge()
+        if len(numbers):
+            terms, order = _sorted(numbers >> np.uint64(COUNT_BITS + 16))
+            self._segments.append(_Segment.of(terms, places[owner[order]], counts[order]))
+            self._merge()
 
     def delete(self, ids: Sequence[str]) -> None:
         """Let records count for nothing; ids that are not known are passed over."""
@@ -117,11 +123,20 @@ class LexicalIndex:
             last, before = self._segments[-1], self._segments[-2]
             if len(before.places) >= 2 * len(last.places) or len(before.places) + len(last.places) > LARGE:
                 return
-            terms = np.concatenate([before.repeated(), last.repeated()])
-            order = np.argsort(terms)
+            terms, order = _sorted(np.concatenate([before.repeated(), last.repeated()]))
             places = np.concatenate([before.places, last.places])[order]
             counts = np.concatenate([before.counts, last.counts])[order]
-            self._segments[-2:] = [_Segment.of(terms[order], places, counts)]
+            self._segments[-2:] = [_Segment.of(terms, places, counts)]
+
+
+def _sorted(terms: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return terms of 40 bits, up to `MOST_SORTED` of them, in ascending order, and where each was."""
+    import numpy as np
+
+    # Sorting numbers that hold their place takes a tenth of the time of sorting places by number.
+    keys = terms << np.uint64(PLACE_BITS) | np.arange(len(terms), dtype=np.uint64)
+    keys.sort()
+    return keys >> np.uint64(PLACE_BITS), keys & np.uint64(MOST_SORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +144,7 @@ class _Segment:
     """The postings of some records, by term."""
 
     terms: NDArray[np.uint64]
-    """(n,), ascending."""
+    """(n,), ascending: the upper 40 of their 56 bits, which no two words of a life share."""
     starts: NDArray[np.int64]
     """(n + 1,): the postings of term i are those from starts[i] to starts[i + 1]."""
     places: NDArray[np.int32]
@@ -155,6 +170,7 @@ class _Segment:
         """Return where the postings of a term lie."""
         import numpy as np
 
+        term >>= 16
         number = int(np.searchsorted(self.terms, np.uint64(term)))
         if number == len(self.terms) or int(self.terms[number]) != term:
             return slice(0, 0)
