@@ -148,6 +148,8 @@ class Contents(Ledger):
                     wanted += rows.ids_where(database, where)
                 named = len(rows.get(database, wanted))
                 every = forgetting.with_derived(database, wanted)
+                if more := forgetting.repeating(database, list(rows.get(database, every).values())):
+                    every = forgetting.with_derived(database, [*every, *more])
                 records = list(rows.get(database, every).values())
                 vectors = forgetting.vectors_of(database, every, self.dimensions)
                 gone = self._drop(database, every)

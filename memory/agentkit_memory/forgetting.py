@@ -1,7 +1,8 @@
 """Forget records and what was made from them, and prove that they are gone.
 
 What was derived carries the ids of its sources: records made from a forgotten one go with it, and messages of a
-conversation that were made from one, or repeat its text, keep their place but lose their words.
+conversation that were made from one, or repeat its text, keep their place but lose their words; a round that repeats
+one goes, and with a round the words of its messages.
 The proof reads every page of the database as it is on the disk, decrypted, free pages too; the log is empty by then and
 the snapshot removed. A piece that a record or message still kept also holds is not counted.
 Not covered: copies and backups made before (rotate, and destroy what opened them), and the file a document was
@@ -11,6 +12,7 @@ read from.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +25,7 @@ from agentkit_memory.search import Finder
 FORGOTTEN: Final = "[forgotten]"
 SHORTEST: Final = 12
 """Characters from which a text repeated in a message counts as the same; shorter ones occur by chance."""
+_SPEAKER: Final = re.compile(r"^(?:user|assistant): ", re.MULTILINE)
 _PROBES: Final = 96
 _PROBE_CHARACTERS: Final = 32
 _PROBE_BYTES: Final = 32
@@ -74,14 +77,20 @@ def with_derived(database: Database, ids: Sequence[str]) -> list[str]:
     return list(known)
 
 
+def repeating(database: Database, gone: Sequence[Record]) -> list[str]:
+    """Return the ids of the rounds of conversations that repeat the text of one of `gone`."""
+    texts = _texts(gone)
+    rounds = database.rows("SELECT id, text FROM records WHERE kind = 'round'") if texts else []
+    return [identity.hex() for identity, said in rounds if any(text in said for text in texts)]
+
+
 def redact(database: Database, gone: Sequence[Record]) -> tuple[int, tuple[str, ...]]:
-    """Take the words out of every message made from `gone` or repeating one; return how many, and where."""
-    ids = {record.id for record in gone}
-    texts = [record.text.strip() for record in gone if len(record.text.strip()) >= SHORTEST]
+    """Take the words out of messages made from `gone`, repeating one or said in one; return how many, and where."""
+    ids, texts, rounds = {record.id for record in gone}, _texts(gone), _spoken(gone)
     touched, conversations = 0, dict[str, None]()
     for conversation, number, text in database.rows("SELECT conversation, number, message FROM messages"):
         message = json.loads(text)
-        if not (_sources(message) & ids or _repeats(message, texts)):
+        if not (_sources(message) & ids or _repeats(message, [*texts, *rounds.get(conversation, ())])):
             continue
         kept = _blank(message)
         database.change(
@@ -122,6 +131,21 @@ def prove(
         for table in ("vectors", "next_vectors", "terms")
     )
     return len(wanted), pages, traces, orphans + finder.traces(gone, vectors)
+
+
+def _texts(gone: Sequence[Record]) -> list[str]:
+    texts = (record.text.strip() for record in gone if record.kind != "round")
+    return [text for text in texts if len(text) >= SHORTEST]
+
+
+def _spoken(gone: Sequence[Record]) -> dict[str, list[str]]:
+    """Return what was said in rounds, by conversation: phrases of a model may well recur in others."""
+    found: dict[str, list[str]] = {}
+    for record in gone:
+        if record.kind == "round":
+            parts = (part.strip() for part in _SPEAKER.split(record.text))
+            found.setdefault(record.source, []).extend(part for part in parts if len(part) >= SHORTEST)
+    return found
 
 
 def _pieces(text: str) -> list[str]:

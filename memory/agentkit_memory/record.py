@@ -13,7 +13,8 @@ class NewRecord:
     source: str = ""
     """File path of a document, conversation id of a round."""
     kind: str = "memory"
-    """`document` (a chunk of a file), `memory` (a remembered fact) or `round` (a conversation round)."""
+    """`document` (a chunk of a file), `memory` (a remembered fact) or `round` (question and answer of a conversation:
+    a line that begins with `user: `, and one with `assistant: `)."""
     place: str = ""
     """Where in its source: `page 2`, `lines 10-24`; may be empty."""
     title: str = ""

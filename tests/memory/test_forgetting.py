@@ -40,6 +40,31 @@ def test_forgetting_follows_what_was_made_from_a_record(vaults: Vaults) -> None:
     vault.verify()
 
 
+def test_a_fact_takes_the_rounds_that_repeat_it_and_a_round_its_messages(vaults: Vaults) -> None:
+    vault = vaults.create()
+    (fact,) = vaults.add(vault, [SECRET])
+    said = [
+        (f"please remember that {SECRET}", "I shall, for good."),
+        ("and the weather today?", "I shall, for good."),
+    ]
+    rounds = []
+    for conversation in ("kitchen", "attic"):
+        for question, answer in said:
+            vault.append_message(conversation, {"role": "user", "text": question})
+            vault.append_message(conversation, {"role": "assistant", "text": answer})
+            text = f"user: {question}\nassistant: {answer}"
+            rounds += vaults.add(vault, [text], kind="round", source=conversation)
+    gone = vault.forget([rounds[1]])
+    assert gone.ids == (rounds[1],)
+    assert gone.conversations == ("kitchen",)
+    gone = vault.forget([fact])
+    assert set(gone.ids) == {fact, rounds[0], rounds[2]}
+    assert gone.proven
+    kept = [message["text"] for message in vault.conversation("attic")]
+    assert kept == ["[forgotten]"] * 2 + ["and the weather today?", "[forgotten]"]
+    assert [record.id for record in vault.records()] == [rounds[3]]
+
+
 def test_forgetting_by_source_query_and_time(vaults: Vaults) -> None:
     vault = vaults.create()
     vaults.add(vault, ["red apples", "green apples"], source="/notes/a.txt", kind="document", created=100.0)
