@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agentkit.context.words import STOP_WORDS, numbers
-from agentkit.dates import dates, spell
+from agentkit.dates import MONTHS, WEEKDAYS, dates, spell
 from agentkit.labels import join_all
 from agentkit.messages import Message, Role
 
@@ -28,11 +28,13 @@ MOST_KEYS = 12
 """Days, names and numbers of each sort; a pasted list is no key."""
 _NAME = re.compile(r"(?<![.!?:\n\"] )(?<!^)(?<!\n)\b[A-Z][\w'-]+(?: [A-Z][\w'-]+)*")
 
+_NO_NAMES = STOP_WORDS | {*MONTHS, *WEEKDAYS}
+
 
 def keys(text: str, when: datetime) -> str:
     """Return the key line of a text that was said at `when`: days, names, numbers."""
     spoken = [when.date(), *(day for day in dates(text, when.date())[:MOST_KEYS] if day != when.date())]
-    names = dict.fromkeys(name for name in _NAME.findall(text) if name.lower() not in STOP_WORDS)
+    names = dict.fromkeys(name for name in _NAME.findall(text) if name.lower() not in _NO_NAMES)
     counted = dict.fromkeys(each for each in numbers(text) if len(each) > 1)
     parts = [*map(spell, spoken), *list(names)[:MOST_KEYS], *list(counted)[:MOST_KEYS]]
     return "; ".join(parts)

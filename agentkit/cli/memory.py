@@ -94,9 +94,8 @@ def show(
     output.json(record)
     output.line(record["text"])
     output.note(f"{record['kind']} {record['id'][:SHOWN_ID]} of {_when(record['created'])}")
-    output.note(
-        f"written by {record['origin']}, {record['privacy']}, made from {len(record['sources'])} records"
-    )
+    made = f", made from {len(record['sources'])} records" if record["sources"] else ""
+    output.note(f"written by {record['origin']}, {record['privacy']}{made}")
     for name, value in (("from", record["source"]), ("keys", record["title"])):
         if value:
             output.note(f"{name} {value}")
