@@ -145,13 +145,12 @@ class IndexOps:
 
     def _unindex(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         vault, root = self._service.vault, os.path.abspath(request["path"])  # noqa: PTH100 - not through links
-        with self._working:
+        with self._working, self._service.runs.forgetting():
             removed = 0
             for path in vault.files(root):
                 session.check()
                 removed += vault.remove_file(path)
             vault.remove_root(root)
-        self._service.runs.forget_prompts()
         return {"path": root, "forgotten": removed}
 
 

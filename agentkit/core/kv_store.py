@@ -52,7 +52,7 @@ class KvStore:
     """The sealed states of one vault. Thread-safe."""
 
     def __init__(self, folder: Path, key: bytes, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        """Open the store; remove what an interrupted save left.
+        """Open the store; remove what an interrupted save left, and what is under another key.
 
         Args:
             folder: Made private to this user when it is missing.
@@ -70,6 +70,17 @@ class KvStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for leftover in folder.glob("*.new"):
             leftover.unlink(missing_ok=True)
+        self._drop_foreign()
+
+    def _drop_foreign(self) -> None:
+        """Remove what this key does not open: it serves nobody, and was perhaps meant to be gone."""
+        for path in self._files():
+            with contextlib.suppress(OSError), path.open("rb") as file:  # what cannot be read stays for today
+                try:
+                    self._head(file, path.name)
+                except StateRefusedError as error:
+                    if error.reason is Misfit.DAMAGED:
+                        path.unlink(missing_ok=True)
 
     # --- for one engine -------------------------------------------------------------------------------------
 

@@ -89,8 +89,8 @@ class RecordOps:
         query = str(request.get("query") or "")
         if not ids and where is None and not query:
             return {"forgotten": 0}
-        gone = vault.forget(ids, where=where, query=query)
-        self._service.runs.forget_prompts()  # a prompt in the engine's cache may hold what was forgotten
+        with self._service.runs.forgetting():
+            gone = vault.forget(ids, where=where, query=query)
         return {**asdict(gone), "forgotten": len(gone.ids), "proven": gone.proven}
 
     def _complete(self, prefix: str) -> str:
@@ -117,10 +117,11 @@ class RecordOps:
         from agentkit_memory import Filter
 
         vault, name = self._service.vault, str(request["id"])
-        vault.delete_conversation(name)
-        gone = vault.forget(where=Filter(kinds=(KIND,), source=name))
+        rounds = Filter(kinds=(KIND,), source=name)
         # of every conversation, once there were rounds: they were found in others too
-        self._service.runs.forget_prompts(None if gone.ids else name)
+        with self._service.runs.forgetting(None if vault.count(rounds) else name):
+            vault.delete_conversation(name)
+            gone = vault.forget(where=rounds)
         return {**asdict(gone), "forgotten": len(gone.ids), "proven": gone.proven}
 
     def _record(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -139,8 +140,8 @@ class RecordOps:
         if record["kind"] == KIND:
             title = keys(text, datetime.fromtimestamp(record["created"]).astimezone())
         vector = vector_of(self._service.embedder(), title, text)[0]
-        self._service.vault.rewrite(record["id"], text, vector, title=title)
-        self._service.runs.forget_prompts()
+        with self._service.runs.forgetting():
+            self._service.vault.rewrite(record["id"], text, vector, title=title)
         return {"id": record["id"]}
 
     def _reembed(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:

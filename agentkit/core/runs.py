@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,19 @@ class RunOps:
             states.delete(conversation)
         elif states is not None:
             states.clear()
+
+    @contextmanager
+    def forgetting(self, conversation: str | None = None) -> Iterator[None]:
+        """Forget prompts around whatever forgets what they were made from; see `forget_prompts`.
+
+        Before it, so that a kill in between leaves no state that outlives its source; after it, because a turn that
+        was going on may have begun another engine.
+        """
+        self.forget_prompts(conversation)
+        try:
+            yield
+        finally:
+            self.forget_prompts(conversation)
 
     def close(self) -> None:
         """End the engine."""

@@ -204,7 +204,7 @@ class Workbench:
         shifts = 0
         for start in range(0, len(tokens) - 1, scoring.CHUNK_TOKENS):
             end = min(start + scoring.CHUNK_TOKENS, len(tokens) - 1)
-            if len(held) + end - start > window.tokens:
+            while len(held) + end - start > window.tokens:
                 count = leaving(len(held), window.keep)
                 moves = shift and shifts < MAX_SHIFTS
                 shifts = shifts + 1 if moves else 0

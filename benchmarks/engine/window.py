@@ -44,7 +44,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "shift_ppl_ratio": round(math.exp(moved.loss - again.loss), 4),
         "shift_perplexity": round(math.exp(moved.loss), 3),
         "recompute_perplexity": round(math.exp(again.loss), 3),
-        "shift_rss_growth": round(moved.memory[-1] / moved.memory[len(moved.memory) // 4], 4),
+        "shift_rss_growth": round(moved.memory_growth, 4),
         "shift_time_growth": round(moved.time_growth, 3),
         "shift_tokens": QUICK_TOKENS if quick else TOKENS,
         "shift_tokens_s": round(moved.rate, 1),
@@ -80,6 +80,12 @@ class Run:
         """Tokens a second, from the first chunk on."""
         (first, began), (last, ended) = self._at[0], self._at[-1]
         return (last - first) / (ended - began)
+
+    @property
+    def memory_growth(self) -> float:
+        """The most memory in the last quarter against the second one."""
+        quarter = len(self.memory) // 4
+        return max(self.memory[-quarter:]) / max(self.memory[quarter : 2 * quarter])
 
     @property
     def time_growth(self) -> float:

@@ -165,11 +165,14 @@ def test_pieces_cannot_be_swapped_nor_taken_from_another_state(store: KvStore) -
     assert read(store) == CANARY * 100
 
 
-def test_another_key_opens_nothing(store: KvStore, tmp_path: Path) -> None:
+def test_another_key_opens_nothing_and_removes_it(store: KvStore, tmp_path: Path) -> None:
     path = saved(store)
-    rotated = KvStore(tmp_path / "states", b"r" * 32)
-    assert rotated.keeper().find(STATE.conversation, SHAPE) is None  # not even its name is the same
     assert path is not None
+    data = path.read_bytes()
+    rotated = KvStore(tmp_path / "states", b"r" * 32)
+    assert files(rotated) == []
+    path.write_bytes(data)
+    assert rotated.keeper().find(STATE.conversation, SHAPE) is None  # not even its name is the same
     path.rename(rotated._path(STATE.conversation))
     with pytest.raises(StateRefusedError):
         read(rotated)

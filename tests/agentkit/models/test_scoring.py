@@ -20,6 +20,7 @@ from agentkit.models.scoring import (
     loss,
     top,
 )
+from agentkit.models.sliding import SINK_TOKENS, Window
 from agentkit.spawn import LocalSpawner
 
 
@@ -75,3 +76,15 @@ def test_the_real_model_scores_the_same_twice_and_differs_from_itself_by_nothing
     assert again.perplexity == first.perplexity
     assert again.divergence == pytest.approx(0, abs=1e-6)
     assert without.perplexity == pytest.approx(first.perplexity, rel=0.01)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_window_that_moves_predicts_about_as_well_as_one_computed_again(smollm2_path: Path) -> None:
+    window = Window(256, SINK_TOKENS)
+    with Measured(smollm2_path, LocalSpawner()) as worker:
+        moved, again = (
+            worker.slide(Levers(1), text(), tokens=513, window=window, shift=shift) for shift in (True, False)
+        )
+    assert moved != again
+    assert moved == pytest.approx(again, abs=math.log(1.05))
