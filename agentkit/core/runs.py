@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.core.launcher import LaunchedSandbox
 from agentkit.core.server import Handler, Session
+from agentkit.core.stoppable import Stoppable
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.events import Approval, Decision, Ending, Event, Finished, to_wire
-from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import NONE, Completion, Model, Sampling, Stream, ToolChoice
+from agentkit.models.base import Model, Sampling
 from agentkit.models.engine_wire import read_sampling
 from agentkit.rounds import Rounds
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from agentkit.core.service import Service
     from agentkit.loop import Loop
     from agentkit.models.engine import Engine
-    from agentkit.models.stream import EngineStream
     from agentkit.selection import Selection
     from agentkit_tools import Policy, Tool, Toolbox
 
@@ -112,7 +111,7 @@ class RunOps:
         engine = self.engine(request.get("model"), untuned=bool(request.get("untuned")))
         threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
         name = str(request.get("conversation") or "") if mode != "ask" else ""
-        model = _Stoppable(engine, session, name or None)
+        model = Stoppable(engine, session, name or None)
         sampling = _sampling(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
         if mode == "ask":
             from agentkit.answer import Answerer
@@ -281,67 +280,6 @@ for name, family, kind, address in (
     except OSError as error:
         print(f"{name}={errno.errorcode.get(error.errno, error.errno)}")
 """
-
-
-class _Stoppable:
-    """A model for one conversation, whose completions end when the client wants no more."""
-
-    def __init__(self, model: Engine, session: Session, conversation: str | None = None) -> None:
-        self._model = model
-        self._session = session
-        self._conversation = conversation
-
-    @property
-    def name(self) -> str:
-        return self._model.name
-
-    @property
-    def context_tokens(self) -> int:
-        return self._model.context_tokens
-
-    def count(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> int:
-        return self._model.count(messages, tools)
-
-    def count_text(self, text: str) -> int:
-        return self._model.count_text(text)
-
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        tools: Sequence[ToolSpec] = (),
-        choice: ToolChoice = NONE,
-        sampling: Sampling | None = None,
-        schema: dict[str, Any] | None = None,
-    ) -> Stream:
-        stream = self._model.complete(
-            messages,
-            tools=tools,
-            choice=choice,
-            sampling=sampling,
-            schema=schema,
-            conversation=self._conversation,
-        )
-        return self._watched(stream)
-
-    def _watched(self, stream: EngineStream) -> Generator[str, None, Completion]:
-        # a prompt may be read for seconds, and a call written, before there is a next piece: so `cancel`, too
-        with self._session.stopping(stream.cancel):
-            try:
-                while True:
-                    self._session.check()
-                    piece = next(stream)
-                    if piece:
-                        yield piece
-            except StopIteration as done:
-                self._session.check()
-                completion: Completion = done.value
-                return completion
-            finally:
-                stream.close()
-
-    def close(self) -> None:
-        """Do nothing: the engine outlives the turn."""
 
 
 def _start(model: Model) -> None:

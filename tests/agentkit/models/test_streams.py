@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.core.runs import _Stoppable
 from agentkit.core.server import Session
+from agentkit.core.stoppable import Stoppable
 from agentkit.errors import AgentkitError, BusyError, Cancelled, ConfigError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import REQUIRED, Completion, Sampling, StopReason, Stream
@@ -195,7 +195,7 @@ def test_a_request_that_is_stopped_ends_at_once(
     engine.describe()
     ours, theirs = channels()
     session = Session(ours)
-    model = _Stoppable(engine, session)
+    model = Stoppable(engine, session)
     options = {"tools": tools, "choice": REQUIRED} if bound else {}
     text = "word " * (100 if bound else 700)
     stream = model.complete([Message.user(text)], sampling=LONG, **options)  # type: ignore[arg-type]
