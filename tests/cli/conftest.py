@@ -175,10 +175,10 @@ class Terminal:
             self.shown += data
         self._seen = found + len(text.encode())
 
-    def type(self, text: str) -> None:
+    def type(self, text: str | bytes) -> None:
         """Type; Enter is a carriage return."""
         assert self._process.stdin is not None
-        self._process.stdin.write(text.encode())
+        self._process.stdin.write(text if isinstance(text, bytes) else text.encode())
         self._process.stdin.flush()
 
     def end(self) -> int:

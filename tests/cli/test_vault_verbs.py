@@ -156,3 +156,25 @@ def test_strength_is_an_upper_bound_that_grows() -> None:
     assert strength_bits("aaaaaaaaaaaaaaaa") < 10
     assert strength_bits("abababab") < 20
     assert strength_bits(RIGHT) > 50
+
+
+@pytest.mark.slow
+def test_a_passphrase_typed_in_no_utf_8_is_refused_with_a_hint(core: Any, terminal: Any) -> None:
+    core.vault = "locked"
+    unlock = terminal("unlock")
+    unlock.wait_for("passphrase: ")
+    unlock.type(b"\xff\xfe caf\xe9\r")
+    assert unlock.end() == 4
+    assert b"not valid UTF-8" in unlock.shown
+    assert b"AGENTKIT_PASSPHRASE_FILE" in unlock.shown
+    assert b"caf" not in unlock.shown
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_the_passphrase_ends_with_its_code(core: Any, terminal: Any) -> None:
+    core.vault = "locked"
+    unlock = terminal("unlock")
+    unlock.wait_for("passphrase: ")
+    unlock.type(b"\x03")
+    assert unlock.end() == 130
+    assert b"Traceback" not in unlock.shown

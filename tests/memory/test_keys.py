@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from agentkit_memory import KdfParameters, TamperedError, WeakKeyError, WrongPassphraseError
 from agentkit_memory.keys import MasterKey, WrappedKey, check_passphrase, check_secret, derive, expand
+
+if TYPE_CHECKING:
+    from tests.memory.conftest import Vaults
 
 VAULT_ID = "00" * 16
 
@@ -96,3 +101,33 @@ def test_a_key_does_not_show_itself() -> None:
     wrapped = WrappedKey(b"N" * 12, b"W" * 48, b"C" * 32)
     assert "KKKK" not in repr(master)
     assert "WWWW" not in repr(wrapped)
+
+
+@pytest.mark.parametrize(
+    "passphrase",
+    [
+        b"\xff\xfe\x00\x80 bytes that are no text",
+        "umlaut \u00e4 \U0001f600 \u202e reversed".encode(),
+        b"x" * (1 << 20),
+        b"\x00",
+        b"  spaces kept  ",
+    ],
+    ids=["bytes", "unicode", "1 MiB", "a zero", "spaces"],
+)
+def test_a_hostile_passphrase_opens_what_it_was_given_for_and_its_neighbours_do_not(
+    vaults: Vaults, passphrase: bytes
+) -> None:
+    vault = vaults.create()
+    vault.add_passphrase("hostile", passphrase, kdf=KdfParameters.for_tests())
+    vault.close()
+    vaults.open(passphrase).close()
+    for wrong in (
+        passphrase[:-1],
+        passphrase + b"\x00",
+        passphrase.strip() + b"?",
+        passphrase.swapcase() + b" ",
+    ):
+        with pytest.raises((WrongPassphraseError, WeakKeyError)) as refused:
+            vaults.open(wrong)
+        assert repr(wrong)[2:10] not in str(refused.value)
+    vaults.open(passphrase).close()
