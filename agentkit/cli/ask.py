@@ -10,7 +10,18 @@ import typer
 
 from agentkit.cli.approve import Approver
 from agentkit.cli.connect import connect
-from agentkit.cli.options import Json, MaxTokens, Model, PolicyFile, Seed, Temperature, Untuned, Yes, sampling
+from agentkit.cli.options import (
+    Draw,
+    Json,
+    MaxTokens,
+    Model,
+    PolicyFile,
+    Seed,
+    Temperature,
+    Untuned,
+    Yes,
+    sampling,
+)
 from agentkit.cli.output import Output
 from agentkit.cli.turn import NOT_FOUND, exit_code, run_turn, show_end, show_sources
 from agentkit.errors import ConfigError
@@ -36,6 +47,7 @@ def ask(
     temperature: Temperature = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
+    lever: Draw = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question from your documents, with sources.
@@ -47,7 +59,8 @@ def ask(
     with connect(output) as client:
         finished = run_turn(
             client, output, answer=Approver(output),
-            text=question, mode="ask", model=model, untuned=untuned, sampling=sampling(temperature, seed, max_tokens),
+            text=question, mode="ask", model=model, untuned=untuned,
+            sampling=sampling(temperature, seed, max_tokens, lever),
         )  # fmt: skip
     output.json(_document(question, finished))
     if finished.get("ending") == "not_found" and NOT_FOUND not in str(finished.get("text", "")).lower():
@@ -67,6 +80,7 @@ def run(
     temperature: Temperature = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
+    lever: Draw = None,
     as_json: Json = False,
 ) -> None:
     """Give the agent one task; it asks before it writes or runs anything."""
@@ -76,7 +90,7 @@ def run(
         finished = run_turn(
             client, output, answer=Approver(output),
             text=task, mode="agent", conversation=conversation, model=model, untuned=untuned,
-            sampling=sampling(temperature, seed, max_tokens),
+            sampling=sampling(temperature, seed, max_tokens, lever),
             yes=yes, policy=None if policy is None else str(policy.absolute()),
         )  # fmt: skip
     output.json(_document(task, finished))

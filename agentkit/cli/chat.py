@@ -16,7 +16,18 @@ import typer
 from agentkit.cli.approve import Approver
 from agentkit.cli.ask import Conversation
 from agentkit.cli.connect import connect
-from agentkit.cli.options import Json, MaxTokens, Model, PolicyFile, Seed, Temperature, Untuned, Yes, sampling
+from agentkit.cli.options import (
+    Draw,
+    Json,
+    MaxTokens,
+    Model,
+    PolicyFile,
+    Seed,
+    Temperature,
+    Untuned,
+    Yes,
+    sampling,
+)
 from agentkit.cli.output import Output
 from agentkit.cli.turn import run_turn, show_end, show_sources
 
@@ -41,6 +52,7 @@ def chat(
     temperature: Temperature = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
+    lever: Draw = None,
     as_json: Json = False,
 ) -> None:
     """Talk with the agent; the conversation is kept in the vault.
@@ -52,7 +64,7 @@ def chat(
         "mode": "chat" if plain else "agent",
         "model": model,
         "untuned": untuned,
-        "sampling": sampling(temperature, seed, max_tokens),
+        "sampling": sampling(temperature, seed, max_tokens, lever),
         "yes": yes,
         "policy": None if policy is None else str(policy.absolute()),
     }

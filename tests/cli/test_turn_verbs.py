@@ -80,6 +80,22 @@ def test_an_answer_stands_with_its_sources_and_confidence(core: Any, run: Any) -
     assert asked["sampling"] == {"seed": 7}
 
 
+def test_every_lever_of_sampling_can_be_typed(core: Any, run: Any) -> None:
+    core.answers["run"] = ANSWERED
+    levers = ("top_p=0.9", "top_k=40", "reproducible=true")
+    assert run("ask", "when?", *(word for lever in levers for word in ("--lever", lever))).code == 0
+    assert core.asked_for("run")["sampling"] == {"top_p": 0.9, "top_k": 40, "reproducible": True}
+    for lever, problem in (
+        ("warmth=1", "no lever with a value"),
+        ("top_p", "no lever with a value"),
+        ("top_k=many", "takes a number, not 'many'"),
+        ("reproducible=1", "takes true or false"),
+    ):
+        ended = run("ask", "when?", "--lever", lever)
+        assert ended.code == 2
+        assert problem in ended.err
+
+
 def test_an_answer_in_json_is_one_document(core: Any, run: Any) -> None:
     core.answers["run"] = ANSWERED
     said = json.loads(run("ask", "when?", "--json").out)
