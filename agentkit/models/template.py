@@ -219,12 +219,15 @@ class ChatTemplate:
             "name": PROBE_CALL.name,
             "tool_call_id": "probe0001",
         }
-        text = self._attempt(
-            [user, asks, result, {"role": "assistant", "content": "probe-answer"}, user], tools
-        )
+        answers = {"role": "assistant", "content": _ANSWER}
+        text = self._attempt([user, asks, result, answers, user], tools)
         calls, shown, _ = (text or self._attempt([user, asks], tools)).partition(PROBE_RESULT)
+        plain = self._attempt([user, answers, user]).partition(_QUESTION)[2]
         return Trial(
-            tools=self._attempt([user], tools), calls=calls.partition(_QUESTION)[2], shows_result=bool(shown)
+            tools=self._attempt([user], tools),
+            calls=calls.partition(_QUESTION)[2],
+            header=plain.partition(_ANSWER)[0],
+            shows_result=bool(shown),
         )
 
     def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> str:

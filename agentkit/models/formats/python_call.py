@@ -18,6 +18,8 @@ from agentkit.models.formats.syntax import Call, ParsedCall, dump_json, read_jso
 
 _WORDS = {"True": True, "False": False, "None": None}
 _NAME = re.compile(r"([^\W\d][\w.]*)\(")
+_PLAIN = re.compile(r"'([^'\\\n]*)'")
+"""A text as templates write it; models are bound to double quotes."""
 _KEY = re.compile(r"([^\W\d]\w*)=")
 
 
@@ -70,6 +72,8 @@ def _read(text: str, place: int) -> tuple[Any, int] | None:
     for word, value in _WORDS.items():
         if text.startswith(word, place):
             return value, place + len(word)
+    if plain := _PLAIN.match(text, place):
+        return plain[1], plain.end()
     return read_json(text, place)
 
 
