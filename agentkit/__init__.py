@@ -15,6 +15,7 @@ _HOMES = {
     "Agent": "agentkit.agent",
     "AgentkitError": "agentkit.errors",
     "Approval": "agentkit.events",
+    "CallRefused": "agentkit.events",
     "Decision": "agentkit.events",
     "Ending": "agentkit.events",
     "Event": "agentkit.events",
@@ -29,6 +30,8 @@ _HOMES = {
     "ToolFinished": "agentkit.events",
     "ToolStarted": "agentkit.events",
     "Tool": "agentkit_tools",
+    "ToolChoice": "agentkit.models.base",
+    "form_of": "agentkit.typed_output",
     "grammar_for": "agentkit.models.grammar_for",
     "lock_process": "agentkit.lock_process",
     "tool": "agentkit_tools",
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from agentkit.agent import Agent as Agent
     from agentkit.errors import AgentkitError as AgentkitError
     from agentkit.events import Approval as Approval
+    from agentkit.events import CallRefused as CallRefused
     from agentkit.events import Decision as Decision
     from agentkit.events import Ending as Ending
     from agentkit.events import Event as Event
@@ -53,8 +57,10 @@ if TYPE_CHECKING:
     from agentkit.lock_process import lock_process as lock_process
     from agentkit.loop import Loop as Loop
     from agentkit.models.base import Sampling as Sampling
+    from agentkit.models.base import ToolChoice as ToolChoice
     from agentkit.models.grammar_for import grammar_for as grammar_for
     from agentkit.models.scripted import ScriptedModel as ScriptedModel
+    from agentkit.typed_output import form_of as form_of
     from agentkit_tools import Tool as Tool
     from agentkit_tools import tool as tool
 

@@ -9,7 +9,7 @@ this process: for tests, and for those who want no service.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +20,7 @@ from agentkit.events import Approval, Decision, Event, Finished, from_wire
 from agentkit.models.base import Sampling
 from agentkit.passphrase import Passphrase, find_passphrase
 from agentkit.paths import Home
+from agentkit.typed_output import Form, form_of
 from agentkit_tools import Tool, Toolbox
 
 Approve = Callable[[Approval], Decision]
@@ -75,18 +76,33 @@ class Agent:
         self._passphrase = passphrase
         self._client: CoreClient | None = None
 
-    def run(self, text: str) -> Iterator[Event]:
+    def run(
+        self,
+        text: str,
+        *,
+        tool_choice: str | Mapping[str, str] = "auto",
+        output: type | Mapping[str, Any] | None = None,
+    ) -> Iterator[Event]:
         """Answer `text`, calling tools as needed; yield what happens as it happens.
 
         Closing the iterator stops the turn.
 
+        Args:
+            text: What you say.
+            tool_choice: `auto`, `none`, `required` (a call comes first), or `{"name": TOOL}` (that one does).
+            output: A pydantic model, another type pydantic can validate, or a JSON Schema: the answer is written
+                once more in this form, as `Finished.output`.
+
         Raises:
+            ConfigError: There is no such tool, or `output` has no usable schema.
+            OutputError: The answer could not be brought into that form.
             LockedError: The vault is locked and no passphrase was found.
             ModelMissingError: The model is not in the store.
             ContextOverflowError: System prompt, tools and `text` alone exceed the window.
             EngineError: The engine failed; the next turn starts a new one.
         """
-        yield from self._turn(text, mode="agent")
+        form = None if output is None else form_of(output)
+        yield from self._turn(text, mode="agent", tool_choice=tool_choice, form=form)
 
     def ask(self, text: str) -> Finished:
         """Answer `text` from the indexed documents and memories only, with the passages it rests on.
@@ -144,10 +160,17 @@ class Agent:
 
     # --- how it travels --------------------------------------------------------------------------------------
 
-    def _turn(self, text: str, *, mode: str) -> Generator[Event, None, None]:
+    def _turn(
+        self,
+        text: str,
+        *,
+        mode: str,
+        tool_choice: str | Mapping[str, str] = "auto",
+        form: Form | None = None,
+    ) -> Generator[Event, None, None]:
         stream = self._connected().stream(
             "run",
-            answer=self._answer,
+            answer=lambda question: self._answer(question, form),
             text=text,
             mode=mode,
             conversation=self._conversation,
@@ -155,19 +178,25 @@ class Agent:
             sampling=None if self._sampling is None else asdict(self._sampling),
             builtin_tools=self._builtin,
             tools=[_describe(each) for each in self._tools],
+            tool_choice=tool_choice if isinstance(tool_choice, str) else dict(tool_choice),
+            form=None if form is None else form.schema,
         )
         for wire in stream:
             event = from_wire(wire)
+            if form is not None and isinstance(event, Finished) and event.output is not None:
+                event = replace(event, output=form.read(event.output))
             if not isinstance(event, Approval):  # approvals come as questions
                 yield event
 
-    def _answer(self, question: dict[str, Any]) -> Mapping[str, Any]:
-        """Answer the core: approve a call, or run one of the caller's own tools."""
+    def _answer(self, question: dict[str, Any], form: Form | None) -> Mapping[str, Any]:
+        """Answer the core: approve a call, take or refuse an output, or run one of the caller's own tools."""
         if "approval" in question:
             approval = from_wire(question["approval"])
             if self._approve is None or not isinstance(approval, Approval):
                 return {"decision": Decision.DENY.value}
             return {"decision": Decision(self._approve(approval)).value}
+        if "output" in question:
+            return {"wrong": None if form is None else _wrong(form, question["output"])}
         call = question["call"]
         output = self._tools.call(call["name"], call["arguments"])
         return {
@@ -210,6 +239,15 @@ def ensure_unlocked(client: CoreClient, passphrase: Passphrase = None) -> None:
         if given is None:
             raise
         client.request("init", passphrase=given)
+
+
+def _wrong(form: Form, value: object) -> str | None:
+    """Return what the caller's type says is wrong with a value."""
+    try:
+        form.read(value)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _describe(tool: Tool) -> dict[str, Any]:

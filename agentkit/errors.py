@@ -13,6 +13,7 @@
     ├── EngineError              the engine worker failed
     │   ├── WorkerLostError      it was killed or crashed; the next call starts a new one
     │   └── WorkerHungError      it stopped answering and was killed
+    ├── OutputError              an answer could not be brought into the form asked for
     ├── IndexingError            a document or folder cannot be indexed
     ├── FetchError               a download failed
     │   └── HashMismatchError    what arrived is not what was asked for; removed
@@ -101,6 +102,10 @@ class WorkerLostError(EngineError):
 
 class WorkerHungError(EngineError):
     """The worker stopped answering and was killed; the next call starts a new one."""
+
+
+class OutputError(AgentkitError):
+    """An answer could not be brought into the form asked for; the answer itself was given."""
 
 
 class IndexingError(AgentkitError):

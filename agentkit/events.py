@@ -105,6 +105,8 @@ class Finished:
     confidence: str
     """`high`, `medium` or `low`."""
     confidence_reason: str
+    output: Any = None
+    """The answer in the form the caller asked for; `None` where no form was asked for, or there is no answer."""
 
 
 Event = Prompted | Recalled | TextDelta | ToolStarted | ToolFinished | ToolDenied | CallRefused | Finished

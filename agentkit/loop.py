@@ -32,13 +32,14 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.labels import Labels, Origin, Privacy, join_all
-from agentkit.limits import DEFAULT_LIMITS, Limits, Spent
+from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.normalise import SchemaError, normalise
 from agentkit.selection import Selection, intent
 from agentkit.support import support
 from agentkit.transcript import Transcript
+from agentkit.typed_output import Form, shape
 
 if TYPE_CHECKING:
     from agentkit_tools import Policy, Tool, Toolbox
@@ -103,7 +104,7 @@ class Loop:
         self._clock = clock
         self._unusable = {**_unusable(toolbox), **(unusable or {})}
 
-    def run(self, text: str, *, choice: ToolChoice = AUTO) -> Iterator[Event]:
+    def run(self, text: str, *, choice: ToolChoice = AUTO, form: Form | None = None) -> Iterator[Event]:
         """Answer `text`, calling tools as needed; yield what happens as it happens.
 
         The last event is `Finished`. Closing the iterator cancels the turn.
@@ -112,13 +113,37 @@ class Loop:
             text: What the user says.
             choice: Whether tools may, must not or must be called; what must be called is called first, and
                 then the model is free.
+            form: Bring the answer into this form, too, as `Finished.output`; in a second pass, after the turn.
 
         Raises:
             ConfigError: There is no such tool as `choice` names, or none at all to call.
             ContextOverflowError: System prompt, tools and question alone exceed the window.
             EngineError: The model's worker failed; the turn is closed and the next one can begin.
+            OutputError: The answer could not be brought into the form; the turn itself is complete.
             SandboxError, StoreError: A tool or the memory cannot go on safely.
         """
+        for event in self._turn(text, choice):
+            if form is not None and isinstance(event, Finished) and event.ending is Ending.ANSWERED:
+                yield self._shaped(event, form)
+            else:
+                yield event
+
+    def _shaped(self, done: Finished, form: Form) -> Finished:
+        """Return the end of a turn with its answer in the form asked for."""
+        try:
+            output, usage = shape(
+                self._model,
+                self._context,
+                self.transcript,
+                form,
+                evidence=done.evidence,
+                adapter=self._sampling.adapter,
+            )
+        except Cancelled:
+            return replace(done, ending=Ending.CANCELLED)
+        return replace(done, output=output, usage=add_usage(done.usage, usage))
+
+    def _turn(self, text: str, choice: ToolChoice) -> Iterator[Event]:
         spent = Spent(self._limits, self._clock)
         ending: Ending | None = None
         window: Window | None = None
@@ -149,9 +174,12 @@ class Loop:
                         attempt = self._attempt(completion, completion.refused, window)
                         continue
                     ending = Ending.INVALID_CALL
-                if ending is None and choice == AUTO and not (completion.calls or completion.text.strip()):
-                    choice = NONE  # it made nothing of its tools; without them it may have something to say
+                if ending is None and choice == AUTO and self._is_no_answer(completion):
+                    choice = NONE  # without tools it may have something to say
                     continue
+                if ending is None and self._is_no_answer(completion) and (results := self._results()):
+                    yield from self._tell(results, spent)
+                    return
                 if ending is None and not completion.calls:
                     self._say(completion, window)
                     ending = Ending.ANSWERED
@@ -217,6 +245,13 @@ class Loop:
         finally:
             stream.close()
 
+    def _is_no_answer(self, completion: Completion) -> bool:
+        """Say whether a model made nothing of its tools: it said nothing, or went on to write a result itself."""
+        if completion.calls:
+            return False
+        echoed = completion.stop is StopReason.STOP and not self._sampling.stop
+        return echoed or not completion.text.strip()
+
     def _attempt(self, completion: Completion, refused: Refusal, window: Window) -> list[Message]:
         """Return what the model wrote and why it does not count: shown to it once, and never kept."""
         labels = window.labels.join(Labels(Origin.MODEL, Privacy.PUBLIC))
@@ -227,7 +262,7 @@ class Loop:
         ]
 
     def _tell(self, results: list[Message], spent: Spent) -> Iterator[Event]:
-        """End a turn whose request named its tool with the tool's own words: they are the answer."""
+        """End a turn with the tool's own words: its request named the tool, or the model made nothing of them."""
         said = (
             prompt.NOT_RUN if message.text == prompt.DENIED else message.text.strip() for message in results
         )

@@ -57,6 +57,16 @@ def refused(reason: str) -> str:
     return f"error: the call is invalid, {reason}. Call again with valid arguments."
 
 
+def as_json(form: str) -> str:
+    """Return the request to say the last answer once more, in a form for programs."""
+    return f"Write your answer as JSON with these fields, and nothing else.\n{form}"
+
+
+def as_json_again(reason: str) -> str:
+    """Return the request to write the JSON once more."""
+    return f"That is wrong: {reason}. Write the JSON again."
+
+
 def stopped(reason: str) -> str:
     """Return what stands in the transcript where a limit ended the turn."""
     return f"(stopped: {reason.replace('_', ' ')})"

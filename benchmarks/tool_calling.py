@@ -70,8 +70,9 @@ class Result:
 class Asker:
     """Asks one model."""
 
-    def __init__(self, engine: Engine, selection: Selection | None) -> None:
+    def __init__(self, engine: Engine, selection: Selection | None, adapter: str | None) -> None:
         self._engine = engine
+        self._adapter = adapter
         self._selection = selection
 
     def ask(self, question: Question, way: str) -> Result:
@@ -81,7 +82,7 @@ class Asker:
         tools = self._tools(question, must=must)
         wrong, tokens = score(question, []), 0
         if tools:
-            sampling = Sampling(max_tokens=MAX_TOKENS, grammar=way != "free")
+            sampling = Sampling(max_tokens=MAX_TOKENS, grammar=way != "free", adapter=self._adapter)
             try:
                 completion = self._complete(question, tools, sampling, must=must)
             except AgentkitError as error:

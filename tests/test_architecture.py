@@ -34,6 +34,7 @@ LAYERS = (
         "evidence",
         "memory_tools",
         "answer",
+        "typed_output",
         "loop",
     },
     {"core"},

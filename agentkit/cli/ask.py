@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +33,23 @@ MAX_STDIN_CHARACTERS = 200_000
 Words = Annotated[
     list[str],
     typer.Argument(metavar="TEXT", help="The question; - reads it from standard input.", show_default=False),
+]
+ToolChoice = Annotated[
+    str,
+    typer.Option(
+        "--tool-choice", metavar="auto|none|required|NAME", help="Whether a tool is called, or which."
+    ),
+]
+SchemaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        metavar="FILE",
+        help="Write the answer as JSON of the JSON Schema in FILE.",
+        exists=True,
+        dir_okay=False,
+        show_default=False,
+    ),
 ]
 Conversation = Annotated[
     str | None,
@@ -81,21 +100,48 @@ def run(
     seed: Seed = None,
     max_tokens: MaxTokens = None,
     lever: Draw = None,
+    tool_choice: ToolChoice = "auto",
+    schema: SchemaFile = None,
     as_json: Json = False,
 ) -> None:
-    """Give the agent one task; it asks before it writes or runs anything."""
-    output = Output(as_json=as_json)
+    """Give the agent one task; it asks before it writes or runs anything.
+
+    With --schema, standard output is the answer as JSON of that schema and nothing else.
+    """
+    form = None if schema is None else read_schema(schema)
+    output = Output(as_json=as_json or form is not None)
     task = text_of(words)
     with connect(output) as client:
         finished = run_turn(
             client, output, answer=Approver(output),
             text=task, mode="agent", conversation=conversation, model=model, untuned=untuned,
             sampling=sampling(temperature, seed, max_tokens, lever),
-            yes=yes, policy=None if policy is None else str(policy.absolute()),
+            yes=yes, policy=None if policy is None else str(policy.absolute()), form=form,
+            tool_choice=tool_choice if tool_choice in ("auto", "none", "required") else {"name": tool_choice},
         )  # fmt: skip
-    output.json(_document(task, finished))
+    if as_json or form is None:
+        output.json(_document(task, finished))
+    elif finished.get("output") is not None:
+        output.json(finished["output"])
     show_end(finished, output)
     _exit(finished)
+
+
+def read_schema(path: Path) -> dict[str, Any]:
+    """Return the JSON Schema in a file.
+
+    Raises:
+        ConfigError: It holds something else.
+    """
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path.name} is no JSON file", hint="write a JSON Schema into it") from error
+    if not isinstance(schema, dict):
+        raise ConfigError(
+            f"{path.name} holds no JSON Schema", hint='it has to be an object: {"type": "object", ...}'
+        )
+    return schema
 
 
 def text_of(words: Sequence[str]) -> str:

@@ -192,7 +192,7 @@ class Context:
         wanted = needed + self.budget.reply
         larger = max(1024, 1 << (wanted - 1).bit_length())
         parts = f"system prompt, {tools} tools and question" if tools else "system prompt and question"
-        instead = ", or let tools be selected: --tools auto" if tools else ", or ask in fewer words"
+        instead = ", or offer fewer tools" if tools else ", or ask in fewer words"
         return ContextOverflowError(
             f"{parts} need {wanted} tokens, the reply included, but the window holds {self.budget.window}",
             hint=f"agentkit models levers MODEL --context {larger}{instead}",

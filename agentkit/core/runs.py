@@ -7,20 +7,19 @@ commands go to the sandbox through the launcher; every message is sealed in the 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkit.core.asked import callers_tools, read_choice, read_form, read_levers
 from agentkit.core.launcher import LaunchedSandbox
 from agentkit.core.server import Handler, Session
 from agentkit.core.stoppable import Stoppable
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.events import Approval, Decision, Ending, Event, Finished, to_wire
 from agentkit.models.base import Model, Sampling
-from agentkit.models.engine_wire import read_sampling
 from agentkit.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class RunOps:
         threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
         name = str(request.get("conversation") or "") if mode != "ask" else ""
         model = Stoppable(engine, session, name or None)
-        sampling = _sampling(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
+        sampling = read_levers(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
         if mode == "ask":
             from agentkit.answer import Answerer
             from agentkit.recall import Recall
@@ -142,13 +141,14 @@ class RunOps:
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
         )
-        return self._keeping_round(loop, text, name) if name else loop.run(text)
+        events = loop.run(text, choice=read_choice(request), form=read_form(request, session))
+        return self._keeping_round(loop, events, name) if name else events
 
-    def _keeping_round(self, loop: Loop, text: str, conversation: str) -> Iterator[Event]:
+    def _keeping_round(self, loop: Loop, events: Iterator[Event], conversation: str) -> Iterator[Event]:
         """Run a turn of a kept conversation; once it is answered, store it as a round that later ones can find."""
         before, when = len(loop.transcript), datetime.now().astimezone()
         answered = False
-        for event in loop.run(text):
+        for event in events:
             answered = isinstance(event, Finished) and event.ending is Ending.ANSWERED
             yield event
         if answered:
@@ -293,75 +293,7 @@ def _approve(approval: Approval, session: Session) -> Decision:
     return Decision.ALLOW if answer.get("decision") == Decision.ALLOW.value else Decision.DENY
 
 
-def callers_tools(
-    specs: Sequence[Mapping[str, Any]], session: Session
-) -> tuple[dict[str, Tool], dict[str, str]]:
-    """Return the caller's tools by name, and which of them cannot be used, and why: the others work without them."""
-    from agentkit_tools import ToolDefinitionError
-
-    tools: dict[str, Tool] = {}
-    refused: dict[str, str] = {}
-    for index, spec in enumerate(specs):
-        name = f"tool {index + 1}"
-        try:
-            name = str(spec["name"])
-            tool = _caller_tool(spec, session)
-        except ToolDefinitionError as error:
-            refused[name] = error.message
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            refused[name] = f"its definition is malformed ({type(error).__name__})"
-        else:
-            if name in tools:
-                refused[name] = "there are two tools of this name"
-            tools[name] = tool
-    return {name: tool for name, tool in tools.items() if name not in refused}, refused
-
-
-def _caller_tool(spec: Mapping[str, Any], session: Session) -> Tool:
-    """Return a tool of the caller's: it runs in the caller's process, and what it says is a tool's word."""
-    from agentkit_tools import Tool, ToolOutput
-
-    name = str(spec["name"])
-
-    def run(arguments: Mapping[str, Any]) -> ToolOutput:
-        started = time.monotonic()
-        answer = session.ask({"call": {"name": name, "arguments": dict(arguments)}})
-        if "text" not in answer:
-            return ToolOutput(
-                f"the program did not answer in {time.monotonic() - started:.0f} s", is_error=True
-            )
-        return ToolOutput(
-            str(answer["text"]),
-            is_error=bool(answer.get("is_error")),
-            origin=_one_of(answer.get("origin"), ("tool", "document"), "tool"),
-            privacy=_one_of(answer.get("privacy"), ("public", "private", "secret"), "private"),
-            where="client",
-        )
-
-    return Tool(
-        name=name,
-        description=str(spec["description"]),
-        parameters=dict(spec["parameters"]),
-        capabilities=frozenset(map(str, spec.get("capabilities") or ())),
-        timeout_seconds=float(spec.get("timeout_seconds") or 30.0),
-        run=run,
-    )
-
-
-def _one_of(value: object, allowed: tuple[str, ...], otherwise: str) -> str:
-    return value if isinstance(value, str) and value in allowed else otherwise
-
-
 def _no_tools() -> Toolbox:
     from agentkit_tools import Toolbox
 
     return Toolbox([])
-
-
-def _sampling(given: Mapping[str, Any] | None, default: Sampling) -> Sampling:
-    if given is None:
-        return default
-    try:
-        return read_sampling(given)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"sampling: {error}") from error

@@ -131,6 +131,20 @@ class ToolChoice:
             raise ValueError("a tool choice is none, auto, required, or named with the name of a tool")
 
     @classmethod
+    def of(cls, value: object) -> ToolChoice:
+        """Read a choice as callers write it: `none`, `auto`, `required`, or `{"name": TOOL}`.
+
+        Raises:
+            ValueError: It is none of them.
+        """
+        match value:
+            case "none" | "auto" | "required":
+                return cls(str(value))
+            case {"name": str(name), **rest} if not rest:
+                return cls("named", name)
+        raise ValueError("a tool choice is none, auto, required, or the name of a tool")
+
+    @classmethod
     def named(cls, name: str) -> ToolChoice:
         """Require a call of the tool `name`."""
         return cls("named", name)

@@ -45,18 +45,21 @@ class Markup:
             return "" if call else self._envelope.answer_opening
         return f"\n{self._envelope.thought_closing}\n\n" if self.thinks(prompt) else ""
 
-    def stream(self, stops: Sequence[str], *, tools: bool, thoughts: bool, thinking: bool) -> TextStream:
+    def stream(
+        self, stops: Sequence[str], *, tools: bool, results: bool, thoughts: bool, thinking: bool
+    ) -> TextStream:
         """Return what takes a message of this format.
 
         Args:
             stops: End the text.
             tools: It may hold calls.
+            results: Its prompt shows how results are written, or results: a small model may go on with its own.
             thoughts: It may begin with thoughts, and its answer stand in a frame.
             thinking: The prompt has opened the thoughts already.
         """
         around, special = self._envelope if thoughts else None, self._special
         mine = [as_token(stop) for stop in self._format.stop if stop in special]
-        if tools:  # a small model may go on with a result of its own
+        if results:
             mine.append(with_tokens(self._format.result_opening.strip(), special))
         return TextStream(
             (*stops, *mine),

@@ -224,7 +224,8 @@ class Session:
         elif not calls and not free:
             raise ConfigError("a call is required, but there are no tools")
         stops = sampling.stop if schema is None else ()
-        stream = self._markup.stream(stops, tools=calls, thoughts=free, thinking=thinking)
+        results = schema is None and (calls or any(message.role is Role.TOOL for message in messages))
+        stream = self._markup.stream(stops, tools=calls, results=results, thoughts=free, thinking=thinking)
         generation = Generation(
             self._model,
             prompt,

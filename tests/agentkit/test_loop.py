@@ -48,6 +48,10 @@ from agentkit.transcript import Transcript
 Reply = str | tuple[ToolCall, ...] | Refusal | Exception
 
 
+ECHO = "You can call these tools:"
+"""What is left of a message in which a model repeats its prompt, up to the markup of a result."""
+
+
 class FakeModel:
     """Says what it was given, one reply a completion; the last one for ever. A token is a word."""
 
@@ -92,7 +96,8 @@ class FakeModel:
         except GeneratorExit:
             self.closed_streams += 1
             raise
-        return Completion(reply, (), StopReason.END, Usage(10, len(pieces)))
+        stop = StopReason.STOP if reply == ECHO else StopReason.END
+        return Completion(reply, (), stop, Usage(10, len(pieces)))
 
     def close(self) -> None:
         pass
@@ -307,12 +312,21 @@ def test_a_call_that_cannot_be_made_is_refused_before_anything_is_said(choice: T
     assert not loop.transcript
 
 
-def test_a_model_that_makes_nothing_of_its_tools_answers_without_them() -> None:
-    model = FakeModel(" ", "I do not know")
+@pytest.mark.parametrize("nothing", [" ", ECHO])
+def test_a_model_that_makes_nothing_of_its_tools_answers_without_them(nothing: str) -> None:
+    model = FakeModel(nothing, "I do not know")
     events = list(make(model, weather()).run("Who was Galileo?"))
     assert model.choices == [AUTO, NONE]
     assert finished(events).text == "I do not know"
     assert [e.tools for e in events if isinstance(e, Prompted)] == [("weather",), ()]
+
+
+def test_where_a_model_makes_nothing_of_a_result_the_result_is_the_answer() -> None:
+    model = FakeModel((call(city="Oslo"),), ECHO, " ")
+    events = list(make(model, weather()).run("How is Oslo?"))
+    assert model.choices == [AUTO, AUTO, NONE]
+    assert finished(events).text == "It rains in Oslo today"
+    assert finished(events).ending is Ending.ANSWERED
 
 
 def test_an_approval_shows_the_exact_arguments_and_the_least_trusted_origin() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from agentkit.cli.output import Output
 from agentkit.errors import WorkerLostError
 from agentkit.events import (
     Approval,
+    CallRefused,
     Ending,
     Event,
     Finished,
@@ -285,3 +287,36 @@ def test_on_a_terminal_a_person_is_asked(typed: str, decision: str, core: Any, t
     run.type(typed)
     run.wait_for(f"it was {decision}")
     assert run.end() == 0
+
+
+def test_with_a_schema_the_output_is_one_value_and_the_choice_of_tools_crosses(
+    core: Any, run: Any, tmp_path: Path
+) -> None:
+    schema = tmp_path / "place.json"
+    schema.write_text('{"type": "object", "properties": {"name": {"type": "string"}}}')
+    core.answers["run"] = says(
+        TextDelta("It is Oslo."), replace(finished("It is Oslo."), output={"name": "Oslo"})
+    )
+    ended = run("run", "which", "city?", "--schema", str(schema), "--tool-choice", "calculator")
+    assert ended.code == 0
+    assert json.loads(ended.out) == {"name": "Oslo"}
+    asked = core.asked_for("run")
+    assert asked["form"] == json.loads(schema.read_text())
+    assert asked["tool_choice"] == {"name": "calculator"}
+    whole = json.loads(run("run", "which?", "--schema", str(schema), "--json").out)
+    assert (whole["answer"], whole["output"]) == ("It is Oslo.", {"name": "Oslo"})
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]"])
+def test_a_file_without_a_schema_is_told_in_two_lines(core: Any, run: Any, tmp_path: Path, text: str) -> None:
+    schema = tmp_path / "place.json"
+    schema.write_text(text)
+    ended = run("run", "which?", "--schema", str(schema))
+    assert ended.code == 2
+    assert ended.err.startswith("agentkit: error: place.json ")
+
+
+def test_a_call_that_cannot_be_made_is_shown_with_the_reason(core: Any, run: Any) -> None:
+    core.answers["run"] = says(CallRefused((CALL,), "maximum fails at $.times", True), finished("It is 1."))
+    ended = run("run", "x")
+    assert "run_python cannot be called so: maximum fails at $.times; it is told so" in ended.err

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field, field_validator
 
 from agentkit import Agent, Ending, Finished, TextDelta, ToolDenied, ToolFinished, tool
 from agentkit.errors import ConfigError, CoreError, LockedError, NotFoundError, WorkerLostError
@@ -151,6 +152,38 @@ def test_the_callers_tool_runs_in_the_caller_and_its_result_is_labelled(core: An
     assert finished[0].where == "client"
     assert "42" in finished[0].text
     assert isinstance(events[-1], Finished)
+
+
+def test_an_answer_comes_out_as_a_value_of_the_callers_type_after_the_tool_it_chose(core: Any) -> None:
+    class Stock(BaseModel):
+        pieces: int = Field(description="how many pieces are in stock")
+
+        @field_validator("pieces")
+        @classmethod
+        def is_counted(cls, value: int) -> int:
+            seen.append(value)
+            return value
+
+    seen: list[int] = []
+
+    @tool
+    def stock_level(product: str) -> str:
+        """Tell how many pieces of a product are in stock."""
+        return "there are 42 pieces in stock"
+
+    choice = {"name": "stock_level"}
+    with Agent(tools=[stock_level], builtin_tools=[], home=core.home.root, passphrase=PASSPHRASE) as agent:
+        events = list(agent.run("How many lamps are in stock?", tool_choice=choice, output=Stock))
+        with pytest.raises(ConfigError, match="no tool 'nothing'"):
+            list(agent.run("How many lamps?", tool_choice={"name": "nothing"}))
+        with pytest.raises(ConfigError, match="a tool choice is"):
+            list(agent.run("How many lamps?", tool_choice="perhaps"))
+    assert any(isinstance(event, ToolFinished) for event in events)
+    done = events[-1]
+    assert isinstance(done, Finished)
+    assert isinstance(done.output, Stock)
+    assert done.output.pieces == 42
+    assert seen[0] == 42
 
 
 def test_a_calculation_goes_through_the_tool(core: Any) -> None:

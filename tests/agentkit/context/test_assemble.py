@@ -58,10 +58,7 @@ def test_the_error_says_the_numbers_and_what_to_type() -> None:
         Context(ScriptedModel([], context_tokens=300)).fit([Message.user("hi")], tools=tools)
     assert info.value.message.startswith("system prompt, 8 tools and question need ")
     assert info.value.message.endswith("but the window holds 300")
-    assert (
-        info.value.hint
-        == "agentkit models levers MODEL --context 1024, or let tools be selected: --tools auto"
-    )
+    assert info.value.hint == "agentkit models levers MODEL --context 1024, or offer fewer tools"
 
 
 def test_the_question_with_passages_is_as_untrusted_as_they_are() -> None:

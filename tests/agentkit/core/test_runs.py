@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentkit.core.runs import callers_tools
+from agentkit.core.asked import callers_tools
 
 CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
 

@@ -1,0 +1,175 @@
+"""Bring the answer of a turn into the form its caller asked for: a second pass, bound to a JSON Schema.
+
+Never in one grammar with the tools: a model that has to write JSON stops calling them.
+Covered: what comes out is of the schema, all of it, and the caller's own type made of it, or an `OutputError`.
+Not covered: that it is true; it says in another form what the answer says.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentkit import prompt
+from agentkit.context.assemble import Context
+from agentkit.errors import ConfigError, OutputError
+from agentkit.limits import add_usage
+from agentkit.messages import Evidence, Message, ToolSpec, Usage
+from agentkit.models.base import Completion, Model, Sampling
+from agentkit.models.formats.syntax import dump_json
+from agentkit.models.normalise import SchemaError, normalise
+from agentkit.models.outline import outline
+
+TRIES = 2
+"""The second time the model is told what was wrong."""
+
+
+def _unchanged(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form an answer has to take."""
+
+    schema: dict[str, Any]
+    """JSON Schema. Its objects take no names it does not list."""
+    read: Callable[[Any], Any] = _unchanged
+    """Makes the caller's own value of a JSON value. Its `ValueError` says what is wrong: to the model, to no log."""
+
+    def __post_init__(self) -> None:
+        """Refuse a schema that no value can be bound to.
+
+        Raises:
+            ConfigError: It is malformed, nothing satisfies it, or it refers to what is not in it.
+        """
+        try:
+            self.bound()
+        except SchemaError as error:
+            raise ConfigError(f"the schema of the output cannot be used: {error}") from None
+
+    def bound(self) -> dict[str, Any]:
+        """Return the schema a model is bound to."""
+        return normalise(self.schema, close=_is_object(_root(self.schema))).schema
+
+    def shown(self) -> str:
+        """Return what a model is told of the form: as it is told of a tool's parameters, but without a tool."""
+        given, bound = _root(self.schema), _root(self.bound())
+        if not _is_object(given):
+            return dump_json(self.bound())
+        about = given.get("properties") or {}
+        properties = {
+            name: {**each, "description": about[name].get("description")}
+            if isinstance(each, dict) and isinstance(about.get(name), dict)
+            else each
+            for name, each in (bound.get("properties") or {}).items()
+        }
+        name = str(given.get("description") or given.get("title") or "the answer")
+        return outline(ToolSpec("JSON", name, {**bound, "properties": properties}))
+
+    def value(self, text: str) -> Any:  # noqa: ANN401 - of the caller's type
+        """Return the caller's value of what a model wrote.
+
+        Raises:
+            ValueError: It is not JSON, not of the schema, or `read` refuses it.
+        """
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError("it is not JSON, or breaks off") from None
+        normalise(self.schema).check(value)
+        return self.read(value)
+
+
+def _root(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return what a schema says of the whole value, also where it says so by a reference, as of recursive types."""
+    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    found = (schema.get("$defs") or {}).get(name)
+    return found if isinstance(found, dict) else schema
+
+
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "object" or "properties" in schema
+
+
+def form_of(output: type | Mapping[str, Any]) -> Form:
+    """Return the form of a JSON Schema, or of a type that pydantic can validate: a model, a dataclass, `list[Model]`.
+
+    Raises:
+        ConfigError: It is neither, or no schema can be made of it.
+    """
+    if isinstance(output, Mapping):
+        return Form(dict(output))
+    import pydantic
+
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(output)
+        schema = adapter.json_schema()
+    except pydantic.errors.PydanticUserError as error:
+        raise ConfigError(f"no JSON Schema can be made of the output type ({error.code})") from None
+
+    def read(value: Any) -> Any:  # noqa: ANN401 - of the caller's type
+        try:
+            return adapter.validate_json(json.dumps(value))
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    return Form(schema, read)
+
+
+def shape(
+    model: Model,
+    context: Context,
+    messages: Sequence[Message],
+    form: Form,
+    *,
+    evidence: Sequence[Evidence] = (),
+    adapter: str | None = None,
+) -> tuple[Any, Usage]:
+    """Return the last answer of a conversation in another form, and what it took.
+
+    Args:
+        model: Writes it.
+        context: Fits the conversation into the window.
+        messages: The whole conversation, up to its answer.
+        form: The form.
+        evidence: The passages the answer rests on.
+        adapter: See `Sampling.adapter`.
+
+    Raises:
+        OutputError: What the model wrote is not of the form, twice.
+        ContextOverflowError: The form is too large for the window.
+        EngineError: The model's worker failed.
+    """
+    asked, usage = [*messages, Message.user(prompt.as_json(form.shown()))], Usage()
+    sampling = Sampling(max_tokens=context.budget.reply, adapter=adapter)
+    for _ in range(TRIES):
+        window = context.fit(asked, evidence=evidence)
+        completion = _complete(model, window.messages, form.bound(), sampling)
+        usage = add_usage(usage, completion.usage)
+        try:
+            return form.value(completion.text), usage
+        except ValueError as error:
+            wrong = prompt.as_json_again(str(error))
+        asked += [Message.assistant(completion.text, window.labels), Message.user(wrong)]
+    raise OutputError(
+        f"the model did not bring its answer into the form asked for, in {TRIES} tries",
+        hint="ask for fewer fields, allow more tokens, or take a larger model",
+    )
+
+
+def _complete(
+    model: Model, messages: Sequence[Message], schema: dict[str, Any], sampling: Sampling
+) -> Completion:
+    stream = model.complete(messages, schema=schema, sampling=sampling)
+    try:
+        while True:
+            next(stream)
+    except StopIteration as end:
+        completion: Completion = end.value
+        return completion
+    finally:
+        stream.close()

@@ -1,0 +1,136 @@
+"""An answer comes out in the form asked for, as a value of the caller's own type, or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field, field_validator
+
+from agentkit.context.assemble import Context
+from agentkit.errors import ConfigError, OutputError
+from agentkit.events import Ending, Finished, TextDelta
+from agentkit.labels import Labels
+from agentkit.loop import Loop
+from agentkit.messages import Message
+from agentkit.models.scripted import Script, ScriptedModel
+from agentkit.typed_output import Form, form_of, shape
+from agentkit_tools import Policy, Toolbox
+
+
+class Place(BaseModel):
+    """A place on a map."""
+
+    name: str = Field(description="What it is called")
+    height: int = Field(ge=0)
+    near: list[Place] = []
+
+    @field_validator("name")
+    @classmethod
+    def is_a_name(cls, value: str) -> str:
+        if value != value.title():
+            raise ValueError("a name begins with a capital")
+        return value
+
+
+SAID = [Message.user("How high is Oslo?"), Message.assistant("Oslo lies at 23 m.", Labels())]
+RIGHT = '{"name": "Oslo", "height": 23}'
+
+
+def shaped(*replies: Script, form: Form) -> tuple[Any, ScriptedModel]:
+    model = ScriptedModel(replies)
+    value, _ = shape(model, Context(model), SAID, form)
+    return value, model
+
+
+def test_a_pydantic_model_comes_out_as_an_instance() -> None:
+    value, model = shaped(RIGHT, form=form_of(Place))
+    assert value == Place(name="Oslo", height=23)
+    assert [message.text for message in model.prompts[0][1:3]] == [message.text for message in SAID]
+
+
+def test_the_model_is_told_the_fields() -> None:
+    _, model = shaped(RIGHT, form=form_of(Place))
+    asked = model.prompts[0][-1].text
+    assert "JSON: A place on a map." in asked
+    assert "- name (string): What it is called" in asked
+    assert "- height (integer)" in asked
+
+
+def test_objects_take_no_names_their_type_does_not_have() -> None:
+    assert '"additionalProperties": false' in json.dumps(form_of(Place).bound())
+
+
+@pytest.mark.parametrize(
+    ("output", "text", "value"),
+    [
+        ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1}', {"a": 1}),
+        (list[int], "[1, 2]", [1, 2]),
+        (bool, "true", True),
+    ],
+)
+def test_a_schema_or_any_type_pydantic_knows_will_do(output: Any, text: str, value: object) -> None:
+    assert shaped(text, form=form_of(output))[0] == value
+
+
+def test_a_dataclass_comes_out_as_an_instance() -> None:
+    @dataclass
+    class Size:
+        metres: float
+
+    assert shaped('{"metres": 2.5}', form=form_of(Size))[0] == Size(2.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ('{"name": "Oslo"', "breaks off"),
+        ('{"name": "Oslo", "height": -1}', "minimum fails at $.height"),
+        ('{"name": "oslo", "height": 23}', "name: Value error, a name begins with a capital"),
+    ],
+)
+def test_what_is_wrong_goes_back_once_with_the_reason(wrong: str, reason: str) -> None:
+    value, model = shaped(wrong, RIGHT, form=form_of(Place))
+    assert value.name == "Oslo"
+    assert model.prompts[1][-2].text == wrong
+    assert reason in model.prompts[1][-1].text
+
+
+def test_twice_wrong_is_an_error_that_quotes_nothing() -> None:
+    with pytest.raises(OutputError) as caught:
+        shaped('{"name": "secret", "height": 1}', '{"name": "secret", "height": 1}', form=form_of(Place))
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [{"type": "no such type"}, {"$ref": "https://example.org/x"}, {"enum": []}, type(iter([]))],
+)
+def test_a_form_that_cannot_be_is_refused_before_anything_runs(output: Any) -> None:
+    with pytest.raises(ConfigError):
+        form_of(output)
+
+
+def run(model: ScriptedModel, **options: Any) -> tuple[list[Any], Loop]:
+    loop = Loop(model, Toolbox([]), policy=Policy.default())
+    return list(loop.run("How high is Oslo?", **options)), loop
+
+
+def test_the_answer_streams_and_is_kept_as_it_is_and_the_value_comes_at_the_end() -> None:
+    events, loop = run(ScriptedModel(["Oslo lies at 23 m.", RIGHT]), form=form_of(Place))
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)) == "Oslo lies at 23 m."
+    done = events[-1]
+    assert isinstance(done, Finished)
+    assert (done.text, done.output) == ("Oslo lies at 23 m.", Place(name="Oslo", height=23))
+    assert [message.text for message in loop.transcript] == ["How high is Oslo?", "Oslo lies at 23 m."]
+
+
+def test_without_an_answer_there_is_no_value() -> None:
+    from agentkit.limits import Limits
+
+    loop = Loop(ScriptedModel(["yes " * 20]), Toolbox([]), policy=Policy.default(), limits=Limits(tokens=2))
+    done = list(loop.run("How high is Oslo?", form=form_of(Place)))[-1]
+    assert isinstance(done, Finished)
+    assert (done.ending, done.output) == (Ending.TOKEN_LIMIT, None)
