@@ -1,8 +1,8 @@
 """Measure how often a model makes the right calls: BFCL, by the published AST rules, in three ways of asking.
 
-`python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--selection] [--results FILE]` prints a table,
-then one JSON object; `--json` prints that alone. What is asked is what an agent would ask: our system prompt, the
-functions as tools, the question; temperature 0.
+`python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE] [--selection] [--results FILE]`
+prints a table, then one JSON object; `--json` prints that alone. What is asked is what an agent would ask: our system
+prompt, the functions as tools, the question; temperature 0.
 
 | way | grammar | in the four categories that want calls | in irrelevance |
 |---|---|---|---|
@@ -34,6 +34,7 @@ from typing import Any
 from agentkit import prompt
 from agentkit.errors import AgentkitError
 from agentkit.messages import Message, ToolSpec
+from agentkit.models.adapters import Adapter
 from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason
 from agentkit.models.engine import Engine
 from agentkit.models.store import ModelStore
@@ -229,18 +230,26 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {
         "model": path.name,
         "size": path.stat().st_size,
+        "adapter": None
+        if options.adapter is None
+        else hashlib.sha256(options.adapter.read_bytes()).hexdigest(),
         "selection": options.selection,
         "layout": hashlib.sha256(prompt.ASSISTANT.encode()).hexdigest()[:8],
     }
     kept = Kept(options.results, settings)
     selection = _selection() if options.selection else None
     with_load = os.getloadavg()[0]
+    name = options.adapter.name if options.adapter else None
     engine = Engine(
-        path, LocalSpawner(), streams=options.streams, cache_tokens=options.streams * TOKENS_A_STREAM
+        path,
+        LocalSpawner(),
+        streams=options.streams,
+        cache_tokens=options.streams * TOKENS_A_STREAM,
+        adapters={name: Adapter(options.adapter)} if name else {},
     )
     began = time.perf_counter()
     try:
-        run(Asker(engine, selection), asked, ways, kept, options.streams)
+        run(Asker(engine, selection, name), asked, ways, kept, options.streams)
     except KeyboardInterrupt:
         engine.close()
         print(
@@ -274,6 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} questions of each category")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each category")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a model of the store, or a GGUF file")
+    parser.add_argument("--adapter", type=Path, metavar="FILE", help="a LoRA adapter for that model")
     parser.add_argument("--ways", default=",".join(WAYS), help="which ways of asking, with commas between")
     parser.add_argument(
         "--categories", default=",".join(CATEGORIES), help="which categories, with commas between"

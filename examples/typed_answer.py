@@ -22,19 +22,15 @@ class Lamp(BaseModel):
 
 
 @tool
-def look_up_lamp(name: str) -> str:
-    """Look up the stock and the price of a lamp.
-
-    Args:
-        name: Name of the lamp.
-    """
-    return f"{name}: 42 pieces in stock, 17.50 euros each"
+def lamps_in_stock() -> str:
+    """Tell which lamps are in stock, how many, and at what price."""
+    return "Aurora: 42 pieces in stock, 17.50 euros each"
 
 
 with Agent(tools=[look_up_lamp], builtin_tools=[]) as agent:
     for event in agent.run(
         "How many Aurora lamps are in stock, and at what price?",
-        tool_choice={"name": "look_up_lamp"},
+        tool_choice={"name": "lamps_in_stock"},
         output=Lamp,
     ):
         match event:

@@ -27,7 +27,7 @@ TYPED = {"assistant": "Remember that the spare key is with Mrs Okafor.\ny\nWhere
 EXPECTED = {
     "ask_my_documents": ("boiler_inspection_report.pdf", "not in your documents"),
     "assistant": ("remembered: the spare key is with Mrs Okafor",),
-    "typed_answer": ("look_up_lamp({'name': ", "Lamp(name='Aurora", "pieces=42, price=17.5"),
+    "typed_answer": ("lamps_in_stock({}) -> Aurora", "Lamp(name=", "pieces=42, price=17.5"),
     "sandboxed_agent": ("7.20 euros", "calculator(", "391", "asked to approve run_python", "5050"),
 }
 
