@@ -27,7 +27,7 @@ def lamps_in_stock() -> str:
     return "Aurora: 42 pieces in stock, 17.50 euros each"
 
 
-with Agent(tools=[look_up_lamp], builtin_tools=[]) as agent:
+with Agent(tools=[lamps_in_stock], builtin_tools=[]) as agent:
     for event in agent.run(
         "How many Aurora lamps are in stock, and at what price?",
         tool_choice={"name": "lamps_in_stock"},
