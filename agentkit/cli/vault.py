@@ -10,7 +10,7 @@ import typer
 
 from agentkit.cli.connect import ask_new_passphrase, ask_passphrase, connect, new_passphrase, open_vault
 from agentkit.cli.options import Json
-from agentkit.cli.output import Output, tier_of
+from agentkit.cli.output import Output, size, tier_of
 from agentkit.errors import BusyError, CoreError
 from agentkit.paths import Home
 
@@ -151,5 +151,7 @@ def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
         ("sandbox", tier_of(sandbox)),
         ("no way out", f"refused by the kernel: {refused}"),
     ]
+    if states := said.get("states"):
+        rows.insert(-2, ("kept states", f"{states['states']} conversations, {size(states['bytes'])}"))
     rows += [("not enforced", each) for each in receipt["not_enforced"]]
     return rows
