@@ -17,7 +17,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from agentkit_memory.errors import TamperedError, WeakKeyError, WrongPassphraseError
+from agentkit_memory.errors import StoreError, TamperedError, WeakKeyError, WrongPassphraseError
 
 KEY_BYTES = 32
 SALT_BYTES = 16
@@ -93,16 +93,27 @@ class KdfParameters:
 
 
 def derive(passphrase: bytes, salt: bytes, parameters: KdfParameters) -> bytes:
-    """Return the slot key of a passphrase: 32 bytes from Argon2id."""
+    """Return the slot key of a passphrase: 32 bytes from Argon2id.
+
+    Raises:
+        StoreError: There is not enough memory for it.
+    """
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-    return Argon2id(
+    derivation = Argon2id(
         salt=salt,
         length=KEY_BYTES,
         iterations=parameters.passes,
         lanes=parameters.lanes,
         memory_cost=parameters.memory_kib,
-    ).derive(passphrase)
+    )
+    try:
+        return derivation.derive(passphrase)
+    except MemoryError:
+        raise StoreError(
+            f"deriving the key needs {parameters.memory_kib // 1024} MiB of memory, more than there is",
+            hint="close other programs, then try again",
+        ) from None
 
 
 def expand(key: bytes, purpose: str, salt: bytes = b"") -> bytes:

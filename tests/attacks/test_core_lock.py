@@ -122,3 +122,43 @@ def test_a_program_that_imports_agentkit_is_left_alone() -> None:
     assert agentkit.Agent is not None
     assert len(list(Path("/proc/self/task").iterdir())) == before
     subprocess.run(["/bin/true"], check=True)
+
+
+READER = """
+import ctypes, os, resource, sys  # all of it before: an interpreter under root's home is then out of reach
+from agentkit.core import namespaces
+ready, theirs = os.pipe()
+over, ours = os.pipe()
+if os.getuid() == 0:  # root may read anybody: the promise is about an ordinary user's other programs
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # which a change of user switched off
+child = os.fork()
+if child == 0:
+    if sys.argv[1] == "hidden":
+        namespaces.hide_from_debuggers()
+    os.write(theirs, b"1")
+    os.close(ours)
+    os.read(over, 1)
+    os._exit(0)
+os.close(theirs)
+os.read(ready, 1)
+for name in ("mem", "environ", "maps"):
+    try:
+        open(f"/proc/{child}/{name}", "rb").close()
+        print(name, "worked")
+    except PermissionError:
+        print(name, "refused")
+os.write(ours, b"1")
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize(("how", "answer"), [("hidden", "refused"), ("not hidden", "worked")])
+def test_another_program_of_the_same_user_cannot_read_its_memory(how: str, answer: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", READER, how], capture_output=True, text=True, check=True, timeout=30
+    )
+    said = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
+    assert said == [[name, answer] for name in ("mem", "environ", "maps")]

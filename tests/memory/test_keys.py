@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,3 +133,20 @@ def test_a_hostile_passphrase_opens_what_it_was_given_for_and_its_neighbours_do_
             vaults.open(wrong)
         assert repr(wrong)[2:10] not in str(refused.value)
     vaults.open(passphrase).close()
+
+
+@pytest.mark.slow
+def test_too_little_memory_for_a_derivation_is_said() -> None:
+    script = """
+import resource
+from agentkit_memory import KdfParameters, StoreError
+from agentkit_memory.keys import derive
+derive(b"x", bytes(16), KdfParameters.for_tests())
+resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))
+try:
+    derive(b"x", bytes(16), KdfParameters(2 << 20, 3, 4))
+except StoreError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "deriving the key needs 2048 MiB of memory, more than there is\n"
