@@ -97,7 +97,9 @@ class Speaker:
                 envelope=self.template.envelope,
                 thinking=thinking,
             )
-        self.stream = self.markup.stream((), tools=bool(tools), thoughts=choice is AUTO, thinking=thinking)
+        self.stream = self.markup.stream(
+            (), tools=bool(tools), results=bool(tools), thoughts=choice is AUTO, thinking=thinking
+        )
         self.shown: list[str] = []
         generation = Generation(
             self.model,
