@@ -1,8 +1,8 @@
 """From a schema in the small form to the rules of a llama.cpp grammar.
 
-Objects have their keys in the order of the schema, strings their escapes the one way `json.dumps` writes them, and the
-separators are `", "` and `": "`. What the form says is kept exactly, but for patterns and numbers that would take
-too many rules: these are loosened, never tightened, for values are checked after.
+Objects have their keys in the order of the schema (but see `MAX_CHAIN`), strings their escapes the one way
+`json.dumps` writes them, and the separators are `", "` and `": "`. What the form says is kept exactly, but for patterns
+and numbers that would take too many rules: these are loosened, never tightened, for values are checked after.
 Source: RFC 8259; the form is that of `agentkit.models.normalise`.
 """
 
@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from agentkit.models.automaton import (
@@ -32,9 +34,10 @@ from agentkit_tools.pattern import PatternError, Ranges, invert
 
 MAX_NAME = 256
 """Characters in the name of a property that the schema does not list."""
+MAX_CHAIN = 24
+"""More properties in a row that may be left out come in any order: in a fixed one each would be a place to be at."""
 BLOCK = 64
 """Characters counted at once: a bound of 4096 takes 200 rules then, and not 4096."""
-_CONTROLS: Ranges = ((0, 0x1F),)
 _ESCAPED: Ranges = ((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C))
 PLAIN = writable(invert(_ESCAPED))
 """What stands for itself in a string."""
@@ -221,18 +224,24 @@ class SchemaRules:
         first, rest = self._rules.reserve(), self._rules.reserve()
         self._rules.define(first, ("}",), *((*other, rest) for other in others))
         self._rules.define(rest, ("}",), *((", ", *other, rest) for other in others))
-        for name, each in reversed(properties.items()):
-            written = dump_json(name)
-            if not _encodes(written):
-                continue
-            value = self._value(each)
-            after_first, after_rest = first, rest
-            first, rest = self._rules.reserve(), self._rules.reserve()
-            self._rules.define(first, (f"{written}: ", value, after_rest))
-            self._rules.define(rest, (f", {written}: ", value, after_rest))
-            if name not in required:
-                self._rules.define(first, (after_first,))
-                self._rules.define(rest, (after_rest,))
+        pairs = [
+            (f"{written}: ", self._value(each), name in required)
+            for name, each in properties.items()
+            if _encodes(written := dump_json(name))
+        ]
+        for needed, group in groupby(reversed(pairs), key=itemgetter(2)):
+            several = [(written, value) for written, value, _ in group]
+            runs = [[each] for each in several] if needed or len(several) <= MAX_CHAIN else [several]
+            for run in runs:
+                after_first, after_rest = first, rest
+                first, rest = self._rules.reserve(), self._rules.reserve()
+                after_pair = after_rest if len(run) == 1 else rest
+                pair = self._rules.words((written, (value, after_pair)) for written, value in run)
+                self._rules.define(first, (pair,))
+                self._rules.define(rest, (", ", pair))
+                if not needed:
+                    self._rules.define(first, (after_first,))
+                    self._rules.define(rest, (after_rest,))
         return self._rules.add(("{", first))
 
     def _others(self, form: Mapping[str, Any], properties: Mapping[str, Any]) -> list[Alternative]:

@@ -91,7 +91,8 @@ class Guidance:
     def _matcher(self, grammar: str) -> LLMatcher:
         from llguidance import LLMatcher, LLParserLimits
 
-        limits = LLParserLimits(verbose_errors=False)
+        # its own limits end the generation of an object with a thousand optional properties in the middle
+        limits = LLParserLimits(max_items_in_row=20_000, step_max_items=500_000, verbose_errors=False)
         matcher: LLMatcher = LLMatcher(self._tokeniser, grammar, log_level=0, limits=limits)
         if matcher.is_error():
             raise ConfigError("the schema cannot be turned into a grammar")
