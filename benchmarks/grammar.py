@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from itertools import islice, permutations, product
 from pathlib import Path
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
+from agentkit.errors import ConfigError
 from agentkit.messages import ToolSpec
-from agentkit.models.base import REQUIRED
-from agentkit.models.formats.families import SMOLLM2
-from agentkit.models.grammar import backend_for, bind_tools
+from agentkit.models.base import CONSTRAINTS
+from agentkit.models.gbnf_backend import value_rules
+from agentkit.models.gbnf_matcher import Matcher
+from agentkit.models.grammar import backend_for
 from agentkit.models.llama import LlamaModel, Settings
-from agentkit.models.normalise import InvalidError, SchemaError, normalise
+from agentkit.models.normalise import InvalidError, Normalised, SchemaError, normalise
 from agentkit.models.vocabulary import Vocabulary
 from agentkit.paths import Home
+from benchmarks._grammar_speed import canonical, many_tools, speeds
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MODEL = ("smollm2-135m", "SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -40,12 +42,21 @@ KEYS = (
     "suite_false_accepts",
     "suite_false_rejects",
     "suite_refused",
+    "gbnf_suite_pass",
+    "gbnf_suite_false_accepts",
+    "gbnf_suite_false_rejects",
+    "gbnf_suite_refused",
     "bfcl_gold_accepted",
     "bfcl_gold_total",
+    "gbnf_bfcl_gold_accepted",
     "overhead_ratio",
     "forced_ratio",
+    "forced_share",
+    "gold_forced_share",
+    "gold_cut_otherwise",
     "mask_300_tools_ms",
     "setup_300_tools_ms",
+    "setup_300_again_ms",
 )
 BYTES = LLTokenizer("byte")
 OPTIONS: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -59,6 +70,18 @@ def compiled(schema: Any) -> LLMatcher | None:  # noqa: ANN401 - any JSON
         return None
     matcher = LLMatcher(BYTES, grammar, log_level=0)
     return None if matcher.is_error() else matcher
+
+
+def compiled_gbnf(form: dict[str, Any]) -> Callable[[str], bool] | None:
+    """Return whether llama.cpp's grammar of a schema takes a whole text; nothing where there is none.
+
+    It is followed by our own matcher, which agrees with llama.cpp's (`tests/agentkit/models/test_gbnf.py`).
+    """
+    try:
+        matcher = Matcher(value_rules(form))
+    except ConfigError:
+        return None
+    return lambda text: None in matcher.read(matcher.start, text)
 
 
 def accepts(matcher: LLMatcher, text: str) -> bool:
@@ -94,7 +117,7 @@ def suite() -> dict[str, int | None]:
     if not folder.is_dir():
         print("skipped: the JSON-Schema-Test-Suite is not in ../shared/data", file=sys.stderr)
         return {}
-    counts = dict.fromkeys(KEYS[:6], 0)
+    counts = dict.fromkeys(KEYS[:10], 0)
     for draft in ("draft2020-12", "draft7"):
         for path in sorted((folder / draft).glob("*.json")):
             for case in json.loads(path.read_text(encoding="utf-8")):
@@ -108,10 +131,11 @@ def _case(case: dict[str, Any], counts: dict[str, int], *, old: bool) -> None:
         schema = {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
     strict = compiled(schema) if isinstance(schema, dict) else None
     impossible = False
-    normalised = matcher = None
+    normalised = matcher = second = None
     try:
         normalised = normalise(schema)
         matcher = compiled(normalised.schema)
+        second = compiled_gbnf(normalised.schema)
     except SchemaError as error:
         impossible = error.message == "no value can satisfy the schema"
     for test in case["tests"]:
@@ -120,18 +144,27 @@ def _case(case: dict[str, Any], counts: dict[str, int], *, old: bool) -> None:
         texts = list(islice(spellings(value), MOST_SPELLINGS))
         if strict is not None and any(accepts(strict, text) for text in texts) == valid:
             counts["suite_strict_pass"] += 1
-        if normalised is None or matcher is None:
-            counts["suite_refused"] += 1
-            counts["suite_pass"] += impossible and not valid
-            continue
-        taken = any(accepts(matcher, text) for text in texts)
-        try:
-            normalised.check(value)
-        except InvalidError:
-            taken = False
-        counts["suite_pass"] += taken == valid
-        counts["suite_false_accepts"] += taken and not valid
-        counts["suite_false_rejects"] += valid and not taken
+        for prefix, takes in (
+            ("", None if matcher is None else partial(accepts, matcher)),
+            ("gbnf_", second),
+        ):
+            if normalised is None or takes is None:
+                counts[f"{prefix}suite_refused"] += 1
+                counts[f"{prefix}suite_pass"] += impossible and not valid
+                continue
+            taken = any(map(takes, texts)) and passes(normalised, value)
+            counts[f"{prefix}suite_pass"] += taken == valid
+            counts[f"{prefix}suite_false_accepts"] += taken and not valid
+            counts[f"{prefix}suite_false_rejects"] += valid and not taken
+
+
+def passes(normalised: Normalised, value: object) -> bool:
+    """Return whether a value passes the final check."""
+    try:
+        normalised.check(value)
+    except InvalidError:
+        return False
+    return True
 
 
 def bfcl(name: str) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
@@ -169,7 +202,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 def golds() -> dict[str, int]:
     """Count the gold calls of simple_python and multiple that grammar and check take."""
-    accepted = total = 0
+    accepted = second = total = 0
     for name in ("simple_python", "multiple"):
         for functions, answer in bfcl(name):
             called, options = next(iter(answer.items()))
@@ -177,48 +210,66 @@ def golds() -> dict[str, int]:
             value = gold(options, list(parameters.get("properties", {})))
             total += 1
             normalised = normalise(parameters, close=True)
-            matcher = compiled(normalised.schema)
-            try:
-                normalised.check(value)
-            except InvalidError:
+            matcher, takes = compiled(normalised.schema), compiled_gbnf(normalised.schema)
+            if not passes(normalised, value):
                 continue
-            texts = islice(spellings(value), MOST_SPELLINGS)
+            texts = list(islice(spellings(value), MOST_SPELLINGS))
             accepted += matcher is not None and any(accepts(matcher, text) for text in texts)
-    return {"bfcl_gold_accepted": accepted, "bfcl_gold_total": total} if total else {}
+            second += takes is not None and any(map(takes, texts))
+    if not total:
+        return {}
+    return {
+        "bfcl_gold_accepted": accepted,
+        "bfcl_gold_total": total,
+        "gbnf_bfcl_gold_accepted": second,
+    }
 
 
-def many_tools(rounds: int) -> dict[str, float]:
-    """Measure set-up and first mask with 300 different tools of BFCL and the default model's vocabulary."""
-    path = Home.default().models.joinpath(*MODEL)
+def tools_of_bfcl() -> list[ToolSpec]:
+    """Return the different tools of two BFCL sets."""
     tools: dict[str, ToolSpec] = {}
     for name in ("simple_python", "multiple"):
         for functions, _ in bfcl(name):
             for each in functions:
-                tools.setdefault(
-                    each["name"], ToolSpec(each["name"], each["description"], each["parameters"])
-                )
+                spec = ToolSpec(each["name"], each["description"], each["parameters"])
+                tools.setdefault(each["name"], spec)
+    return list(tools.values())
+
+
+def with_the_model(*, quick: bool) -> dict[str, Any]:
+    """Measure what needs the default model: speed, and how forced text is cut into tokens."""
+    path = Home.default().models.joinpath(*MODEL)
+    tools = tools_of_bfcl()
     if not path.is_file() or len(tools) < TOOLS:
         print("skipped: the default model or the BFCL sets are absent", file=sys.stderr)
         return {}
     model = LlamaModel(path, Settings())
-    tokeniser = backend_for(Vocabulary(model))
-    chosen = list(tools.values())[:TOOLS]
-    bind_tools(tokeniser, SMOLLM2, chosen, REQUIRED)  # what is normalised once is kept
-    setups, masks = [], []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        constraint = bind_tools(tokeniser, SMOLLM2, chosen, REQUIRED)
-        ready = time.perf_counter()
-        constraint.forced()
-        asked = time.perf_counter()
-        constraint.mask()
-        masks.append(time.perf_counter() - asked)
-        setups.append(ready - started)
+    found: dict[str, Any] = many_tools(model, tools[:TOOLS], 3 if quick else 9)
+    calls = []
+    for functions, answer in islice(bfcl("simple_python"), 60 if quick else 400):
+        spec = ToolSpec(functions[0]["name"], "", functions[0]["parameters"])
+        options = answer[spec.name]
+        calls.append((spec, gold(options, list(spec.parameters.get("properties", {})))))
+    for name in CONSTRAINTS:
+        prefix = "" if name == CONSTRAINTS[0] else f"{name}_"
+        cut = canonical(backend_for(Vocabulary(model), name), model, calls)
+        found[f"{prefix}gold_forced_share"] = cut["share"]
+        found[f"{prefix}gold_cut_otherwise"] = cut["calls_cut_otherwise"]
     model.close()
-    return {
-        "mask_300_tools_ms": round(statistics.median(masks) * 1000, 2),
-        "setup_300_tools_ms": round(statistics.median(setups) * 1000, 1),
-    }
+    cases = [(text, tool) for text, tool in islice(questions(), 6 if quick else 24)]
+    return found | speeds(path, cases, 1 if quick else 3)
+
+
+def questions() -> Iterator[tuple[str, ToolSpec]]:
+    """Yield the requests of BFCL's simplest set, each with its tool."""
+    lines = (DATA / "bfcl" / "BFCL_v4_simple_python.json").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        row = json.loads(line)
+        each = row["function"][0]
+        yield (
+            row["question"][0][0]["content"],
+            ToolSpec(each["name"], each["description"], each["parameters"]),
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -229,9 +280,9 @@ def main(arguments: list[str] | None = None) -> int:
     results: dict[str, Any] = dict.fromkeys(KEYS)
     results |= suite()
     results |= golds()
-    results |= many_tools(3 if quick else 9)
+    results |= with_the_model(quick=quick)
     for name, value in results.items():
-        print(f"{name:24}{'not measured' if value is None else value!s:>14}")
+        print(f"{name:28}{'not measured' if value is None else value!s:>14}")
     print(json.dumps(results))
     return 0
 

@@ -117,6 +117,8 @@ class _Tokens:
 class GbnfConstraint:
     """A `Constraint` by llama.cpp."""
 
+    costly_mask = True
+
     def __init__(self, tokens: _Tokens, matcher: Matcher, sampler: GrammarSampler) -> None:
         self._tokens = tokens
         self._ends = tokens.vocabulary.ends
@@ -178,10 +180,7 @@ class GbnfConstraint:
                 token for token in self._tokens.following if decoded(self._pending, pieces[token]) is not None
             ]
             return np.array(fits, np.int32)
-        may = np.zeros(_NO_BYTE + 1, np.bool_)
-        for low, high in ranges_of(self._state):
-            may[chr(low).encode()[0] : chr(high).encode()[0] + 1] = True
-        may[_NO_BYTE] = False
+        may = first_bytes(self._state)
         return np.flatnonzero(may[self._tokens.first]).astype(np.int32)
 
     def _reads(self, token: int) -> bool:
@@ -214,38 +213,44 @@ class GbnfConstraint:
     def forced(self) -> list[int]:
         """Take and return what has to come next."""
         taken: list[int] = []
-        while not self._ended and not self._pending:
-            tokens = self._settled()
+        whole = True
+        while whole and not self._ended and not self._pending:
+            tokens, whole = self._settled()
             for token in tokens:
                 self.commit(token)
             taken += tokens
-            if not tokens:
-                break
         return taken
 
-    def _settled(self) -> list[int]:
-        """Return tokens that have to come next; those at whose end the model might have gone on are left to it."""
+    def _settled(self) -> tuple[list[int], bool]:
+        """Return tokens that have to come next, and whether it is worth asking again behind them."""
         special = tokens_of(self._state)
         if len(special) == 1 and None not in self._state and not any(ranges_of(self._state)):
-            return list(special)
+            return list(special), True
         text, state = "", self._state
         while len(text) < MAX_FORCED and (character := only_character(state)) is not None:
             text += character
             state = self._matcher.step(state, character)
         tokens = self._tokens.cut(text)
+        # the model, left alone, may have gone on in its last token: that one is for it to choose
         for count in range(max(0, len(tokens) - 4), len(tokens)):
             rest = b"".join(self._tokens.pieces[token] for token in tokens[count:])
             if self._goes_on(state, rest):
-                return tokens[:count]
-        return tokens
+                return tokens[:count], False
+        return tokens, bool(tokens)
 
     def _goes_on(self, state: State, rest: bytes) -> bool:
         """Return whether a token of the model spells `rest` and more that may come after it."""
-        for piece in self._tokens.longer(rest):
-            more = decoded(b"", piece[len(rest) :])
-            if more is not None and (not more[0] or self._matcher.read(state, more[0])):
-                return True
-        return False
+        known = self._matcher.answers.get((state, rest))
+        if known is None:
+            may = first_bytes(state)
+            known = any(
+                may[piece[len(rest)]]
+                and (more := decoded(b"", piece[len(rest) :])) is not None
+                and (not more[0] or bool(self._matcher.read(state, more[0])))
+                for piece in self._tokens.longer(rest)
+            )
+            self._matcher.answers[state, rest] = known
+        return known
 
     @property
     def done(self) -> bool:
@@ -255,6 +260,14 @@ class GbnfConstraint:
     @property
     def _may_end(self) -> bool:
         return None in self._state and not self._pending
+
+
+def first_bytes(state: State) -> NDArray[np.bool_]:
+    """Return for each byte whether a character that may come begins with it; and no for `_NO_BYTE`."""
+    may = np.zeros(_NO_BYTE + 1, np.bool_)
+    for low, high in ranges_of(state):
+        may[chr(low).encode()[0] : chr(high).encode()[0] + 1] = True
+    return may
 
 
 def decoded(pending: bytes, piece: bytes) -> tuple[str, bytes] | None:

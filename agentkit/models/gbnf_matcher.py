@@ -38,6 +38,8 @@ class Matcher:
         )
         """Whether a token stands for itself anywhere."""
         self._nodes: dict[tuple[int, int, int, int], _Node] = {}
+        self.answers: dict[tuple[State, bytes], bool] = {}
+        """What was found out about a state and the bytes before it; kept for the next text."""
         self.start = self._closure(self._node((Ref(grammar.start),), 0, 0, None))
 
     def _node(self, alternative: Alternative, index: int, offset: int, parent: _Node | None) -> _Node | None:

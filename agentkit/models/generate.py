@@ -183,8 +183,8 @@ class Generation:
     def _draw(self, logits: NDArray[np.float32]) -> tuple[int, NDArray[np.bool_] | None]:
         """Draw a token that may come; return it, and the mask where one had to be made.
 
-        A greedy draw is checked first and masked only if refused, which comes to the same and is cheaper. Any other
-        is masked first: top-k and top-p have to see only what may come.
+        A greedy draw is checked first and masked only if refused, which comes to the same and is cheaper. So does any
+        other draw from all tokens; but top-k and top-p have to see only what may come, and are masked first.
         """
         sampler, constraint = self._sampler, self._constraint
         if sampler is None:
@@ -192,7 +192,7 @@ class Generation:
         allowed = None
         if constraint is None:
             token = sampler.draw(logits)
-        elif sampler.greedy:
+        elif sampler.greedy or (constraint.costly_mask and sampler.draws_from_all):
             token = sampler.draw(logits)
             if not constraint.allowed(token):
                 allowed = self._mask(constraint)

@@ -34,6 +34,9 @@ MAX_CALLS = 8
 class Constraint(Protocol):
     """Says which tokens may come next."""
 
+    costly_mask: bool
+    """A mask takes milliseconds: whoever draws first checks what was drawn, where that comes to the same."""
+
     def allowed(self, token: int) -> bool:
         """Return whether `token` may come next; an end token may where the text may end."""
         ...

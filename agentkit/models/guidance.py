@@ -108,6 +108,8 @@ def _value_grammar(form: dict[str, Any], *, lenient: bool) -> str:
 class GuidanceConstraint:
     """A `Constraint` by llguidance."""
 
+    costly_mask = False
+
     def __init__(self, matcher: LLMatcher, size: int) -> None:
         self._matcher = matcher
         self._size = size
@@ -138,7 +140,8 @@ class GuidanceConstraint:
         if self._matcher.is_stopped():
             return []
         tokens: list[int] = self._matcher.compute_ff_tokens()
-        if tokens:
+        if tokens:  # a tokeniser that knows no token for a byte cuts a text into tokens that do not spell it
+            tokens = tokens[: self._matcher.validate_tokens(tokens)]
             self._matcher.consume_tokens(tokens)
             self._check()
         return tokens

@@ -36,6 +36,15 @@ class Sampler:
             EngineError: llama.cpp refused a setting.
         """
         self.greedy = sampling.temperature == 0
+        self.draws_from_all = not (
+            sampling.top_k
+            or sampling.top_p < 1
+            or sampling.min_p
+            or sampling.typical_p < 1
+            or sampling.xtc_probability
+            or sampling.mirostat
+        )
+        """Nothing cuts the tail off: a token drawn, refused and drawn anew among those allowed is drawn from these."""
         self._chain = None
         links = [*_shaping(model, sampling), *(() if self.greedy else _drawing(model, sampling))]
         if not links:

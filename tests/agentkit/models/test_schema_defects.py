@@ -19,6 +19,7 @@ from agentkit.models.formats.syntax import ParsedCall
 from agentkit.models.gbnf_sampler import GrammarSampler
 from agentkit.models.grammar import Backend, Constraint, backend_for, bind_schema, bind_tools
 from agentkit.models.llama import LlamaModel, Settings
+from agentkit.models.vocabulary import Vocabulary
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 POINT = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
@@ -33,7 +34,7 @@ def model(smollm2_path: Path) -> Iterator[LlamaModel]:
 
 @pytest.fixture(scope="module", params=CONSTRAINTS)
 def backend(model: LlamaModel, request: pytest.FixtureRequest) -> Backend:
-    return backend_for(model, request.param)
+    return backend_for(Vocabulary(model), request.param)
 
 
 def takes(constraint: Constraint, model: LlamaModel, text: str) -> bool:
@@ -125,6 +126,20 @@ def test_no_malformed_character_comes_out(model: LlamaModel, backend: Backend) -
     assert mask[single[b"\xa4"]]
     assert constraint.forced() == []
     assert not constraint.done
+
+
+def test_what_the_vocabulary_cannot_spell_is_an_error_and_nothing_else(
+    model: LlamaModel, backend: Backend
+) -> None:
+    """The default model has no token for the first byte of this character."""
+    constraint = bind_schema(backend, {"const": "\U0006eb6c"})
+    constraint.forced()
+    with pytest.raises(EngineError):
+        for _ in range(4):
+            allowed = constraint.mask().nonzero()[0]
+            if not len(allowed):
+                raise EngineError("nothing may come")
+            constraint.commit(int(allowed[0]))
 
 
 NAMES = [
