@@ -176,13 +176,9 @@ def test_llama_cpp_and_our_matcher_agree_on_every_token(model: LlamaModel, schem
     text, state, pending = b"", matcher.start, b""
     for _ in range(25):
         mask = constraint.mask()
-        allowed = mask.nonzero()[0]
-        some = [
-            *chance.sample(range(vocabulary.size), 60),
-            *chance.sample(list(allowed), min(20, len(allowed))),
-        ]
-        for each in some:
-            token = int(each)
+        allowed: list[int] = mask.nonzero()[0].tolist()
+        drawn = chance.sample(allowed, min(20, len(allowed)))
+        for token in [*chance.sample(range(vocabulary.size), 60), *drawn]:
             read = None if token in vocabulary.specials else decoded(pending, vocabulary.pieces[token])
             ours = (
                 read is not None and bool(matcher.read(state, read[0])) and (bool(read[0]) or bool(read[1]))
@@ -191,7 +187,7 @@ def test_llama_cpp_and_our_matcher_agree_on_every_token(model: LlamaModel, schem
                 continue  # a character that is not whole: llama.cpp looks whether any can come of it
             ours = None in state and not pending if model.ends(token) else ours
             assert mask[token] == constraint.allowed(token) == ours, vocabulary.pieces[token]
-        token = int(chance.choice(list(allowed)))
+        token = chance.choice(allowed)
         if model.ends(token):
             break
         constraint.commit(token)
