@@ -66,7 +66,7 @@ def examine(home: Home) -> Iterator[Check]:
     yield _swap(Path("/proc/swaps").read_text(encoding="utf-8") if Path("/proc/swaps").exists() else "")
     yield _core_dumps()
     yield _inotify(Path("/proc/sys/fs/inotify/max_user_watches"))
-    yield from build_checks(_build(), _processor_flags())
+    yield from build_checks(installed_build(), _processor_flags())
     yield from _models(home)
 
 
@@ -284,7 +284,7 @@ def _inotify(limit: Path) -> Check:
     )
 
 
-def _build() -> dict[str, Any] | None:
+def installed_build() -> dict[str, Any] | None:
     """Return what the llama.cpp that is installed says of itself; `None` where it cannot be loaded."""
     said = _child("import runpy; runpy.run_module('agentkit.models.build', run_name='__main__')")
     try:

@@ -74,6 +74,9 @@ def levers(
     if reset:
         forget_profile(store, model)
     before = levers_of(store, model)
+    gpu = _gpu(before.gpu, gpu_layers, gpu_split, gpu_shares, main_gpu)
+    if gpu is not None:
+        _check_cards(gpu)
     changes = {
         "context_tokens": context,
         "threads": threads,
@@ -84,7 +87,7 @@ def levers(
         "v_type": values,
         "window": window,
         "tool_format": tool_format,
-        "gpu": _gpu(before.gpu, gpu_layers, gpu_split, gpu_shares, main_gpu),
+        "gpu": gpu,
     }
     now = set_levers(store, model, **{name: value for name, value in changes.items() if value is not None})
     profile = read_profile(store, model)
@@ -109,7 +112,6 @@ def levers(
             "memory_bytes": need.total_bytes,
         }
     )
-    gpu = now.gpu
     for what, said in (
         ("runs", variant or "the file as it came"),
         ("context", f"{need.context_tokens} tokens"),
@@ -121,12 +123,24 @@ def levers(
         ("values", now.v_type),
         ("window", now.window),
         ("tool format", now.tool_format),
-        ("gpu", "as many layers as there are, if there is one" if gpu.layers is None else gpu.layers),
+        ("gpu", "as many layers as there are, if there is one" if now.gpu.layers is None else now.gpu.layers),
         ("cache", f"{need.kv_bytes_per_token:,} bytes a token, {size(need.kv_bytes)} in all"),
     ):
         output.line(f"{what:8} {said}")
     if now != before or reset:
         output.note("it counts from the next start of the engine: `agentkit stop` ends one that runs")
+
+
+def _check_cards(gpu: GpuUse) -> None:
+    """Refuse now what the engine would refuse when it starts."""
+    from agentkit.doctor import installed_build
+    from agentkit.models.gpu import check_cards, check_gpu
+
+    check_gpu(gpu)
+    build = installed_build()
+    if build is not None:
+        cards = [device["name"] for device in build["devices"] if "card" in device["kind"]]
+        check_cards(gpu, cards, offloads=build["offloads"])
 
 
 def _gpu(

@@ -8,7 +8,9 @@ from typing import Any
 
 import llama_cpp  # noqa: TID251 - what reaches it is the point here
 import pytest
+from typer.testing import CliRunner
 
+from agentkit.cli.app import app
 from agentkit.errors import ConfigError
 from agentkit.models.build import build
 from agentkit.models.engine import Engine
@@ -83,6 +85,16 @@ def test_it_reaches_the_parameters_of_llama_cpp(monkeypatch: pytest.MonkeyPatch)
     assert (params.n_gpu_layers, params.main_gpu) == (7, 1)
     assert params.split_mode == llama_cpp.LLAMA_SPLIT_MODE_ROW
     assert [params.tensor_split[card] for card in range(3)] == [3.0, 1.0, 0.0]
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_it_is_refused_already_when_it_is_typed(smollm2_path: Path) -> None:
+    if build().cards:
+        pytest.skip("there is a graphics card here, and llama.cpp uses it")
+    typed = CliRunner().invoke(app, ["models", "levers", smollm2_path.parent.name, "--gpu-layers", "4"])
+    assert isinstance(typed.exception, ConfigError)
+    assert "no graphics card" in typed.exception.message
 
 
 @pytest.mark.model
