@@ -79,7 +79,7 @@ class LexicalIndex:
 
         lengths, total = self.catalogue.lengths, len(self.catalogue)
         scores = np.zeros(len(lengths), np.float32)
-        if not total:
+        if not total or not terms:
             return scores
         average = float(lengths.sum(dtype=np.float64)) / total or 1.0
         norms = (K1 * (1 - B) + (K1 * B / average) * lengths).astype(np.float32)

@@ -345,6 +345,6 @@ def _record(row: tuple[Any, ...]) -> Record:
         origin,
         privacy,
         created,
-        tuple(json.loads(sources)),
+        tuple(json.loads(sources)) if sources != "[]" else (),
         position,
     )

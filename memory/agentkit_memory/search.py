@@ -144,7 +144,7 @@ class Finder:
         catalogue, every, passing = self._words.catalogue, len(self._words.catalogue), int(passes.sum())
         # The index knows no labels: ask it for as many more as are likely to be dropped, if that is not too many.
         wide = 2 * k * every // max(1, passing)
-        if passing > FEW and wide <= FEW:
+        if wide <= FEW:
             found = dict(self.vectors.search(vector, wide))
             places = catalogue.places(found)
             kept = [catalogue.ids[place] for place in places if passes[place]]
