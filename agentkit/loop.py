@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from agentkit_tools import Policy, Tool, Toolbox
 
 GREEDY = Sampling()
+BACKED = 0.6
+"""The share of an answer's words that what was read has to hold."""
 Approve = Callable[[Approval], Decision]
 
 
@@ -246,11 +248,16 @@ class Loop:
             stream.close()
 
     def _is_no_answer(self, completion: Completion) -> bool:
-        """Say whether a model made nothing of its tools: it said nothing, or went on to write a result itself."""
-        if completion.calls:
+        """Say whether a model made nothing of its tools: it said nothing, or went on to write a result itself.
+
+        What it said before that stands only where the real results back it.
+        """
+        if completion.calls or not completion.text.strip():
+            return not completion.calls
+        if completion.stop is not StopReason.STOP or self._sampling.stop:
             return False
-        echoed = completion.stop is StopReason.STOP and not self._sampling.stop
-        return echoed or not completion.text.strip()
+        read = [message.text for message in self._results()]
+        return not read or support(completion.text, read, self._question()).share < BACKED
 
     def _attempt(self, completion: Completion, refused: Refusal, window: Window) -> list[Message]:
         """Return what the model wrote and why it does not count: shown to it once, and never kept."""
@@ -332,7 +339,7 @@ class Loop:
     def _confidence(self, text: str, ending: Ending, window: Window | None) -> tuple[str, str]:
         if ending is not Ending.ANSWERED or window is None or not text.strip():
             return "low", "there is no answer"
-        question = next(m.text for m in reversed(self.transcript) if m.role is Role.USER)
+        question = self._question()
         results = [m.text for m in self._results()]
         read = [*results, *(each.quote for each in window.evidence)]
         if not read:
@@ -341,9 +348,13 @@ class Loop:
         what = "tool results" if results else "passages"
         if backing.missing_numbers:
             return "low", f"the {what} do not hold its numbers"
-        if backing.share < 0.6:
+        if backing.share < BACKED:
             return "low", f"most of its words are not in the {what}"
         return ("high" if results else "medium"), f"its words and numbers stand in the {what}"
+
+    def _question(self) -> str:
+        """Return what the user said last."""
+        return next(message.text for message in reversed(self.transcript) if message.role is Role.USER)
 
     def _results(self) -> list[Message]:
         """Return the tool results of the turn that is going on."""

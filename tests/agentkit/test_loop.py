@@ -50,6 +50,8 @@ Reply = str | tuple[ToolCall, ...] | Refusal | Exception
 
 ECHO = "You can call these tools:"
 """What is left of a message in which a model repeats its prompt, up to the markup of a result."""
+ECHOED = "It rains in Oslo today."
+"""What is left of one in which it answers first."""
 
 
 class FakeModel:
@@ -96,7 +98,7 @@ class FakeModel:
         except GeneratorExit:
             self.closed_streams += 1
             raise
-        stop = StopReason.STOP if reply == ECHO else StopReason.END
+        stop = StopReason.STOP if reply in (ECHO, ECHOED) else StopReason.END
         return Completion(reply, (), stop, Usage(10, len(pieces)))
 
     def close(self) -> None:
@@ -319,6 +321,13 @@ def test_a_model_that_makes_nothing_of_its_tools_answers_without_them(nothing: s
     assert model.choices == [AUTO, NONE]
     assert finished(events).text == "I do not know"
     assert [e.tools for e in events if isinstance(e, Prompted)] == [("weather",), ()]
+
+
+def test_an_answer_that_the_results_back_stands_though_the_model_rambles_on() -> None:
+    model = FakeModel((call(city="Oslo"),), ECHOED)
+    events = list(make(model, weather()).run("How is Oslo?"))
+    assert model.choices == [AUTO, AUTO]
+    assert finished(events).text == ECHOED
 
 
 def test_where_a_model_makes_nothing_of_a_result_the_result_is_the_answer() -> None:
