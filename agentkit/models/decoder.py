@@ -73,6 +73,7 @@ class Decoder:
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = _Batch(self.batch_tokens)
         self._rows: dict[int, int] = {}
+        self._row = ctypes.c_float * model.vocabulary_size
         self._adapter: Applied | None = None
         self._cell = itertools.count()
         self.log = CacheLog()
@@ -220,7 +221,9 @@ class Decoder:
         row = llama_cpp.llama_get_logits_ith(self._context, self._rows[sequence])
         if not row:
             raise EngineError("llama.cpp kept no logits")
-        return np.ctypeslib.as_array(row, shape=(self._model.vocabulary_size,))
+        # `np.ctypeslib.as_array` says the same and takes ten times as long
+        held = self._row.from_address(ctypes.addressof(row.contents))
+        return np.frombuffer(memoryview(held), np.float32)
 
     # --- the cache ----------------------------------------------------------------------------------
 

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 0.1
 """A worker at work says something at least so often."""
 FRAME_SECONDS = 0.03
-"""Text of one stream goes out at most so often."""
+"""Text of one stream goes out at most so often; of several side by side, that many times more seldom: each frame wakes
+processes that take the processor from the engine."""
+MAX_FRAME_SECONDS = 0.15
 
 
 def lock(files: Sequence[Path]) -> tuple[str, ...]:
@@ -212,7 +214,7 @@ class Worker:
         from agentkit.models.scheduler import Job
 
         session, schema = self._loaded(), request["schema"]
-        text = _Text(lambda text: self._send(number, "text", text=text))
+        text = _Text(lambda text: self._send(number, "text", text=text), lambda: len(self._jobs))
         prepared = session.prepare(
             read_messages(request["messages"]),
             tools=read_tools(request["tools"]),
@@ -321,15 +323,16 @@ class Worker:
 class _Text:
     """Text on its way out: the first at once, later pieces together, since each frame wakes two processes."""
 
-    def __init__(self, send: Callable[[str], None]) -> None:
+    def __init__(self, send: Callable[[str], None], streams: Callable[[], int]) -> None:
         self._send = send
+        self._streams = streams
         self._held: list[str] = []
         self._sent = 0.0
 
     def show(self, text: str) -> None:
         """Send `text`, or keep it for the next frame."""
         self._held.append(text)
-        if time.monotonic() - self._sent >= FRAME_SECONDS:
+        if time.monotonic() - self._sent >= min(FRAME_SECONDS * self._streams(), MAX_FRAME_SECONDS):
             self.flush()
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""Several answers at once, and one that must come out the same each time."""
+"""Several answers at once, and answers that must come out the same each time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from agentkit.messages import Message
-from agentkit.models.base import Sampling
+from agentkit.models.base import Completion, Sampling
 from benchmarks.engine.sides import STORY, Ours, model_path
 
 STREAMS = 8
@@ -27,6 +27,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "eight_streams_tokens_s": round(median(side for _, side in parallel), 1),
         "reproducible_repeats": repeat_count,
         "reproducible_identical": repeats(wide, repeat_count),
+        **replays(wide, 20),
     }
     wide.engine.close()
     return results
@@ -51,15 +52,47 @@ def together(ours: Ours, seed: int) -> tuple[float, float]:
     return alone / (between - started), sum(written) / (time.perf_counter() - between)
 
 
+def replays(ours: Ours, count: int) -> dict[str, Any]:
+    """Return whether answers written side by side come out again from their records, and how large those are."""
+    answers: list[tuple[list[Message], Sampling, Completion]] = []
+
+    def ask(number: int) -> None:
+        prompt = [Message.user(f"Tell me about number {number}{' and a fox' * (5 * number)}.")]
+        sampling = Sampling(temperature=0.4 * (number % 3), seed=number, max_tokens=12 + number)
+        answers.append((prompt, sampling, finish(ours, prompt, sampling)))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    same = [
+        answer.record is not None and seen(finish(ours, prompt, sampling, answer.record)) == seen(answer)
+        for prompt, sampling, answer in answers
+    ]
+    return {
+        "replays": count,
+        "replay_identical": all(same),
+        "replay_record_bytes": round(median(len(answer.record or b"") for _, _, answer in answers)),
+    }
+
+
+def finish(ours: Ours, prompt: list[Message], sampling: Sampling, replay: bytes | None = None) -> Completion:
+    """Return a whole answer."""
+    stream = ours.engine.complete(prompt, sampling=sampling, replay=replay)
+    while True:
+        try:
+            next(stream)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def seen(completion: Completion) -> tuple[tuple[int, float], ...]:
+    """Return the tokens of an answer, each with its probability to the last bit."""
+    return tuple((signal.token, signal.log_probability) for signal in completion.signals)
+
+
 def repeats(ours: Ours, count: int) -> bool:
     """Return whether so many reproducible answers are the same to the last bit of every probability."""
     sampling = Sampling(temperature=0.8, seed=5, max_tokens=16, reproducible=True)
-    seen = set()
-    for _ in range(count):
-        stream = ours.engine.complete([Message.user(STORY)], sampling=sampling)
-        try:
-            while True:
-                next(stream)
-        except StopIteration as end:
-            seen.add(tuple((signal.token, signal.log_probability) for signal in end.value.signals))
-    return len(seen) == 1
+    return len({seen(finish(ours, [Message.user(STORY)], sampling)) for _ in range(count)}) == 1
