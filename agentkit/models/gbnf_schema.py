@@ -247,6 +247,8 @@ class SchemaRules:
     def _others(self, form: Mapping[str, Any], properties: Mapping[str, Any]) -> list[Alternative]:
         """Return the pairs an object may have beside its listed properties."""
         additional = form.get("additionalProperties", {})
+        if additional is False and "patternProperties" not in form:
+            return []
         names = of_others(properties)
         pairs: list[tuple[Automaton, Any]] = [(names, additional)]
         for pattern, each in form.get("patternProperties", {}).items():

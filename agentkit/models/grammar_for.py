@@ -3,7 +3,8 @@
     from llama_cpp import Llama, LogitsProcessorList
     from agentkit import grammar_for
 
-    bound = grammar_for({"type": "object", "properties": {"legs": {"type": "integer"}}, "required": ["legs"]})
+    schema = {"type": "object", "properties": {"legs": {"type": "integer"}}, "required": ["legs"]}
+    bound = grammar_for(schema, close=True)
     llama = Llama("model.gguf", verbose=False)
     said = llama("A fox has", max_tokens=64, logits_processor=LogitsProcessorList([bound.processor(llama)]))
     value = bound.read(said["choices"][0]["text"])

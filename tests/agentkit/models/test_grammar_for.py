@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ def test_it_binds_a_plain_llama(smollm2_path: Path) -> None:
         assert set(value) == {"name", "legs"}
         assert said["choices"][0]["finish_reason"] == "stop"
     llama.close()
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["docs/grammar.md", "agentkit/models/grammar_for.py"])
+def test_the_example_works_as_printed(smollm2_path: Path, place: str) -> None:
+    text = (Path(__file__).parents[3] / place).read_text(encoding="utf-8")
+    start = text.index("from llama_cpp import")
+    code = textwrap.dedent(
+        " " * 4 * (not place.startswith("docs")) + text[start : text.index('["text"])', start) + 9]
+    )
+    names: dict[str, Any] = {}
+    exec(code.replace("model.gguf", str(smollm2_path)), names)
+    assert set(names["value"]) == {"legs"}
+    names["llama"].close()
 
 
 def test_what_cannot_be_used_is_refused_when_it_is_given() -> None:
