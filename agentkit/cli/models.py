@@ -142,9 +142,14 @@ def found(as_json: Json = False) -> None:
 def show(name: Name, as_json: Json = False) -> None:
     """Show all there is to say of a stored model."""
     from agentkit.models.describe import describe
+    from agentkit.models.profile import levers_of
+    from agentkit.spawn import LocalSpawner
 
     output = Output(as_json=as_json)
-    said = describe(_store().get(name))
+    store = _store()
+    model = store.get(name)
+    tool_format = levers_of(store, model).tool_format if model.path.suffix == ".gguf" else "auto"
+    said = describe(model, LocalSpawner(), tool_format=tool_format)
     output.json(said)
     output.rows(("", ""), _flat(said))
 

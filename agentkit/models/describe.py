@@ -8,14 +8,22 @@ from agentkit.models.gguf import read_header
 from agentkit.models.manifest import StoredModel
 from agentkit.models.ram_free import free_bytes
 from agentkit.models.ram_need import kv_bytes_per_token, ram_need
+from agentkit.models.template_worker import try_template
+from agentkit.spawn import Spawner
 
 
-def describe(model: StoredModel) -> dict[str, Any]:
+def describe(model: StoredModel, spawner: Spawner, *, tool_format: str = "auto") -> dict[str, Any]:
     """Return all there is to say of a stored model, ready for JSON.
 
     Of a GGUF file also what its header says, and the memory it needs with the window it gets by default.
 
+    Args:
+        model: What is described.
+        spawner: Starts the worker that tries its chat template.
+        tool_format: How it is to write calls; `auto`: as the template shows.
+
     Raises:
+        EngineError: The worker that tries the template was lost.
         ModelRefusedError: The file is no longer a valid GGUF file.
     """
     said: dict[str, Any] = {
@@ -53,6 +61,7 @@ def describe(model: StoredModel) -> dict[str, Any]:
             "eos_id": header.eos_id,
             "chat_template": header.chat_template,
         }
+        said["tool_calls"] = try_template(header.chat_template, spawner, tool_format)
         need = ram_need(header)
         said["memory"] = {
             "context_tokens": need.context_tokens,

@@ -28,6 +28,7 @@ from agentkit.models.describe import describe
 from agentkit.models.manifest import StoredModel, check_file_name, name_for
 from agentkit.models.progress import Meter, Progress
 from agentkit.models.store import ModelStore, Transfer
+from agentkit.spawn import LocalSpawner
 
 if TYPE_CHECKING:
     from tests.agentkit.models.gguf_writer import GGUFWriter
@@ -286,10 +287,11 @@ def test_removing_a_linked_folder_leaves_what_it_points_to(
 
 
 def test_describe_says_all_of_it_as_json(store: ModelStore, original: Path) -> None:
-    said = describe(store.import_file(original, "tiny"))
+    said = describe(store.import_file(original, "tiny"), LocalSpawner())
     assert json.loads(json.dumps(said)) == said
     assert said["gguf"]["architecture"] == "llama"
     assert said["gguf"]["chat_template"] == "{{ messages }}"
+    assert said["tool_calls"]["format"] == "generic"
     assert said["files"][0]["sha256"] == said["sha256"]
 
 
