@@ -52,6 +52,7 @@ def _everything() -> Any:
     return Filter()
 
 
+@pytest.mark.slow
 def test_every_record_gets_a_vector_of_the_new_model(
     vaults: Vaults, memory_folders: Callable[[], Path]
 ) -> None:
@@ -111,6 +112,7 @@ class _Watched(HashEmbedder):
         return super().embed(texts)
 
 
+@pytest.mark.slow
 def test_what_changes_meanwhile_is_followed_and_the_old_vectors_answer(vaults: Vaults) -> None:
     vault = vaults.create()
     ids = vaults.add(vault, TEXTS)

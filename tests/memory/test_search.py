@@ -118,6 +118,7 @@ def test_search_is_restricted_by_privacy(vaults: Vaults) -> None:
     assert vaults.search(vault, "boiler", where=Filter(privacies=("public",))) == ["boiler colour"]
 
 
+@pytest.mark.slow
 def test_filters_hold_for_both_arms_whatever_the_index_and_however_few_pass(vaults: Vaults) -> None:
     """Few that pass are compared one by one; many are sought wide in the index. Both give what the definition gives."""
     from agentkit_memory import search
