@@ -102,7 +102,7 @@ def limit_memory(size: int) -> None:
     if size and sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         size = size if most == resource.RLIM_INFINITY else min(size, most)
-        resource.setrlimit(resource.RLIMIT_DATA, (size, most))
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 class Worker:
