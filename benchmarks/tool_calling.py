@@ -37,6 +37,7 @@ from agentkit.messages import Message, ToolSpec
 from agentkit.models.adapters import Adapter
 from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason
 from agentkit.models.engine import Engine
+from agentkit.models.formats.families import FORMATS
 from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from agentkit.selection import Selection
@@ -138,7 +139,10 @@ class Kept:
         self._file = file
         if file is None:
             return
-        head, *lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [""]
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        if text and not text.endswith("\n"):  # the run was stopped in the middle of a line
+            file.write_text(text + "\n", encoding="utf-8")
+        head, *lines = text.splitlines() or [""]
         if not head:
             file.write_text(json.dumps(settings) + "\n", encoding="utf-8")
         elif json.loads(head) != settings:
@@ -215,7 +219,19 @@ def _cells(ways: list[str]) -> Iterator[tuple[str, str]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
-    options = _parser().parse_args(arguments)
+    try:
+        return measure(_parser().parse_args(arguments))
+    except AgentkitError as error:
+        print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
+        return error.exit_code
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Ask what is to be asked, and print what came of it.
+
+    Raises:
+        AgentkitError: The model, or its adapter, cannot be used.
+    """
     folder = data_folder()
     if not folder.is_dir():
         print("skipped: BFCL is not in ../shared/data; AGENTKIT_DATA says where it is", file=sys.stderr)
@@ -234,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.adapter is None
         else hashlib.sha256(options.adapter.read_bytes()).hexdigest(),
         "selection": options.selection,
-        "layout": hashlib.sha256(prompt.ASSISTANT.encode()).hexdigest()[:8],
+        "layout": _layout(),
     }
     kept = Kept(options.results, settings)
     selection = _selection() if options.selection else None
@@ -249,6 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     began = time.perf_counter()
     try:
+        engine.describe()  # a model that cannot be loaded is an error, and not as many wrong answers
         run(Asker(engine, selection, name), asked, ways, kept, options.streams)
     except KeyboardInterrupt:
         engine.close()
@@ -266,6 +283,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
     print(json.dumps({**settings, "seconds": seconds, "load": round(with_load, 1), **found}))
     return 0
+
+
+def _layout() -> str:
+    """Return a mark of the words around the functions: results of other words are results of another test."""
+    words = [prompt.ASSISTANT, *(each.instructions for each in FORMATS.values())]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
 
 
 def _selection() -> Selection:
