@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from agentkit.models.llama import LlamaModel
 
 
@@ -11,17 +13,27 @@ class Vocabulary:
     def __init__(self, model: LlamaModel) -> None:
         self.model = model
         self.size = model.vocabulary_size
-        self.pieces = [model.piece(token, special=True) for token in range(self.size)]
-        """The bytes of each token; of one that is special, its name."""
+        self.specials = frozenset(token for token in range(self.size) if self._stands_alone(token))
         self.special: dict[str, int] = {}
         """Tokens no text may turn into, by their spelling."""
-        self.ends = frozenset(token for token in range(self.size) if model.ends(token))
-        self.specials = frozenset(token for token in range(self.size) if self._stands_alone(token))
         for token in sorted(self.specials):
-            if self.pieces[token]:
-                self.special[self.pieces[token].decode("utf-8", "replace")] = token
+            if piece := model.piece(token, special=True):
+                self.special[piece.decode("utf-8", "replace")] = token
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes of each token; of one that is special, its name."""
+        return [self.model.piece(token, special=True) for token in range(self.size)]
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end a text."""
+        return frozenset(token for token in range(self.size) if self.model.ends(token))
 
     def _stands_alone(self, token: int) -> bool:
-        piece = self.pieces[token]
-        bracketed = piece.startswith(b"<") and piece.endswith(b">")
-        return self.model.is_control(token) or (self.model.is_user_defined(token) and bracketed)
+        if self.model.is_control(token):
+            return True
+        if not self.model.is_user_defined(token):
+            return False
+        piece = self.model.piece(token, special=True)
+        return piece.startswith(b"<") and piece.endswith(b">")

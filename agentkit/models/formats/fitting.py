@@ -51,17 +51,9 @@ class Fitting:
         """
         self._names = tool_format.names
         self._keys = tool_format.keys
-        self._meant: dict[str, ToolSpec] = {}
-        self._shown: dict[str, ToolSpec] = {}
-        for tool in tools:
-            shown = self._fit(tool)
-            self._meant[shown.name] = tool
-            self._shown[tool.name] = shown
-
-    @property
-    def shown(self) -> tuple[ToolSpec, ...]:
-        """The tools as the family writes them."""
-        return tuple(self._shown.values())
+        self.shown = tuple(map(self._fit, tools))
+        """The tools as the family writes them, in their order."""
+        self._meant = {shown.name: tool for shown, tool in zip(self.shown, tools, strict=True)}
 
     def name(self, name: str) -> str:
         """Return what the family writes for the name of a tool."""
@@ -69,11 +61,12 @@ class Fitting:
 
     def show(self, call: ToolCall) -> ToolCall:
         """Return a call as the family writes it; its tool may be one that is no longer there."""
-        shown = self._shown.get(call.name)
+        name = self.name(call.name)
+        tool = self._meant.get(name)
         arguments: dict[str, Any] = {alias(key, self._keys): value for key, value in call.arguments.items()}
-        if shown is not None and self._whole(self._meant[shown.name]):
+        if tool is not None and self._whole(tool):
             arguments = {_WHOLE: call.arguments}
-        return replace(call, name=self.name(call.name), arguments=arguments)
+        return replace(call, name=name, arguments=arguments)
 
     def mean(self, call: ParsedCall) -> ParsedCall:
         """Return a call that the model wrote, with the names its tool goes by."""
