@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.core.server import Handler, Session
 from agentkit.errors import ConfigError, EngineError, LimitError, NotFoundError
-from agentkit.rounds import KIND, keys, vector_of
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
@@ -19,7 +18,7 @@ MAX_MEMORY_CHARACTERS = 8_000
 MAX_HITS = 100
 WORTH_AN_INDEX = 1_000
 """Records from which loading Chroma pays; below, the exact search is as quick and needs no loading."""
-WRITTEN = ("memory", KIND)
+WRITTEN = ("memory", "round")
 """Kinds whose text a person may edit."""
 
 
@@ -114,6 +113,7 @@ class RecordOps:
         return {"messages": self._service.vault.conversation(request["id"])}
 
     def _forget_conversation(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit.rounds import KIND
         from agentkit_memory import Filter
 
         vault, name = self._service.vault, str(request["id"])
@@ -131,6 +131,8 @@ class RecordOps:
         return {"record": asdict(record)}
 
     def _rewrite(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit.rounds import KIND, keys, vector_of
+
         record = self._record(request, session)["record"]
         if record["kind"] not in WRITTEN:
             raise ConfigError(
@@ -145,12 +147,15 @@ class RecordOps:
         return {"id": record["id"]}
 
     def _reembed(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit.indexing.writing import BULK_AFTER_CHUNKS
+
         vault, light = self._service.vault, self._service.embedder(any_vault=True)
         if (vault.embedder, vault.dimensions) == (light.name, light.dimensions) and not request.get("again"):
             return {"embedder": light.name, "reembedded": 0}
-        with self._service.index.bulk() as bulk:
+        with self._service.index.bulk() as bulk:  # started at its first use
             try:
-                self._follow(vault.reembed(light, bulk=bulk), session)
+                few = vault.count() <= BULK_AFTER_CHUNKS
+                self._follow(vault.reembed(light, bulk=light if few else bulk), session)
             except EngineError:  # the light one gives the same vectors, only later, and goes on from there
                 self._follow(vault.reembed(light), session)
         return {"embedder": light.name, "reembedded": vault.count()}

@@ -20,7 +20,6 @@ from agentkit.core.stoppable import Stoppable
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.events import Approval, Decision, Ending, Event, Finished, to_wire
 from agentkit.models.base import Model, Sampling
-from agentkit.rounds import Rounds
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
@@ -146,6 +145,8 @@ class RunOps:
 
     def _keeping_round(self, loop: Loop, events: Iterator[Event], conversation: str) -> Iterator[Event]:
         """Run a turn of a kept conversation; once it is answered, store it as a round that later ones can find."""
+        from agentkit.rounds import Rounds
+
         before, when = len(loop.transcript), datetime.now().astimezone()
         answered = False
         for event in events:
