@@ -93,6 +93,8 @@ def test_choosing_other_tools_keeps_the_conversation_computed(engine: Engine) ->
     def ask(messages: list[Message]) -> Completion:
         chosen = selection.choose(messages[-1].text, TOOLS)
         window = context.fit(messages, tools=chosen.tools)
+        assert window.ledger.tools > 0
+        assert window.ledger.prompt == engine.count(window.messages, window.tools)
         stream = engine.complete(
             window.messages, tools=window.tools, choice=AUTO, sampling=Sampling(max_tokens=4)
         )
