@@ -71,14 +71,15 @@ def _show(name: str, found: Tuning, max_loss: float, output: Output) -> None:
     """Show what was measured, what was chosen, and what that brings."""
     best, rows, said = found.best, [], []
     chosen = [each for each in found.candidates if (each.level, each.levers) == (best.level, best.levers)]
-    for each in (*found.candidates, *dict.fromkeys((found.came, found.before, best))):
+    last = {id(each): each for each in (found.came, found.before, best)}
+    for each in (*found.candidates, *last.values()):
         change, speed = each.perplexity_change, each.speed
-        final = each in (found.came, found.before, best)
-        is_chosen = each is best or (not final and each in chosen[-1:])
+        final = id(each) in last
+        is_chosen = each is best or (not final and bool(chosen) and each is chosen[-1])
         said.append({**asdict(each), "chosen": is_chosen, "beside_each_other": final})
         rows.append(
             (
-                f"{each.label}, at the end" if final and each is not best else each.label,
+                each.label,
                 f"{speed.prefill:.0f}" if speed else "-",
                 f"{speed.generate:.0f}" if speed else "-",
                 f"{change:+.1%}" if change is not None else "?",

@@ -255,11 +255,15 @@ class _Tuner:
         profile = read_profile(self._store, self._model)
         ran, _ = as_tuned(self._store, self._model.name)
         cost = profile.perplexity_change if profile else 0.0
-        came = Candidate("as it came", None, self._came, file_bytes=self._size)
+        came = Candidate("as it came, at the end", None, self._came, file_bytes=self._size)
         now = Candidate(
             "as it ran until now", None, levers_of(self._store, self._model), perplexity_change=cost
         )
-        others = [_Run(replace(best, label="as found best"), path)] if best != came else []
+        others = (
+            [_Run(replace(best, label="as found best"), path)]
+            if (best.level, best.levers) != (None, came.levers)
+            else []
+        )
         if (ran, now.levers) != (self._model.path, came.levers):
             others.append(_Run(replace(now, file_bytes=ran.stat().st_size), ran))
         looked = tuple(self._found)
