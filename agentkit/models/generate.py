@@ -205,9 +205,10 @@ class Generation:
 
     def _look(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
         """Return the mask of this step for the signals, if there is one or it costs next to nothing."""
-        if allowed is None and self._constraint is not None and self._mask_seconds < CHEAP_MASK_SECONDS:
-            return self._mask(self._constraint)
-        return allowed
+        constraint = self._constraint
+        if allowed is not None or constraint is None or constraint.costly_mask:
+            return allowed
+        return self._mask(constraint) if self._mask_seconds < CHEAP_MASK_SECONDS else None
 
     def _mask(self, constraint: Constraint) -> NDArray[np.bool_]:
         before = time.perf_counter()

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.errors import ConfigError
+from agentkit.messages import Message, ToolSpec
 from agentkit.models.automaton import (
     Automaton,
     TooLargeError,
@@ -23,6 +24,8 @@ from agentkit.models.automaton import (
     of_others,
     of_pattern,
 )
+from agentkit.models.base import REQUIRED, Sampling
+from agentkit.models.engine import Engine
 from agentkit.models.gbnf import MAX_RULES, Gbnf, Rules, Token
 from agentkit.models.gbnf_backend import GbnfBackend, decoded, value_rules
 from agentkit.models.gbnf_matcher import Matcher, only_character
@@ -31,6 +34,7 @@ from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.normalise import InvalidError, normalise
 from agentkit.models.numerals import of_numbers
 from agentkit.models.vocabulary import Vocabulary
+from agentkit.spawn import LocalSpawner
 from agentkit_tools.matching import found_in
 
 WORDS = st.lists(st.text("ab<é", max_size=4), max_size=5)
@@ -219,6 +223,32 @@ def test_any_value_is_one_of_the_empty_schema_and_of_its_own_enum(value: Any) ->
         assert None in matcher.read(matcher.start, text)
     with pytest.raises(InvalidError):
         normalise({"enum": [value]}).check([value, value])
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_an_engine_binds_with_it_where_it_is_asked_to(
+    smollm2_path: Path, tools: tuple[ToolSpec, ...]
+) -> None:
+    engine = Engine(smollm2_path, LocalSpawner(), context_tokens=1024, constraint="gbnf")
+    try:
+        assert engine.describe()["constraint"] == "gbnf"
+        question = [Message.user("What will the weather be in Oslo for 3 days?")]
+        for sampling in (
+            Sampling(max_tokens=96),
+            Sampling(temperature=1.5, seed=2, top_p=0.9, max_tokens=96),
+        ):
+            stream = engine.complete(question, tools=tools, choice=REQUIRED, sampling=sampling)
+            with pytest.raises(StopIteration) as ended:
+                while True:
+                    next(stream)
+            completion = ended.value.value
+            assert completion.refused is None
+            assert {call.name for call in completion.calls} <= {tool.name for tool in tools}
+    finally:
+        engine.close()
+    with pytest.raises(ConfigError, match="there is no constraint 'outlines'"):
+        Engine(smollm2_path, LocalSpawner(), constraint="outlines")
 
 
 def test_an_automaton_of_nothing_is_empty() -> None:
