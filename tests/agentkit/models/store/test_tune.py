@@ -299,6 +299,7 @@ def test_what_fails_is_one_candidate_less_and_what_gains_little_is_left(store: M
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_chosen_variant_is_stored_and_run(real: ModelStore) -> None:
     tune(
         real,
@@ -321,6 +322,7 @@ def test_the_chosen_variant_is_stored_and_run(real: ModelStore) -> None:
 
 @pytest.mark.model
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_table_compares_with_the_file_as_it_came(real: ModelStore) -> None:
     rows = quant_table(real, "parent", LocalSpawner(), levels=["Q8_0"], rounds=1, scored_tokens=600)
     assert [(row.quantisation, row.is_reference) for row in rows] == [("Q4_1", True), ("Q8_0", False)]
