@@ -80,7 +80,8 @@ class SchemaRules:
             case {"anyOf": list(forms)}:
                 return [(self._value(each),) for each in forms]
             case {"enum": list(values)}:
-                written = [dump_json(value) for value in values]
+                whole = [int(value) for value in values if isinstance(value, float) and value.is_integer()]
+                written = [dump_json(value) for value in (*values, *whole)]  # -2.0 is -2
                 return [(self._rules.words((word, ()) for word in {*written} if _encodes(word)),)]
         rest = {} if form is True else form
         kinds = rest.get("type", TYPES)

@@ -56,6 +56,7 @@ def takes(constraint: Constraint, model: LlamaModel, text: str) -> bool:
         ({"type": "string", "pattern": r"^\d[\d]$"}, '"12"', '"1a"'),
         ({"type": "string", "pattern": r"^[\w.]+$"}, '"a.1"', '"a-1"'),
         ({"enum": ['say "hi"']}, r'"say \"hi\""', '"say "hi""'),
+        ({"enum": [-2.0, 1.5]}, "-2", "2"),
         ({"const": "a\\b"}, r'"a\\b"', r'"a\b"'),
         ({"type": "string"}, r'"a\nb"', '"a\nb"'),
         ({"type": "string"}, r'"a\u0001b"', '"a\x01b"'),
