@@ -113,7 +113,7 @@ def _show(name: str, found: Tuning, max_loss: float, output: Output) -> None:
     levers = best.levers
     output.note(
         f"{name} runs {f'as {best.level}, made here,' if best.level else 'from the file as it came,'} with "
-        f"{levers.threads} threads, flash attention {'on' if levers.flash_attention else 'off'}, weights "
+        f"{levers.threads} thread{'s' * (levers.threads > 1)}, flash attention {'on' if levers.flash_attention else 'off'}, weights "
         f"{'' if levers.repack else 'not '}rearranged, {levers.batch_tokens} tokens at once; perplexity "
         f"{best.perplexity_change or 0:+.1%}"
     )
