@@ -111,11 +111,11 @@ def _show(name: str, found: Tuning, max_loss: float, output: Output) -> None:
     )
     output.rows(("tried", "prefill tok/s", "generate tok/s", "perplexity", "size", ""), rows)
     levers = best.levers
+    source = f"as {best.level}, made here," if best.level else "from the file as it came,"
     output.note(
-        f"{name} runs {f'as {best.level}, made here,' if best.level else 'from the file as it came,'} with "
-        f"{levers.threads} thread{'s' * (levers.threads > 1)}, flash attention {'on' if levers.flash_attention else 'off'}, weights "
-        f"{'' if levers.repack else 'not '}rearranged, {levers.batch_tokens} tokens at once; perplexity "
-        f"{best.perplexity_change or 0:+.1%}"
+        f"{name} runs {source} with {levers.threads} thread{'s' * (levers.threads > 1)}, flash attention "
+        f"{'on' if levers.flash_attention else 'off'}, weights {'' if levers.repack else 'not '}rearranged, "
+        f"{levers.batch_tokens} tokens at once; perplexity {best.perplexity_change or 0:+.1%}"
     )
     for label, gain in gains.items():
         if label == "as_it_came" or found.before is not found.came:
