@@ -131,7 +131,7 @@ def attempt(engine: Engine, chance: random.Random, tools: tuple[ToolSpec, ...], 
     except (WorkerLostError, WorkerHungError) as error:
         kind = "hung" if isinstance(error, WorkerHungError) else "lost"
         return f"{way} {'in prefill' if not shown else 'in decoding'}: {kind}"
-    except EngineError:
+    except (EngineError, ModelError):  # there was no room for the context of a reproducible answer
         return f"{way}: refused"
     finally:
         shot.join()
