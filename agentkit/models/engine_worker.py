@@ -231,10 +231,8 @@ class Worker:
                 if error is not None:
                     raise error
                 outcome = session.conclude(prepared)
-                if request.get("saves"):
-                    self._save(
-                        job
-                    )  # before the answer is told, so that who ends the engine then loses nothing
+                if request.get("saves"):  # before the answer is told: who ends the engine then loses nothing
+                    self._save(job)
                 said = write_outcome(outcome, session.piece)
                 self._send(number, "completed", record=session.pack_record(prepared), **said)
             except ConnectionLost:
@@ -251,12 +249,8 @@ class Worker:
             job.replay = session.unpack_record(replay, prepared)
         self._jobs[number] = job
         offer = Offer.read(conversation, request.get("kept"))
-        if (
-            offer
-            and not cancelled
-            and not job.adapter
-            and session.states.wants(offer, prepared.generation.prompt)
-        ):
+        plain = not (job.adapter or job.replay or prepared.generation.sampling.reproducible or cancelled)
+        if offer and plain and session.states.wants(offer, prepared.generation.prompt):
             self._awaiting[number] = offer
             self._send(number, "wants_state")
             return

@@ -66,7 +66,12 @@ class Transfer:
         return True
 
     def save(self, slot: Slot) -> tuple[dict[str, Any], int] | None:
-        """Return what is to be said of a slot's state, and an open file with it; `None` where it is not worth it."""
+        """Return what is to be said of a slot's state, and an open file with it; `None` where it is not worth it.
+
+        So it is of a slot of another cache: what runs alone, in one of its own, leaves nothing behind.
+        """
+        if not self._slots.has(slot):
+            return None
         tokens = self._decoder.tokens[slot.index]
         if len(tokens) - slot.saved < max(SAVE_TOKENS, len(tokens) // 8):
             return None

@@ -192,6 +192,10 @@ class Slots:
         slot.busy, slot.reserved = False, 0
         self._touch(slot)
 
+    def has(self, slot: Slot) -> bool:
+        """Return whether `slot` is one of these."""
+        return any(slot is each for each in self._all)
+
     def clear(self) -> None:
         """Drop all that idle slots hold."""
         for slot in self._all:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from agentkit.spawn import LocalSpawner
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 CANARY = "The passphrase of the lighthouse is periwinkle. "
 LONG = [Message.user(CANARY * 22 + "Say something.")]
+QUESTION = [Message.user("What is a fox?")]
 SHORT = Sampling(max_tokens=6)
 
 
@@ -138,6 +140,22 @@ def test_another_conversation_gets_nothing_of_it(
     start: Callable[..., Engine], store: Saved, told: tuple[list[Message], Completion]
 ) -> None:
     assert usage(start(keeper=Unchanged(store)), told[0], "two").cache == "cold"
+
+
+def test_what_runs_alone_keeps_nothing_of_others(
+    start: Callable[..., Engine], told: tuple[list[Message], Completion], tmp_path: Path
+) -> None:
+    """It has a cache of its own, and what lies in the common one meanwhile is another conversation's."""
+    store = KvStore(tmp_path / "states", b"k" * 32)
+    engine = start(keeper=store.keeper(), streams=1)
+    try:
+        finish(engine.complete(told[0], sampling=SHORT))  # of no conversation: nobody keeps it
+        alone = replace(SHORT, reproducible=True)
+        finish(engine.complete(QUESTION, sampling=alone, conversation="three"))
+    finally:
+        engine.close()
+        store.close()
+    assert store.describe()["states"] == 0
 
 
 def test_nothing_of_it_is_in_clear(store: Saved, told: tuple[list[Message], Completion]) -> None:
