@@ -17,6 +17,9 @@ ASSISTANT = "You are a helpful assistant. Answer in one or two short sentences."
 GROUNDED = "Read the text and answer the question. Use only words and numbers of the text."
 """The system prompt of `ask`."""
 
+NOT_SAID = "The text does not say."
+"""What a trained model answers to a question that the text leaves open."""
+
 DENIED = "error: this call was not allowed"
 """The result of a denied call; it says nothing of the policy, so that the model cannot argue with it."""
 

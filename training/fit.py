@@ -1,0 +1,140 @@
+"""Train an adapter: steps that can be broken off at any time and taken up again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.batches import Batch
+from training.network import Network, loss
+
+SAVE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What decides an adapter, beside its data."""
+
+    seed: int = 20261121
+    examples: int = 12000
+    rank: int = 16
+    alpha: float = 32.0
+    learning_rate: float = 1e-3
+    last_learning_rate: float = 5e-5
+    warm_up_steps: int = 40
+    batch_tokens: int = 2048
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step: a linear warm-up, then half a cosine down."""
+        if step < self.warm_up_steps:
+            return self.learning_rate * (step + 1) / self.warm_up_steps
+        done = (step - self.warm_up_steps) / max(1, steps - self.warm_up_steps)
+        span = self.learning_rate - self.last_learning_rate
+        return self.last_learning_rate + span * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training is."""
+
+    step: int
+    steps: int
+    loss: float
+    tokens: int
+    seconds: float
+
+
+def fit(
+    model: Path,
+    batches: Sequence[Batch],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    tell: Callable[[Progress], None] = lambda _: None,
+    until_step: int | None = None,
+) -> Network:
+    """Train on every batch once, in order; return the network with its adapter.
+
+    Args:
+        model: The GGUF file to adapt.
+        batches: All of them; the same ones when taken up again.
+        recipe: The rest.
+        folder: Keeps the state (`state.pt`) and the losses (`loss.jsonl`); training goes on from what it holds.
+        tell: Called after every step.
+        until_step: Break off there.
+
+    Raises:
+        ValueError: The folder holds the state of another recipe.
+    """
+    torch.manual_seed(recipe.seed)
+    network = Network(model, rank=recipe.rank, alpha=recipe.alpha)
+    optimiser = torch.optim.AdamW(
+        network.trained(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+    )
+    identity = {**asdict(recipe), "batches": len(batches)}
+    state, losses = folder / "state.pt", folder / "loss.jsonl"
+    first = _take_up(state, identity, network, optimiser)
+    _keep_lines(losses, first)
+    saved = time.monotonic()
+    last = len(batches) if until_step is None else min(until_step, len(batches))
+    with losses.open("a", encoding="utf-8") as log:
+        for step in range(first, last):
+            begun, batch = time.monotonic(), batches[step]
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate(step, len(batches))
+            value = loss(network, torch.tensor(batch.padded()), batch.places())
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
+            torch.nn.utils.clip_grad_norm_(network.trained(), recipe.clip_norm)
+            optimiser.step()
+            tokens = batch.length * len(batch.rows)
+            progress = Progress(step + 1, len(batches), value.item(), tokens, time.monotonic() - begun)
+            log.write(json.dumps([progress.step, round(progress.loss, 5)]) + "\n")
+            log.flush()
+            tell(progress)
+            if time.monotonic() - saved > SAVE_SECONDS or step + 1 == last:
+                _save(state, step + 1, identity, network, optimiser)
+                saved = time.monotonic()
+    return network
+
+
+def _save(
+    path: Path, step: int, identity: dict[str, Any], network: Network, optimiser: torch.optim.Optimizer
+) -> None:
+    adapter = {name: (down.data, up.data) for name, down, up in network.adapter()}
+    fresh = path.with_suffix(".new")
+    torch.save({"step": step, "recipe": identity, "adapter": adapter, "optimiser": optimiser.state_dict()}, fresh)
+    os.replace(fresh, path)
+
+
+def _take_up(
+    path: Path, identity: dict[str, Any], network: Network, optimiser: torch.optim.Optimizer
+) -> int:
+    if not path.exists():
+        return 0
+    kept = torch.load(path, weights_only=True)
+    if kept["recipe"] != identity:
+        raise ValueError(f"{path} is of another recipe; begin in another folder")
+    with torch.no_grad():
+        for name, down, up in network.adapter():
+            down.copy_(kept["adapter"][name][0])
+            up.copy_(kept["adapter"][name][1])
+    optimiser.load_state_dict(kept["optimiser"])
+    return int(kept["step"])
+
+
+def _keep_lines(path: Path, count: int) -> None:
+    """Cut what was logged after the state was saved."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]
+        path.write_text("".join(lines), encoding="utf-8")

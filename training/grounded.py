@@ -1,0 +1,91 @@
+"""Questions on a text: what the text says, in its own words, or that it does not say it."""
+
+from __future__ import annotations
+
+import functools
+import random
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentkit import prompt
+from agentkit.messages import Evidence, Message
+from training.kinds import Kind, kind
+from training.phrases import Phrase
+from training.tasks import Example
+from training.tools import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A row of facts.toml."""
+
+    draws: Mapping[str, Kind]
+    says: tuple[Phrase, ...]
+    asks: tuple[tuple[Phrase, Phrase], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A fact with its values: a sentence, and how it is asked about."""
+
+    fact: Fact
+    values: Mapping[str, str]
+    sentence: str
+
+
+@functools.cache
+def facts() -> tuple[Fact, ...]:
+    """Return all facts.
+
+    Raises:
+        ValueError: One speaks of what it does not draw.
+    """
+    rows = tomllib.loads(Path(__file__).with_name("facts.toml").read_text(encoding="utf-8"))["fact"]
+    read = []
+    for row in rows:
+        fact = Fact(
+            {name: kind(text) for name, text in row["draws"].items()},
+            tuple(map(Phrase, row["says"])),
+            tuple((Phrase(question), Phrase(answer)) for question, answer in row["asks"].items()),
+        )
+        for phrase in (*fact.says, *(each for pair in fact.asks for each in pair)):
+            if unknown := phrase.mentioned - set(fact.draws):
+                raise ValueError(f"{phrase.text!r} speaks of {', '.join(sorted(unknown))}")
+        read.append(fact)
+    return tuple(read)
+
+
+def tell(fact: Fact, rng: random.Random) -> Told:
+    """Return `fact` with values."""
+    values = {name: each.draw(rng).said for name, each in fact.draws.items()}
+    sentence = rng.choice(fact.says).say(rng).fill(values)
+    return Told(fact, values, sentence[:1].upper() + sentence[1:])
+
+
+def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
+    """One text of one to three sentences holds the answer; or none does, and that is what is said."""
+    told = [tell(fact, rng) for fact in rng.sample(facts(), rng.choice((1, 1, 2, 3)))]
+    asked = rng.choice(told)
+    question, answer = rng.choice(asked.fact.asks)
+    words = question.say(rng).fill(asked.values)
+    text = answer.say(rng).fill(asked.values)
+    if rng.random() < 0.25:
+        words, text = _unanswerable(asked, rng, words), prompt.NOT_SAID
+    rng.shuffle(told)
+    passage = Evidence("", "", "", " ".join(each.sentence for each in told), 1.0)
+    user = Message.user(prompt.grounded(words, [passage]))
+    return Example("", (Message.system(prompt.GROUNDED), user), (), text=text[:1].upper() + text[1:])
+
+
+def _unanswerable(asked: Told, rng: random.Random, words: str) -> str:
+    """Return a question like that one, about something the text does not tell."""
+    other = tell(asked.fact, rng)
+    missing = [value for name, value in asked.values.items() if value in words and other.values[name] != value]
+    if missing:  # the same question about somebody or something else
+        name = next(name for name, value in asked.values.items() if value == missing[0])
+        return words.replace(missing[0], other.values[name])
+    elsewhere = tell(rng.choice([fact for fact in facts() if fact is not asked.fact]), rng)
+    question, _ = rng.choice(elsewhere.fact.asks)
+    return question.say(rng).fill(elsewhere.values)

@@ -1,0 +1,283 @@
+"""Kinds of values: how a value is said in a request, and what stands for it in the call.
+
+A kind is written as words: `int 1 20`, `float 0.5 9 1` (decimals), `money 5 900`, `city` (any list of words.toml),
+`quoted message` (said in quotation marks), `list 2 4 city`, `date`, `time`, `year`, `code ORD`, ...
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_MONTHS = (
+    "January February March April May June July August September October November December".split()
+)
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_FIRST_DAY, _DAY_SPAN = date(2019, 1, 1), 3650
+
+
+class KindError(ValueError):
+    """There is no such kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value as a person says it, and as a call holds it."""
+
+    said: str
+    json: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How values of one kind are drawn, and their JSON Schema."""
+
+    schema: Mapping[str, Any]
+    draw: Callable[[random.Random], Value]
+
+
+@functools.cache
+def words() -> dict[str, list[str]]:
+    """Return the word lists."""
+    return tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+
+
+def kind(text: str, of: Sequence[str] | Mapping[str, Any] | None = None) -> Kind:
+    """Return the kind written as `text`; `of` lists the values of a `choice`, or maps what is said to them.
+
+    Raises:
+        KindError: There is no such kind.
+    """
+    name, *arguments = text.split()
+    if name == "choice" and of:
+        pairs = dict(of) if isinstance(of, Mapping) else {each: each for each in of}
+        values = list(dict.fromkeys(pairs.values()))
+        return Kind({"type": "string", "enum": values}, lambda rng: Value(*rng.choice(list(pairs.items()))))
+    if name == "list":
+        return _list(kind(" ".join(arguments[2:]), of), int(arguments[0]), int(arguments[1]))
+    if name in words() and not arguments:
+        return Kind({"type": "string"}, lambda rng: _same(rng.choice(words()[name])))
+    if name == "quoted" and len(arguments) == 1 and arguments[0] in words():
+        return Kind({"type": "string"}, lambda rng: _quoted(rng, rng.choice(words()[arguments[0]])))
+    make = _KINDS.get(name)
+    if make is None:
+        raise KindError(f"there is no kind {text!r}")
+    try:
+        return make(*arguments)
+    except (TypeError, ValueError) as error:
+        raise KindError(f"kind {text!r}: {error}") from None
+
+
+def spoken_list(items: Sequence[str], rng: random.Random) -> str:
+    """Return `a, b and c` in one of its forms."""
+    if len(items) == 1:
+        return items[0]
+    last = rng.choice((" and ", ", and ", " and ")) if len(items) > 2 else " and "
+    return ", ".join(items[:-1]) + last + items[-1]
+
+
+def _same(text: str) -> Value:
+    return Value(text, text)
+
+
+def _quoted(rng: random.Random, text: str) -> Value:
+    return Value(rng.choice(("'{}'", '"{}"', "{}")).format(text), text)
+
+
+def _list(inner: Kind, least: int, most: int) -> Kind:
+    def draw(rng: random.Random) -> Value:
+        wanted, drawn = rng.randint(least, most), dict[str, Value]()
+        while len(drawn) < wanted:
+            value = inner.draw(rng)
+            drawn[value.said] = value
+        said = spoken_list(list(drawn), rng)
+        numeric = inner.schema["type"] in ("integer", "number")
+        if numeric and rng.random() < 0.5:
+            said = f"[{', '.join(drawn)}]"
+        return Value(said, [each.json for each in drawn.values()])
+
+    return Kind({"type": "array", "items": dict(inner.schema)}, draw)
+
+
+def _int(low: str, high: str, step: str = "1") -> Kind:
+    def draw(rng: random.Random) -> Value:
+        number = rng.randrange(int(low), int(high) + 1, int(step))
+        if 0 <= number < len(_NUMBERS) and rng.random() < 0.12:
+            return Value(_NUMBERS[number], number)
+        said = f"{number:,}" if abs(number) > 999 and rng.random() < 0.4 else str(number)
+        return Value(said, number)
+
+    return Kind({"type": "integer"}, draw)
+
+
+def _float(low: str, high: str, decimals: str = "2") -> Kind:
+    def draw(rng: random.Random) -> Value:
+        number = round(rng.uniform(float(low), float(high)), rng.randint(0, int(decimals)))
+        if number == int(number):  # what a person calls 5 is 5 in the call as well
+            return Value(str(int(number)), int(number))
+        return Value(str(number), number)
+
+    return Kind({"type": "number"}, draw)
+
+
+def _money(low: str, high: str) -> Kind:
+    def draw(rng: random.Random) -> Value:
+        amount = rng.randint(int(low), int(high))
+        if amount >= 200 and rng.random() < 0.6:
+            amount -= amount % (1000 if amount >= 5000 else 50)
+        said = rng.choice(("${:,}", "${}", "{:,} dollars", "{}", "{} euros", "${:,}")).format(amount)
+        return Value(said, amount)
+
+    return Kind({"type": "number"}, draw)
+
+
+def _percent(low: str, high: str, decimals: str = "0") -> Kind:
+    def draw(rng: random.Random) -> Value:
+        number = round(rng.uniform(float(low), float(high)), int(decimals))
+        plain = int(number) if number == int(number) else number
+        return Value(rng.choice((f"{plain}%", f"{plain} percent", f"{plain}%")), plain)
+
+    return Kind({"type": "number"}, draw)
+
+
+def _share(low: str, high: str) -> Kind:
+    """Return a percentage whose call holds the fraction: `5%` is 0.05."""
+
+    def draw(rng: random.Random) -> Value:
+        number = rng.randint(int(low), int(high))
+        return Value(rng.choice((f"{number}%", f"{number} percent")), number / 100)
+
+    return Kind({"type": "number"}, draw)
+
+
+def _date() -> Kind:
+    def draw(rng: random.Random) -> Value:
+        day = _FIRST_DAY + timedelta(days=rng.randrange(_DAY_SPAN))
+        month = _MONTHS[day.month - 1]
+        forms = (
+            day.isoformat(),
+            f"{month} {day.day}, {day.year}",
+            f"{day.day} {month} {day.year}",
+            f"{month} {day.day}{_ordinal(day.day)}, {day.year}",
+        )
+        return Value(rng.choice(forms), day.isoformat())
+
+    return Kind({"type": "string", "description": "in the format YYYY-MM-DD"}, draw)
+
+
+def _spoken_date() -> Kind:
+    """Return a date that is copied as it was said."""
+
+    def draw(rng: random.Random) -> Value:
+        day = _FIRST_DAY + timedelta(days=rng.randrange(_DAY_SPAN))
+        month = _MONTHS[day.month - 1]
+        forms = ("tomorrow", "today", "next " + rng.choice(_DAYS), f"{month} {day.day}", day.isoformat())
+        return _same(rng.choice(forms))
+
+    return Kind({"type": "string"}, draw)
+
+
+def _time() -> Kind:
+    def draw(rng: random.Random) -> Value:
+        hour, minute = rng.randrange(24), rng.choice((0, 0, 15, 30, 45))
+        clock = f"{hour:02}:{minute:02}"
+        twelve = f"{(hour - 1) % 12 + 1}" + (f":{minute:02}" if minute else "")
+        return Value(rng.choice((clock, f"{twelve} {'am' if hour < 12 else 'pm'}")), clock)
+
+    return Kind({"type": "string", "description": "in 24-hour format HH:MM"}, draw)
+
+
+def _ordinal(day: int) -> str:
+    return "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
+
+
+def _year(low: str = "1900", high: str = "2026") -> Kind:
+    return Kind(
+        {"type": "integer"}, lambda rng: (lambda year: Value(str(year), year))(rng.randint(int(low), int(high)))
+    )
+
+
+def _of(values: Sequence[str]) -> Callable[[], Kind]:
+    return lambda: Kind({"type": "string"}, lambda rng: _same(rng.choice(values)))
+
+
+def _person() -> Kind:
+    return Kind(
+        {"type": "string"},
+        lambda rng: _same(f"{rng.choice(words()['first_name'])} {rng.choice(words()['last_name'])}"),
+    )
+
+
+def _email() -> Kind:
+    def draw(rng: random.Random) -> Value:
+        first, last = rng.choice(words()["first_name"]), rng.choice(words()["last_name"])
+        host = rng.choice(("example.com", "example.org", "mail.example.net"))
+        return _same(f"{first}{rng.choice(('.', '_', ''))}{last}@{host}".lower())
+
+    return Kind({"type": "string"}, draw)
+
+
+def _phone() -> Kind:
+    return Kind(
+        {"type": "string"},
+        lambda rng: _same(f"+{rng.randint(1, 99)} {rng.randint(100, 999)} {rng.randint(1000, 9999)}"),
+    )
+
+
+def _url() -> Kind:
+    def draw(rng: random.Random) -> Value:
+        page = rng.choice(words()["table"])
+        return _same(f"https://{rng.choice(('www', 'shop', 'blog'))}.example.com/{page}/{rng.randint(1, 999)}")
+
+    return Kind({"type": "string"}, draw)
+
+
+def _code(prefix: str = "ID", digits: str = "5") -> Kind:
+    return Kind(
+        {"type": "string"},
+        lambda rng: _same(f"{prefix}{rng.choice(('-', '', '-'))}{rng.randrange(10 ** int(digits)):0{digits}}"),
+    )
+
+
+def _formula() -> Kind:
+    """Return a function of x in the notation of Python, said the same way."""
+
+    def draw(rng: random.Random) -> Value:
+        terms = [f"{rng.randint(2, 9)}*x**{rng.randint(2, 4)}"]
+        if rng.random() < 0.7:
+            terms.append(f"{rng.randint(2, 9)}*x")
+        if rng.random() < 0.6:
+            terms.append(str(rng.randint(1, 9)))
+        formula = terms[0] + "".join(rng.choice((" + ", " - ")) + term for term in terms[1:])
+        said = formula if rng.random() < 0.5 else formula.replace("**", "^").replace("*x", "x")
+        return Value(said, formula)
+
+    return Kind({"type": "string", "description": "in Python notation, for example 3*x**2"}, draw)
+
+
+_KINDS: dict[str, Callable[..., Kind]] = {
+    "int": _int,
+    "float": _float,
+    "money": _money,
+    "percent": _percent,
+    "share": _share,
+    "date": _date,
+    "day": _spoken_date,
+    "time": _time,
+    "year": _year,
+    "month": _of(_MONTHS),
+    "weekday": _of(_DAYS),
+    "person": _person,
+    "email": _email,
+    "phone": _phone,
+    "url": _url,
+    "code": _code,
+    "formula": _formula,
+}

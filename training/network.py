@@ -1,0 +1,173 @@
+"""The network of a GGUF model of the llama architecture, in torch, for training adapters.
+
+Weights keep the layout of the file (rotary embedding over neighbouring pairs), so that an adapter trained here is
+an adapter for llama.cpp as it stands: nothing is permuted on the way out.
+Covered: the logits agree with llama.cpp's on the same file, with an adapter and without (`tests/training`).
+Not covered: other architectures; biases; scaled rotary embeddings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from gguf import GGUFReader
+from gguf.quants import dequantize
+from torch import Tensor, nn
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention, silu
+
+LINEAR = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+"""The linear layers of a block, by their names in the file."""
+
+
+class Adapted(nn.Module):
+    """A frozen linear layer and, beside it, a trained one of low rank: W x + scale B A x."""
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.scale = alpha / rank if rank else 0.0
+        self.down: nn.Parameter | None = None
+        if rank:
+            self.down = nn.Parameter(torch.empty(rank, inputs, dtype=torch.float32))
+            self.up = nn.Parameter(torch.zeros(outputs, rank, dtype=torch.float32))
+            nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it to (..., inputs)."""
+        straight = linear(x, self.weight)
+        if self.down is None:
+            return straight
+        low = linear(x, self.down.to(x.dtype))
+        return straight + linear(low, (self.scale * self.up).to(x.dtype))
+
+
+class Block(nn.Module):
+    """One block: attention, then the feed-forward part."""
+
+    def __init__(self, weights: dict[str, Tensor], network: Network, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.network = (network,)  # in a tuple, so that it is no child of its own child
+        self.attn_norm = nn.Parameter(weights["attn_norm"], requires_grad=False)
+        self.ffn_norm = nn.Parameter(weights["ffn_norm"], requires_grad=False)
+        for name in LINEAR:
+            self.add_module(name, Adapted(weights[name], rank, alpha))
+
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Apply it to (batch, tokens, width)."""
+        whole = self.network[0]
+        batch, tokens, _ = x.shape
+        y = rms_norm(x, x.shape[-1:], self.attn_norm, whole.epsilon)
+
+        def heads(name: str, count: int) -> Tensor:
+            out: Tensor = self.get_submodule(name)(y)
+            return out.view(batch, tokens, count, -1).transpose(1, 2)
+
+        query = _rotated(heads("attn_q", whole.heads), cosine, sine)
+        key = _rotated(heads("attn_k", whole.kv_heads), cosine, sine)
+        value = heads("attn_v", whole.kv_heads)
+        seen = scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        x = x + self.get_submodule("attn_output")(seen.transpose(1, 2).reshape(batch, tokens, -1))
+        y = rms_norm(x, x.shape[-1:], self.ffn_norm, whole.epsilon)
+        gated = silu(self.get_submodule("ffn_gate")(y)) * self.get_submodule("ffn_up")(y)
+        return x + self.get_submodule("ffn_down")(gated)
+
+
+class Network(nn.Module):
+    """A whole model."""
+
+    def __init__(self, path: Path, *, rank: int = 0, alpha: float = 0.0, dtype: torch.dtype = torch.bfloat16) -> None:
+        """Read the weights.
+
+        Args:
+            path: A GGUF file of the architecture `llama`.
+            rank: Of the adapter on every linear layer; 0: none.
+            alpha: The adapter's strength: its product is scaled by alpha / rank.
+            dtype: To compute in.
+
+        Raises:
+            ValueError: The file is of another architecture.
+        """
+        super().__init__()
+        reader = GGUFReader(path)
+
+        def field(name: str) -> float:
+            return float(reader.fields[f"llama.{name}"].contents())
+
+        if str(reader.fields["general.architecture"].contents()) != "llama":
+            raise ValueError(f"{path.name} is not of the architecture llama")
+        self.heads = int(field("attention.head_count"))
+        self.kv_heads = int(field("attention.head_count_kv"))
+        self.epsilon = field("attention.layer_norm_rms_epsilon")
+        self.base = field("rope.freq_base")
+        self.rank, self.alpha = rank, alpha
+        weights = {
+            tensor.name: torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy()).to(dtype)
+            for tensor in reader.tensors
+        }
+        self.embedding = nn.Parameter(weights["token_embd.weight"], requires_grad=False)
+        self.output = nn.Parameter(weights.get("output.weight", self.embedding.data), requires_grad=False)
+        self.norm = nn.Parameter(weights["output_norm.weight"], requires_grad=False)
+        self.blocks = nn.ModuleList(
+            Block(_of_block(weights, index), self, rank, alpha) for index in range(int(field("block_count")))
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the last hidden states, (batch, tokens, width), normed; `logits` makes more of them.
+
+        Rows are padded on the right: what stands behind a token never changes it.
+        """
+        x = self.embedding[tokens]
+        cosine, sine = self._rotation(tokens.shape[1], x)
+        for block in self.blocks:
+            x = block(x, cosine, sine)
+        return rms_norm(x, x.shape[-1:], self.norm, self.epsilon)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of the token behind each state, in float32."""
+        return linear(hidden, self.output).float()
+
+    def adapter(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield the name in the file of each adapted weight, with A (rank, inputs) and B (outputs, rank)."""
+        for index, block in enumerate(self.blocks):
+            for name in LINEAR:
+                layer = block.get_submodule(name)
+                if isinstance(layer, Adapted) and layer.down is not None:
+                    yield f"blk.{index}.{name}.weight", layer.down, layer.up
+
+    def trained(self) -> list[nn.Parameter]:
+        """Return what is trained."""
+        return [each for each in self.parameters() if each.requires_grad]
+
+    def _rotation(self, tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        width = like.shape[-1] // self.heads
+        speeds = self.base ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
+        angles = torch.outer(torch.arange(tokens, dtype=torch.float32), speeds)
+        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def _of_block(weights: dict[str, Tensor], index: int) -> dict[str, Tensor]:
+    names = (*LINEAR, "attn_norm", "ffn_norm")
+    return {name: weights[f"blk.{index}.{name}.weight"] for name in names}
+
+
+def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
+
+
+def loss(network: Network, tokens: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
+    """Return the mean loss over the tokens to be learnt.
+
+    Args:
+        network: In training.
+        tokens: (batch, length), padded on the right.
+        places: For each row: its number, where its completion begins, and where it ends.
+    """
+    hidden = network(tokens)
+    states = torch.cat([hidden[row, begin - 1 : end - 1] for row, begin, end in places])
+    wanted = torch.cat([tokens[row, begin:end] for row, begin, end in places])
+    return torch.nn.functional.cross_entropy(network.logits(states), wanted)

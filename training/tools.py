@@ -1,0 +1,248 @@
+"""Tools for training: read from the catalogue, and each time shown under other names and in other words.
+
+A tool of the catalogue says what it is for, what it takes, and how people ask for it:
+
+    [[tool]]
+    name = "reserve_room"
+    also = ["hotel.reserve", "bookHotelRoom"]
+    about = ["Reserve a hotel room in a city.", "Book a room in a hotel."]
+    asks = ["(Book|Reserve) (me |)a[ {size}] room in {city} for {nights} nights[breakfast? with breakfast]."]
+    parameters.city = { kind = "city", about = "City of the hotel", also = ["location", "town"] }
+    parameters.nights = { kind = "int 2 14", about = "Number of nights" }
+    parameters.size = { kind = "choice", of = ["single", "double"], about = "Size of the room", optional = true }
+    parameters.breakfast = { kind = "flag", about = "Whether breakfast is included", default = false }
+
+What has a `default` is optional. Every required parameter stands in every ask, outside of `[...]`. Two more keys may
+be there: `short`, requests that leave out something required, and `outcomes`, what comes back and how to say it:
+
+    outcomes = [{ draws.price = "money 60 300", result = '{"price": {price}}', says = "It costs {price} a night." }]
+
+Covered: a catalogue that breaks these rules is refused with the name of the tool.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentkit.messages import ToolSpec
+from training.families import entries
+from training.kinds import Kind, KindError, Value, kind
+from training.phrases import Phrase, PhraseError
+
+CATALOGUE = Path(__file__).parent / "catalogue"
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_FLAG = Kind({"type": "boolean"}, lambda rng: Value("", rng.random() < 0.5))
+
+
+class CatalogueError(ValueError):
+    """The catalogue breaks its own rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a tool takes."""
+
+    name: str
+    kind: Kind
+    about: tuple[str, ...]
+    also: tuple[str, ...]
+    optional: bool
+    flag: bool
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call of a tool may bring, and how that is said."""
+
+    draws: Mapping[str, Kind]
+    result: str
+    says: Phrase
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool of the catalogue."""
+
+    name: str
+    domain: str
+    also: tuple[str, ...]
+    about: tuple[str, ...]
+    asks: tuple[Phrase, ...]
+    parameters: Mapping[str, Parameter]
+    short: tuple[Phrase, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A tool as one example shows it."""
+
+    tool: Tool
+    spec: ToolSpec
+    names: Mapping[str, str]
+    """Of the parameters: from the catalogue's to the shown."""
+
+    def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `values`, by the catalogue's names, as the shown tool takes them, in the order of its schema."""
+        return {shown: values[name] for name, shown in self.names.items() if name in values}
+
+
+@functools.cache
+def catalogue(folder: Path = CATALOGUE) -> tuple[Tool, ...]:
+    """Return all tools, in a fixed order.
+
+    Raises:
+        CatalogueError: One breaks the rules.
+    """
+    tools: dict[str, Tool] = {}
+    for domain, entry in (*_written(folder), *entries()):
+        tool = _read(entry, domain)
+        if tool.name in tools:
+            raise CatalogueError(f"{domain}: there is a second {tool.name}")
+        tools[tool.name] = tool
+    return tuple(tools.values())
+
+
+def _written(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise CatalogueError(f"{path.name}: {error}") from None
+        yield from ((path.stem, entry) for entry in content.get("tool", ()))
+
+
+def _read(entry: Mapping[str, Any], domain: str) -> Tool:
+    name = str(entry.get("name", "?"))
+    try:
+        if not _NAME.fullmatch(name):
+            raise CatalogueError("its name is not in lower case with underscores")
+        parameters = {each: _parameter(each, what) for each, what in entry.get("parameters", {}).items()}
+        asks = tuple(map(Phrase, entry["asks"]))
+        needed = {each.name for each in parameters.values() if not each.optional}
+        for ask in asks:
+            if missing := needed - ask.required:
+                raise CatalogueError(f"{ask.text!r} does not give {', '.join(sorted(missing))}")
+            if unknown := ask.mentioned - set(parameters):
+                raise CatalogueError(f"{ask.text!r} speaks of {', '.join(sorted(unknown))}")
+        if len(asks) < 2 or not entry["about"]:
+            raise CatalogueError("it needs two asks and a description at least")
+        short = tuple(map(Phrase, entry.get("short", ())))
+        if any(needed <= each.required for each in short):
+            raise CatalogueError("a short request leaves nothing out")
+        outcomes = tuple(_outcome(each, needed) for each in entry.get("outcomes", ()))
+        if unknown := set(entry) - {"name", "also", "about", "asks", "parameters", "short", "outcomes"}:
+            raise CatalogueError(f"there is no {', '.join(sorted(unknown))}")
+    except (CatalogueError, KindError, PhraseError, KeyError) as error:
+        raise CatalogueError(f"{domain}, {name}: {error}") from None
+    return Tool(name, domain, tuple(entry.get("also", ())), _texts(entry["about"]), asks, parameters, short, outcomes)
+
+
+def _outcome(what: Mapping[str, Any], needed: set[str]) -> Outcome:
+    draws = {name: kind(text) for name, text in what.get("draws", {}).items()}
+    says = Phrase(what["says"])
+    if unknown := says.mentioned - needed - set(draws):
+        raise CatalogueError(f"{says.text!r} speaks of {', '.join(sorted(unknown))}")
+    return Outcome(draws, what["result"], says)
+
+
+def _parameter(name: str, what: Mapping[str, Any]) -> Parameter:
+    if unknown := set(what) - {"kind", "of", "about", "also", "optional", "default"}:
+        raise CatalogueError(f"parameter {name} has {', '.join(sorted(unknown))}")
+    flag = what["kind"] == "flag"
+    return Parameter(
+        name,
+        _FLAG if flag else kind(what["kind"], what.get("of")),
+        _texts(what["about"]),
+        tuple(what.get("also", ())),
+        optional=bool(what.get("optional")) or "default" in what or flag,
+        flag=flag,
+        default=what.get("default"),
+    )
+
+
+def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def show(tool: Tool, rng: random.Random, *, keep: Collection[str] = (), plain: float = 0.4) -> Shown:
+    """Return `tool` under one of its names, in one of its wordings and spellings.
+
+    Args:
+        tool: Of the catalogue.
+        rng: Decides.
+        keep: The optional parameters it has to have; of the others, some are left out.
+        plain: How often it keeps the catalogue's own names.
+    """
+    style = _STYLES[0] if rng.random() < plain else rng.choice(_STYLES)
+    name = tool.name if rng.random() < plain else rng.choice((tool.name, *tool.also))
+    if "." not in name and name.lower() == name:
+        name = style(name) if rng.random() < 0.8 else f"{tool.domain}.{style(name)}"
+    python = rng.random() < 0.15  # types by their names in Python, as some write them
+    names: dict[str, str] = {}
+    properties: dict[str, Any] = {}
+    for parameter in _order(tool, rng, keep):
+        shown = style(rng.choice((parameter.name, parameter.name, *parameter.also)))
+        if shown in properties:
+            shown = style(parameter.name)
+        names[parameter.name] = shown
+        properties[shown] = _property(parameter, rng, python=python)
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": [names[each] for each in names if not tool.parameters[each].optional],
+        "additionalProperties": False,
+    }
+    return Shown(tool, ToolSpec(name, rng.choice(tool.about), schema, beside=True), names)
+
+
+def _order(tool: Tool, rng: random.Random, keep: Collection[str]) -> list[Parameter]:
+    """Return the parameters to show: all that are required, and most others, in that order."""
+    required = [each for each in tool.parameters.values() if not each.optional]
+    optional = [each for each in tool.parameters.values() if each.optional]
+    others = [each for each in optional if rng.random() < 0.8 or each.name in keep]
+    if rng.random() < 0.25:
+        rng.shuffle(required)
+    return required + others
+
+
+def _property(parameter: Parameter, rng: random.Random, *, python: bool) -> dict[str, Any]:
+    schema = dict(parameter.kind.schema)
+    about = rng.choice(parameter.about)
+    note = schema.pop("description", "")
+    if note:
+        about = f"{about}, {note}"
+    if parameter.default is not None and rng.random() < 0.6:
+        about = f"{about}. Default is {parameter.default}"
+    if python:
+        schema["type"] = {"number": "float"}.get(schema["type"], schema["type"])
+    if "items" in schema:
+        schema["items"] = {key: value for key, value in schema["items"].items() if key != "description"}
+    shown = {**schema, "description": f"{about}." if rng.random() < 0.5 else about}
+    if parameter.default is not None and rng.random() < 0.3:
+        shown["default"] = parameter.default
+    return shown
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _pascal(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _same(name: str) -> str:
+    return name
+
+
+_STYLES = (_same, _same, _same, _camel, _camel, _pascal)
