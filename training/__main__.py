@@ -33,10 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from training.plot import plot
 
     torch.set_num_threads(chosen.threads)
-    recipe = replace(Recipe(), **{name: value for name, value in vars(chosen).items() if value is not None and name in asdict(Recipe())})
+    recipe = replace(
+        Recipe(),
+        **{
+            name: value
+            for name, value in vars(chosen).items()
+            if value is not None and name in asdict(Recipe())
+        },
+    )
     folder: Path = chosen.folder
     folder.mkdir(parents=True, exist_ok=True)
-    model = chosen.model or ModelStore(Home.default().models).resolve(MODEL)
+    model = chosen.model or ModelStore(Home.default().models).get(MODEL).path
 
     output.note(f"making {recipe.examples} examples")
     encoder = Encoder(model)
@@ -59,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     network = fit(model, made, recipe, folder, tell=tell, until_step=chosen.until_step)
     target = folder / "adapter.gguf"
     export(network, target, name=f"agentkit tools for {MODEL}", quantised=recipe.rank >= 32)
-    losses = [json.loads(line)[1] for line in (folder / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
+    losses = [
+        json.loads(line)[1] for line in (folder / "loss.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     (folder / "loss.svg").write_text(plot(losses), encoding="utf-8")
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
     output.note(f"{target}: {target.stat().st_size / 1e6:.1f} MB, after {time.monotonic() - began:.0f} s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -42,4 +41,4 @@ def export(network: Network, path: Path, *, name: str, quantised: bool = False) 
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    os.replace(fresh, path)
+    fresh.replace(path)

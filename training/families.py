@@ -14,6 +14,7 @@ from typing import Any
 
 FAMILIES = Path(__file__).parent / "families"
 _YEAR = "year 1960 2025"
+_ASKING = "(Please|Could you|Can you|I'd like you to|I want you to)"
 
 
 def entries() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -53,12 +54,23 @@ def _lookups(lookup: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             in_year = "[ (in|for) {year}]"
             parameters = {
                 **parameters,
-                "year": {"kind": _YEAR, "about": "Year it is asked for", "also": ["in_year"], "optional": True},
+                "year": {
+                    "kind": _YEAR,
+                    "about": "Year it is asked for",
+                    "also": ["in_year"],
+                    "optional": True,
+                },
             }
         thing_said = f"{{{slot}}}"
         yield {
             "name": f"get_{slot}_{name}",
-            "also": [f"{slot}.{name}", f"{slot}_info.get_{name}", f"fetch_{name}", f"{name}_of_{slot}", f"{slot}_{name}"],
+            "also": [
+                f"{slot}.{name}",
+                f"{slot}_info.get_{name}",
+                f"fetch_{name}",
+                f"{name}_of_{slot}",
+                f"{slot}_{name}",
+            ],
             "about": [
                 f"Get the {fact} of {_an(thing)}.",
                 f"Look up the {fact} of {_an(thing)}.",
@@ -70,15 +82,20 @@ def _lookups(lookup: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 f"(Do you know|Can you tell me) the {fact} of {thing_said}{in_year}?",
             ],
             "short": [f"(What is|Tell me) the {fact} of the {thing}(.|?)"],
-            "outcomes": [{"result": '{"error": "not found"}', "says": f"I could not find the {fact} of {thing_said}."}],
+            "outcomes": [
+                {"result": '{"error": "not found"}', "says": f"I could not find the {fact} of {thing_said}."}
+            ],
             "parameters": parameters,
         }
     facts = [_snake(each) for each in lookup["facts"]]
     choices = dict(zip(lookup["facts"], facts, strict=True))
     yield {
         "name": f"{slot}_details",
-        "also": [f"get_{slot}_info", f"{slot}.lookup", f"{slot}_facts", f"describe_{slot}"],
-        "about": [f"Get one fact about {_an(thing)}.", f"Information on {_an(thing)}: {', '.join(lookup['facts'])}."],
+        "also": [f"info_on_{slot}", f"{slot}.lookup", f"{slot}_facts", f"describe_{slot}"],
+        "about": [
+            f"Get one fact about {_an(thing)}.",
+            f"Information on {_an(thing)}: {', '.join(lookup['facts'])}.",
+        ],
         "asks": [
             f"(What is|Tell me|Look up) the {{fact}} of {{{slot}}}(.|?|)",
             f"I (need|want) the {{fact}} of {{{slot}}}.",
@@ -112,24 +129,34 @@ def _formula(formula: Mapping[str, Any]) -> dict[str, Any]:
         rest = f"[, with a {_spoken(name)} of {{{name}}}{_after(unit)}]"
     given = [f"{_spoken(name)} of {{{name}}}{_after(unit)}" for name, unit, _ in inputs]
     stated = [f"the {_spoken(name)} is {{{name}}}{_after(unit)}" for name, unit, _ in inputs]
-    snake = _snake(result)
+    snake, with_these = _snake(result), _listed(given, " and a ")
     return {
         "name": f"calculate_{snake}",
-        "also": [f"{snake}.calculate", f"compute_{snake}", f"get_{snake}", f"{snake}_calculator", f"calc_{snake}"],
+        "also": [
+            f"{snake}.calculate",
+            f"compute_{snake}",
+            f"get_{snake}",
+            f"{snake}_calculator",
+            f"calc_{snake}",
+        ],
         "about": [
             f"Calculate the {result}.",
             f"Compute the {result} from {_listed([_spoken(name) for name, _, _ in inputs])}.",
             f"Works out the {result} for given values.",
         ],
         "asks": [
-            f"(Calculate|Compute|Find|Work out|What is) the {result} (for|with|given) a {_listed(given, ' and a ')}{rest}(.|?|)",
+            f"(Calculate|Compute|Find|Work out|What is) the {result} (for|with|given) a {with_these}{rest}(.|?|)",
             f"(What is|Calculate) the {result} (if|when) {_listed(stated)}{rest}(.|?)",
-            f"{stated[0].capitalize()}{''.join(f' and {each}' for each in stated[1:])}. What is the {result}{rest}?",
+            f"T{_listed(stated)[1:]}. What is the {result}{rest}?",
         ],
         "short": [f"(Calculate|What is) the {result} for a {given[0]}(.|?)"] if len(given) > 1 else [],
         "outcomes": [
             {"draws": {"value": "float 1 900 1"}, "result": "{value}", "says": f"The {result} is {{value}}."},
-            {"draws": {"value": "float 1 900 2"}, "result": '{"result": {value}}', "says": f"The {result} is {{value}}."},
+            {
+                "draws": {"value": "float 1 900 2"},
+                "result": '{"result": {value}}',
+                "says": f"The {result} is {{value}}.",
+            },
         ],
         "parameters": parameters,
     }
@@ -156,7 +183,12 @@ def _action(action: Mapping[str, Any]) -> dict[str, Any]:
     said: list[str] = []
     for name, kind, about, words, also in (*action["needs"], *action["may"]):
         optional = len(parameters) >= len(action["needs"])
-        parameters[name] = {"about": about, "also": also, **_kind(kind), **({"optional": True} if optional else {})}
+        parameters[name] = {
+            "about": about,
+            "also": also,
+            **_kind(kind),
+            **({"optional": True} if optional else {}),
+        }
         spoken = words.replace("{}", f"{{{name}}}")
         if kind == "flag":
             spoken = f"[{name}?{words}]"
@@ -182,13 +214,16 @@ def _action(action: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "asks": [
             f"{verb}{of}{''.join(needed)}{''.join(others)}{tail}.",
-            f"(Please|Could you|Can you|I'd like you to|I want you to) {lower}{of}{''.join(needed)}{''.join(reversed(others))}{tail}(.|?)",
+            f"{_ASKING} {lower}{of}{''.join([*needed, *reversed(others)])}{tail}(.|?)",
             f"{verb}{of}{''.join(swapped)}{tail}(|, please|, thanks).",
         ],
         "short": [f"{verb}{of}(.|, please.)"] if thing else [],
         "outcomes": [
             {"result": '{"ok": true}', "says": "(Done.|That is done.|It is done.)"},
-            {"result": "error: the service does not answer", "says": "That did not work: the service does not answer."},
+            {
+                "result": "error: the service does not answer",
+                "says": "That did not work: the service does not answer.",
+            },
         ],
         "parameters": parameters,
     }

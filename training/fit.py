@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -113,13 +112,13 @@ def _save(
 ) -> None:
     adapter = {name: (down.data, up.data) for name, down, up in network.adapter()}
     fresh = path.with_suffix(".new")
-    torch.save({"step": step, "recipe": identity, "adapter": adapter, "optimiser": optimiser.state_dict()}, fresh)
-    os.replace(fresh, path)
+    torch.save(
+        {"step": step, "recipe": identity, "adapter": adapter, "optimiser": optimiser.state_dict()}, fresh
+    )
+    fresh.replace(path)
 
 
-def _take_up(
-    path: Path, identity: dict[str, Any], network: Network, optimiser: torch.optim.Optimizer
-) -> int:
+def _take_up(path: Path, identity: dict[str, Any], network: Network, optimiser: torch.optim.Optimizer) -> int:
     if not path.exists():
         return 0
     kept = torch.load(path, weights_only=True)

@@ -82,7 +82,9 @@ def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
 def _unanswerable(asked: Told, rng: random.Random, words: str) -> str:
     """Return a question like that one, about something the text does not tell."""
     other = tell(asked.fact, rng)
-    missing = [value for name, value in asked.values.items() if value in words and other.values[name] != value]
+    missing = [
+        value for name, value in asked.values.items() if value in words and other.values[name] != value
+    ]
     if missing:  # the same question about somebody or something else
         name = next(name for name, value in asked.values.items() if value == missing[0])
         return words.replace(missing[0], other.values[name])

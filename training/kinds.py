@@ -15,11 +15,36 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
-_MONTHS = (
-    "January February March April May June July August September October November December".split()
-)
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+_NUMBERS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _FIRST_DAY, _DAY_SPAN = date(2019, 1, 1), 3650
 
 
@@ -200,7 +225,8 @@ def _ordinal(day: int) -> str:
 
 def _year(low: str = "1900", high: str = "2026") -> Kind:
     return Kind(
-        {"type": "integer"}, lambda rng: (lambda year: Value(str(year), year))(rng.randint(int(low), int(high)))
+        {"type": "integer"},
+        lambda rng: (lambda year: Value(str(year), year))(rng.randint(int(low), int(high))),
     )
 
 
@@ -234,7 +260,9 @@ def _phone() -> Kind:
 def _url() -> Kind:
     def draw(rng: random.Random) -> Value:
         page = rng.choice(words()["table"])
-        return _same(f"https://{rng.choice(('www', 'shop', 'blog'))}.example.com/{page}/{rng.randint(1, 999)}")
+        return _same(
+            f"https://{rng.choice(('www', 'shop', 'blog'))}.example.com/{page}/{rng.randint(1, 999)}"
+        )
 
     return Kind({"type": "string"}, draw)
 
@@ -242,7 +270,9 @@ def _url() -> Kind:
 def _code(prefix: str = "ID", digits: str = "5") -> Kind:
     return Kind(
         {"type": "string"},
-        lambda rng: _same(f"{prefix}{rng.choice(('-', '', '-'))}{rng.randrange(10 ** int(digits)):0{digits}}"),
+        lambda rng: _same(
+            f"{prefix}{rng.choice(('-', '', '-'))}{rng.randrange(10 ** int(digits)):0{digits}}"
+        ),
     )
 
 

@@ -33,6 +33,10 @@ TASKS: Mapping[str, tuple[Make, float]] = {
 """Every kind of task, and its share."""
 
 
+PINNED_SHARE = 0.3
+"""How often tools stand in the system message, as pinned ones do, and not beside the question."""
+
+
 def tasks(seed: int, tools: Sequence[Tool], shares: Mapping[str, float] | None = None) -> Iterator[Example]:
     """Yield examples without end; the same arguments give the same ones."""
     wanted = shares or {name: share for name, (_, share) in TASKS.items()}
@@ -40,7 +44,10 @@ def tasks(seed: int, tools: Sequence[Tool], shares: Mapping[str, float] | None =
     names = list(wanted)
     while True:
         name = rng.choices(names, [wanted[each] for each in names])[0]
-        yield replace(TASKS[name][0](rng, tools), task=name)
+        example = replace(TASKS[name][0](rng, tools), task=name)
+        if rng.random() < PINNED_SHARE:
+            example = replace(example, tools=tuple(replace(tool, beside=False) for tool in example.tools))
+        yield example
 
 
 def is_held_out(tool: Tool) -> bool:

@@ -73,13 +73,16 @@ class Block(nn.Module):
         x = x + self.get_submodule("attn_output")(seen.transpose(1, 2).reshape(batch, tokens, -1))
         y = rms_norm(x, x.shape[-1:], self.ffn_norm, whole.epsilon)
         gated = silu(self.get_submodule("ffn_gate")(y)) * self.get_submodule("ffn_up")(y)
-        return x + self.get_submodule("ffn_down")(gated)
+        out: Tensor = x + self.get_submodule("ffn_down")(gated)
+        return out
 
 
 class Network(nn.Module):
     """A whole model."""
 
-    def __init__(self, path: Path, *, rank: int = 0, alpha: float = 0.0, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(
+        self, path: Path, *, rank: int = 0, alpha: float = 0.0, dtype: torch.dtype = torch.bfloat16
+    ) -> None:
         """Read the weights.
 
         Args:

@@ -13,7 +13,10 @@ def plot(losses: Sequence[float], window: int = 25) -> str:
     """Return an SVG: the step to the right, the loss upwards on a logarithmic scale, and its running mean."""
     if not losses:
         raise ValueError("there is nothing to show")
-    means = [sum(losses[max(0, at - window) : at + 1]) / len(losses[max(0, at - window) : at + 1]) for at in range(len(losses))]
+    means = [
+        sum(losses[max(0, at - window) : at + 1]) / len(losses[max(0, at - window) : at + 1])
+        for at in range(len(losses))
+    ]
     low, high = max(min(losses), 1e-4), max(losses)
 
     def x(step: float) -> float:
@@ -28,7 +31,8 @@ def plot(losses: Sequence[float], window: int = 25) -> str:
         return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"',
+        ' font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     for value in _GRID:
@@ -36,6 +40,8 @@ def plot(losses: Sequence[float], window: int = 25) -> str:
             parts.append(f'<path d="M{LEFT} {y(value):.1f}H{WIDTH - 20}" stroke="#ddd"/>')
             parts.append(f'<text x="{LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
     parts += [line(losses, "#c8d6e8", 1), line(means, "#1f5fa8", 2)]
-    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">step, of {len(losses)}</text>')
+    parts.append(
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">step, of {len(losses)}</text>'
+    )
     parts.append(f'<text x="{LEFT}" y="14">loss on the tokens to be written</text></svg>')
     return "\n".join(parts) + "\n"

@@ -16,7 +16,7 @@ from agentkit.labels import Labels
 from agentkit.messages import Message, ToolCall, ToolSpec
 from training.kinds import Value, spoken_list
 from training.phrases import Said
-from training.tools import Shown, Tool, catalogue, show
+from training.tools import Shown, Tool, show
 
 UNABLE = "I have no tool for that."
 """What the model says where no tool helps."""
@@ -137,9 +137,10 @@ def decorated(text: str, rng: random.Random) -> str:
 
 
 _BEFORE = (
-    "", "", "Hi! ", "Hello, ", "Hey, ", "Quick question: ", "I'm curious, ", "For my homework, ", "For a project at work, ",
-    "I'm getting ready for a trip. ", "My friend asked me this. ", "I was wondering, ", "If you don't mind, ",
-    "I have to finish a report today. ", "I'm new to this. ", "Could you help me? ", "One more thing: ", "OK, ",
+    "", "", "Hi! ", "Hello, ", "Hey, ", "Quick question: ", "I'm curious, ", "For my homework, ", "OK, ",
+    "For a project at work, ", "I'm getting ready for a trip. ", "My friend asked me this. ", "I was wondering, ",
+    "If you don't mind, ", "I have to finish a report today. ", "I'm new to this. ", "One more thing: ",
+    "A little help, please: ",
 )  # fmt: skip
 
 
@@ -157,7 +158,9 @@ def joined(requests: Sequence[str], rng: random.Random) -> str:
         case 3 if len(requests) == 2:
             return f"{first.rstrip('.?!')} and {rng.choice(('then ', 'also ', ''))}{_lower(rest[0])}"
         case _:
-            words = rng.choice((("Also, ",), ("Then ", "After that, "), ("Also ", "And "), ("I also need this: ",)))
+            words = rng.choice(
+                (("Also, ",), ("Then ", "After that, "), ("Also ", "And "), ("I also need this: ",))
+            )
             return " ".join([first, *(rng.choice(words) + _lower(each) for each in rest)])
 
 
@@ -167,9 +170,11 @@ def joined(requests: Sequence[str], rng: random.Random) -> str:
 def no_tool_fits(rng: random.Random, known: Sequence[Tool]) -> Example:
     """The tool that is meant is not there."""
     asked = ask(pick(rng, known), rng)
-    others = [tool for tool in _near(rng, known, rng.choice((1, 1, 2, 3)) + 1, near=asked.shown.tool, share=0.4)]
+    others = list(_near(rng, known, rng.choice((1, 1, 2, 3)) + 1, near=asked.shown.tool, share=0.4))
     offered = [show(tool, rng).spec for tool in others if tool.name != asked.shown.tool.name]
-    return Example("", (_system(rng), Message.user(decorated(asked.text, rng))), _unlike(offered), text=UNABLE)
+    return Example(
+        "", (_system(rng), Message.user(decorated(asked.text, rng))), _unlike(offered), text=UNABLE
+    )
 
 
 def something_missing(rng: random.Random, known: Sequence[Tool]) -> Example:

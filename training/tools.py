@@ -143,7 +143,9 @@ def _read(entry: Mapping[str, Any], domain: str) -> Tool:
             raise CatalogueError(f"there is no {', '.join(sorted(unknown))}")
     except (CatalogueError, KindError, PhraseError, KeyError) as error:
         raise CatalogueError(f"{domain}, {name}: {error}") from None
-    return Tool(name, domain, tuple(entry.get("also", ())), _texts(entry["about"]), asks, parameters, short, outcomes)
+    return Tool(
+        name, domain, tuple(entry.get("also", ())), _texts(entry["about"]), asks, parameters, short, outcomes
+    )
 
 
 def _outcome(what: Mapping[str, Any], needed: set[str]) -> Outcome:

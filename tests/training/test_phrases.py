@@ -34,7 +34,9 @@ def test_what_is_said_of_a_flag_is_what_it_becomes() -> None:
     for seed in range(50):
         said = phrase.say(random.Random(seed))
         text = said.fill({})
-        assert said.flags.get("quiet") is {True: True}.get("away" in text, False if "to the" in text else None)
+        assert said.flags.get("quiet") is {True: True}.get(
+            "away" in text, False if "to the" in text else None
+        )
 
 
 def test_required_is_what_every_form_has() -> None:

@@ -101,7 +101,9 @@ def runs(text: str) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (DATA / "bfcl").is_dir(), reason="the public test data is not here: set AGENTKIT_DATA")
+@pytest.mark.skipif(
+    not (DATA / "bfcl").is_dir(), reason="the public test data is not here: set AGENTKIT_DATA"
+)
 def test_nothing_is_taken_from_the_public_benchmarks() -> None:
     theirs = {run for _, text in judged_by() for run in runs(text)}
     schemas = set()

@@ -1,0 +1,129 @@
+"""A broken-off training goes on as if nothing had happened, and learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gguf", reason="training is an extra: pip install -e '.[training]'")
+import gguf
+import torch
+
+from training.batches import Batch, batches
+from training.encode import Row
+from training.export import export
+from training.fit import Recipe, fit
+from training.network import LINEAR, Network
+
+WIDTH, HEADS, LAYERS, VOCABULARY = 32, 4, 2, 64
+torch.set_num_threads(1)  # on so little work, more only wait for each other
+RECIPE = Recipe(seed=1, rank=4, alpha=8.0, learning_rate=2e-2, warm_up_steps=2, batch_tokens=64)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a GGUF file with the shape of a llama and a few thousand random weights."""
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    writer, rng = gguf.GGUFWriter(path, "llama"), np.random.default_rng(1)
+    writer.add_block_count(LAYERS)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS // 2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    shapes = {"attn_q": WIDTH, "attn_k": WIDTH // 2, "attn_v": WIDTH // 2, "attn_output": WIDTH}
+
+    def add(name: str, *shape: int) -> None:
+        values = rng.normal(0, 0.2, shape) if len(shape) > 1 else np.ones(shape)
+        writer.add_tensor(f"{name}.weight", values.astype(np.float32))
+
+    add("token_embd", VOCABULARY, WIDTH)
+    add("output_norm", WIDTH)
+    for layer in range(LAYERS):
+        for name in LINEAR:
+            outputs = shapes.get(name, 2 * WIDTH)
+            add(
+                f"blk.{layer}.{name}",
+                WIDTH if name == "ffn_down" else outputs,
+                2 * WIDTH if name == "ffn_down" else WIDTH,
+            )
+        add(f"blk.{layer}.attn_norm", WIDTH)
+        add(f"blk.{layer}.ffn_norm", WIDTH)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def made(count: int = 240) -> list[Batch]:
+    """Return batches in which a token is followed by the next number, always."""
+    rows = [Row(tuple((start + step) % VOCABULARY for step in range(9)), 3) for start in range(count)]
+    return list(batches(rows, RECIPE.batch_tokens, seed=1))
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)[1] for line in (folder / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_taken_up_again_it_learns_the_same(tiny: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    fit(tiny, made(), RECIPE, whole)
+    fit(tiny, made(), RECIPE, broken, until_step=3)
+    with (broken / "loss.jsonl").open("a") as log:
+        log.write("[4, 9.9]\n")  # was logged, but not saved
+    fit(tiny, made(), RECIPE, broken)
+    assert losses(broken) == losses(whole)
+    assert losses(whole)[-1] < 0.8 * losses(whole)[0]
+
+
+def test_the_state_of_another_recipe_is_refused(tiny: Path, tmp_path: Path) -> None:
+    fit(tiny, made(), RECIPE, tmp_path, until_step=1)
+    with pytest.raises(ValueError, match="another recipe"):
+        fit(tiny, made(), Recipe(seed=2, rank=4), tmp_path)
+
+
+def test_a_fresh_adapter_changes_nothing(tiny: Path) -> None:
+    tokens = torch.tensor([[1, 2, 3, 4]])
+    with torch.no_grad():
+        bare = Network(tiny, dtype=torch.float32)(tokens)
+        fresh = Network(tiny, rank=4, alpha=8.0, dtype=torch.float32)(tokens)
+    assert torch.equal(bare, fresh)
+
+
+def test_padding_on_the_right_changes_nothing(tiny: Path) -> None:
+    network = Network(tiny, dtype=torch.float32)
+    with torch.no_grad():
+        short = network(torch.tensor([[1, 2, 3]]))
+        padded = network(torch.tensor([[1, 2, 3, 0, 0]]))
+    assert torch.allclose(short, padded[:, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_what_is_exported_is_what_was_learnt(tiny: Path, tmp_path: Path, quantised: bool) -> None:
+    network = fit(tiny, made(), RECIPE, tmp_path)
+    export(network, tmp_path / "adapter.gguf", name="test", quantised=quantised)
+    reader = gguf.GGUFReader(tmp_path / "adapter.gguf")
+    assert reader.fields["adapter.type"].contents() == "lora"
+    assert reader.fields["adapter.lora.alpha"].contents() == RECIPE.alpha
+    written = {
+        tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors
+    }
+    for name, down, up in network.adapter():
+        for suffix, matrix in (("lora_a", down), ("lora_b", up)):
+            values = matrix.detach().numpy()
+            assert np.allclose(written[f"{name}.{suffix}"], values, atol=0.02 * np.abs(values).max())
+
+
+def test_every_row_is_in_one_batch_and_no_batch_is_too_large() -> None:
+    rows = [Row(tuple(range(length)), 1) for length in (5, 60, 7, 30, 30, 8, 200, 12) * 9]
+    all_of_them = list(batches(rows, 128, seed=3))
+    assert sorted(len(row.tokens) for batch in all_of_them for row in batch.rows) == sorted(
+        len(row.tokens) for row in rows
+    )
+    assert all(batch.length * len(batch.rows) <= 128 or len(batch.rows) == 1 for batch in all_of_them)
+    assert all_of_them == list(batches(rows, 128, seed=3))
