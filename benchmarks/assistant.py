@@ -1,0 +1,218 @@
+"""Measure how well a small model does an assistant's work: tools it never saw, and questions on given passages.
+
+`python -m benchmarks.assistant [--quick] [--adapter FILE.gguf] [--model NAME|FILE.gguf]` prints a table, then one
+JSON object; `--json` prints that alone. Every figure is a percentage, given three times:
+
+- `bare`: the model as it came;
+- `adapter`: with the adapter of the catalogue, or the one of `--adapter`;
+- `both`: with the adapter and the scaffolding an agent has (selection of tools; rules that find the sentence and
+  check the answer).
+
+`own_*`: the generator of `training/` with another seed and tools that are never trained on; right means the very
+calls, in any order, or none where none is right. `nq` and `hotpotqa`: the answer stands in what is said, and the
+passage is named as the source. `absent`: the passage of another question is given; right is to say that it is not
+there. The public questions are read from `AGENTKIT_DATA`, or `../shared/data`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentkit import prompt
+from agentkit.answer import NOT_FOUND, Answerer
+from agentkit.errors import EngineError
+from agentkit.events import Finished
+from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
+from agentkit.models.adapters import Adapter
+from agentkit.models.base import AUTO, NONE, Completion, Sampling, StopReason
+from agentkit.models.engine import Engine
+from agentkit.models.store import ModelStore
+from agentkit.paths import Home
+from agentkit.selection import Selection
+from agentkit.spawn import LocalSpawner
+from benchmarks._passages import SETS, Asked, asked, right
+from training.mix import held_out_tools, tasks
+from training.tasks import Example
+
+SEED = 77
+WAYS = ("bare", "adapter", "both")
+OWN_TASKS = ("one_call", "same_tool", "several_tools", "no_tool_fits", "something_missing")
+STREAMS = 8
+NAME = "trained"
+TALK_CHARACTERS = 400
+ANSWER_TOKENS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every question is asked of."""
+
+    engine: Engine
+    embedder: Any
+    selection: Selection
+
+
+def own(parts: Parts, example: Example, way: str) -> bool:
+    """Return whether the model makes the very calls of `example`, or none where there are none."""
+    tools: Sequence[ToolSpec] = example.tools
+    if way == "both":
+        question = example.messages[-1].text
+        tools = parts.selection.choose(question, list(tools)).tools
+    sampling = Sampling(max_tokens=512, adapter=None if way == "bare" else NAME)
+    return _same(_completed(parts.engine, example.messages, tools, sampling).calls, example.calls)
+
+
+def _completed(
+    engine: Engine, messages: Sequence[Message], tools: Sequence[ToolSpec], sampling: Sampling
+) -> Completion:
+    """Return what the model wrote; who talks on and on calls nothing any more."""
+    stream = engine.complete(messages, tools=tools, choice=AUTO if tools else NONE, sampling=sampling)
+    said = 0
+    try:
+        while said < TALK_CHARACTERS:
+            said += len(next(stream))
+    except StopIteration as end:
+        completion: Completion = end.value
+        return completion
+    except EngineError:  # an invalid call, say: wrong, whatever it was
+        return Completion("", (), StopReason.LENGTH)
+    finally:
+        stream.close()
+    return Completion("", (), StopReason.CANCELLED)
+
+
+def _same(calls: Iterable[ToolCall], wanted: Iterable[ToolCall]) -> bool:
+    def spelt(call: ToolCall) -> str:
+        return json.dumps([call.name, call.arguments], sort_keys=True)
+
+    return sorted(map(spelt, calls)) == sorted(map(spelt, wanted))
+
+
+class _Given:
+    """A search that always finds the one passage."""
+
+    def __init__(self, passage: Asked) -> None:
+        self._passage = passage
+
+    def search(self, question: str) -> list[Evidence]:
+        """Return the passage."""
+        return [Evidence(self._passage.id, self._passage.title, "", self._passage.passage, 0.6)]
+
+
+def from_passage(parts: Parts, question: str, passage: Asked, way: str) -> tuple[str, str]:
+    """Return what is answered to `question` from `passage`, and the source that is named."""
+    sampling = Sampling(max_tokens=ANSWER_TOKENS, adapter=None if way == "bare" else NAME)
+    if way != "both":
+        evidence = _Given(passage).search(question)
+        messages = [Message.system(prompt.GROUNDED), Message.user(prompt.grounded(question, evidence))]
+        said = _completed(parts.engine, messages, (), sampling).text
+        return said, passage.title
+    answerer = Answerer(parts.engine, _Given(passage), embedder=parts.embedder, sampling=sampling)
+    *_, last = answerer.run(question)
+    if not isinstance(last, Finished):
+        return "", ""
+    return last.text, last.sources[0].source if last.sources else ""
+
+
+def is_absent(said: str) -> bool:
+    """Return whether that says that the text does not hold the answer."""
+    return said.strip() in ("", NOT_FOUND, prompt.NOT_SAID)
+
+
+def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict[str, Any]:
+    """Return every figure, in percent."""
+    found: dict[str, Any] = {}
+
+    def share(name: str, work: Sequence[Callable[[], bool]]) -> None:
+        began = time.monotonic()
+        with ThreadPoolExecutor(STREAMS) as pool:
+            results = list(pool.map(lambda each: each(), work))
+        found[name] = round(100 * sum(results) / len(results), 1)
+        found[f"{name}_n"] = len(results)
+        print(f"{name} {found[name]} % of {len(results)}, {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+    for task, way in itertools.product(OWN_TASKS, ways):
+        made = list(itertools.islice(tasks(SEED, held_out_tools(), {task: 1.0}), count))
+        share(f"own_{task}_{way}", [functools.partial(own, parts, example, way) for example in made])
+    for name, way in itertools.product(SETS, ways):
+        try:
+            questions = asked(name, folder, count)
+        except FileNotFoundError:
+            print(f"{name} is left out: its data is not in {folder}", file=sys.stderr)
+            continue
+        share(f"{name}_{way}", [functools.partial(_answered, parts, each, way) for each in questions])
+        others = [*questions[1:], questions[0]]
+        pairs = [
+            (each, other)
+            for each, other in zip(questions, others, strict=True)
+            if not right(other.passage, each.answers)
+        ]
+        share(
+            f"{name}_absent_{way}", [functools.partial(_left, parts, each, other, way) for each, other in pairs]
+        )
+    return found
+
+
+def _answered(parts: Parts, question: Asked, way: str) -> bool:
+    said, source = from_passage(parts, question.question, question, way)
+    return right(said, question.answers) and source == question.title
+
+
+def _left(parts: Parts, question: Asked, other: Asked, way: str) -> bool:
+    said, _ = from_passage(parts, question.question, other, way)
+    return is_absent(said)
+
+
+def table(found: dict[str, Any], ways: Sequence[str]) -> str:
+    """Return the figures for people."""
+    names = list(dict.fromkeys(key.removesuffix(f"_{way}") for way in ways for key in found if key.endswith(f"_{way}")))
+    lines = [f"{'right, %':26}" + "".join(f"{way:>10}" for way in ways) + f"{'n':>6}"]
+    for name in names:
+        cells = "".join(f"{found.get(f'{name}_{way}', '-')!s:>10}" for way in ways)
+        lines.append(f"{name:26}{cells}{found[f'{name}_{ways[0]}_n']:>6}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.assistant", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="40 of everything")
+    parser.add_argument("--json", action="store_true", help="print the JSON object alone")
+    parser.add_argument("--model", default="smollm2-135m", help="of the store, or a GGUF file")
+    parser.add_argument("--adapter", type=Path, required=True, help="a GGUF file")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--count", type=int, default=200, help="questions of each kind")
+    chosen = parser.parse_args(arguments)
+    from agentkit_memory import MiniLMEmbedder
+
+    store = ModelStore(Home.default().models)
+    path = Path(chosen.model) if chosen.model.endswith(".gguf") else store.get(chosen.model).path
+    embedder = MiniLMEmbedder(store.get("minilm-l6-v2").path)
+    engine = Engine(
+        path, LocalSpawner(), streams=STREAMS, cache_tokens=STREAMS * 2048, adapters={NAME: Adapter(chosen.adapter)}
+    )
+    folder = Path(os.environ.get("AGENTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    try:
+        parts = Parts(engine, embedder, Selection(embedder, count=engine.count_text))
+        found = measure(parts, chosen.ways, 40 if chosen.quick else chosen.count, folder)
+    finally:
+        engine.close()
+    if not chosen.json:
+        print(table(found, chosen.ways))
+    print(json.dumps({"benchmark": "assistant", "model": chosen.model, **found}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
