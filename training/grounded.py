@@ -65,14 +65,16 @@ def tell(fact: Fact, rng: random.Random) -> Told:
 
 
 def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
-    """One text of one to three sentences holds the answer; or none does, and that is what is said."""
-    told = [tell(fact, rng) for fact in rng.sample(facts(), rng.choice((1, 1, 2, 3)))]
+    """One text of one to four sentences holds the answer; or none does, and that is what is said."""
+    told = [tell(fact, rng) for fact in rng.sample(facts(), rng.choice((1, 1, 2, 3, 4)))]
     asked = rng.choice(told)
     question, answer = rng.choice(asked.fact.asks)
     words = question.say(rng).fill(asked.values)
     text = answer.say(rng).fill(asked.values)
     if rng.random() < 0.25:
         words, text = _unanswerable(asked, rng, words), prompt.NOT_SAID
+    if rng.random() < 0.25:  # as people type
+        words = words.rstrip("?").lower()
     rng.shuffle(told)
     passage = Evidence("", "", "", " ".join(each.sentence for each in told), 1.0)
     user = Message.user(prompt.grounded(words, [passage]))
