@@ -51,7 +51,9 @@ def normal(text: str) -> str:
 
 
 def _nq(folder: Path) -> list[Asked]:
-    with gzip.open(folder / "lost_in_the_middle" / "nq-open-oracle.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(
+        folder / "lost_in_the_middle" / "nq-open-oracle.jsonl.gz", "rt", encoding="utf-8"
+    ) as lines:
         rows = [json.loads(line) for line in lines]
     return [
         Asked(f"nq_{number}", row["question"], context["title"], context["text"], tuple(row["answers"]))
@@ -68,7 +70,11 @@ def _hotpotqa(folder: Path) -> list[Asked]:
         supporting = {title for title, _ in row["supporting_facts"]}
         for title, sentences in row["context"]:
             text = "".join(sentences)
-            if title in supporting and normal(row["answer"]) not in ("yes", "no") and right(text, [row["answer"]]):
+            if (
+                title in supporting
+                and normal(row["answer"]) not in ("yes", "no")
+                and right(text, [row["answer"]])
+            ):
                 found.append(Asked(f"hotpotqa_{number}", row["question"], title, text, (row["answer"],)))
                 break
     return found

@@ -105,7 +105,7 @@ class _Given:
     def __init__(self, passage: Asked) -> None:
         self._passage = passage
 
-    def search(self, question: str) -> list[Evidence]:
+    def search(self, question: str) -> list[Evidence]:  # noqa: ARG002 - as every search
         """Return the passage."""
         return [Evidence(self._passage.id, self._passage.title, "", self._passage.passage, 0.6)]
 
@@ -122,7 +122,7 @@ def from_passage(parts: Parts, question: str, passage: Asked, way: str) -> tuple
     *_, last = answerer.run(question)
     if not isinstance(last, Finished):
         return "", ""
-    return last.text, last.sources[0].source if last.sources else ""
+    return last.text, last.evidence[0].source if last.evidence else ""
 
 
 def is_absent(said: str) -> bool:
@@ -159,7 +159,8 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
             if not right(other.passage, each.answers)
         ]
         share(
-            f"{name}_absent_{way}", [functools.partial(_left, parts, each, other, way) for each, other in pairs]
+            f"{name}_absent_{way}",
+            [functools.partial(_left, parts, each, other, way) for each, other in pairs],
         )
     return found
 
@@ -176,7 +177,9 @@ def _left(parts: Parts, question: Asked, other: Asked, way: str) -> bool:
 
 def table(found: dict[str, Any], ways: Sequence[str]) -> str:
     """Return the figures for people."""
-    names = list(dict.fromkeys(key.removesuffix(f"_{way}") for way in ways for key in found if key.endswith(f"_{way}")))
+    names = list(
+        dict.fromkeys(key.removesuffix(f"_{way}") for way in ways for key in found if key.endswith(f"_{way}"))
+    )
     lines = [f"{'right, %':26}" + "".join(f"{way:>10}" for way in ways) + f"{'n':>6}"]
     for name in names:
         cells = "".join(f"{found.get(f'{name}_{way}', '-')!s:>10}" for way in ways)
@@ -186,7 +189,9 @@ def table(found: dict[str, Any], ways: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.assistant", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.assistant", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--quick", action="store_true", help="40 of everything")
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
     parser.add_argument("--model", default="smollm2-135m", help="of the store, or a GGUF file")
@@ -200,7 +205,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = Path(chosen.model) if chosen.model.endswith(".gguf") else store.get(chosen.model).path
     embedder = MiniLMEmbedder(store.get("minilm-l6-v2").path)
     engine = Engine(
-        path, LocalSpawner(), streams=STREAMS, cache_tokens=STREAMS * 2048, adapters={NAME: Adapter(chosen.adapter)}
+        path,
+        LocalSpawner(),
+        streams=STREAMS,
+        cache_tokens=STREAMS * 2048,
+        adapters={NAME: Adapter(chosen.adapter)},
     )
     folder = Path(os.environ.get("AGENTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     try:
