@@ -51,9 +51,8 @@ def test_both_say_the_same(network: Network, smollm2_path: Path, tmp_path: Path)
         decoder.close()
     with torch.no_grad():
         adapted = network.logits(network(torch.tensor([tokens])))[0, -1].numpy()
-        for each in network.modules():
-            if hasattr(each, "up"):
-                each.up.zero_()
+        for _, _, up in network.adapter():
+            up.zero_()
         bare = network.logits(network(torch.tensor([tokens])))[0, -1].numpy()
     assert _alike(theirs[""], bare) > 0.995  # llama.cpp rounds what goes through a quantised layer
     for name in ("f16", "q8"):
