@@ -27,7 +27,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "eight_streams_tokens_s": round(median(side for _, side in parallel), 1),
         "reproducible_repeats": repeat_count,
         "reproducible_identical": repeats(wide, repeat_count),
-        **replays(wide, 20),
+        **replays(wide, 6 if quick else 20),
     }
     wide.engine.close()
     return results
