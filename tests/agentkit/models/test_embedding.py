@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +11,7 @@ import numpy as np
 import pytest
 
 from agentkit.errors import WorkerLostError
-from agentkit.messages import Message
-from agentkit.models.base import Sampling
 from agentkit.models.embedding import WorkerEmbedder
-from agentkit.models.engine import Engine
 from agentkit.spawn import LocalSpawner
 from agentkit_memory import MiniLMEmbedder
 
@@ -46,34 +41,6 @@ def test_it_has_no_network_and_yields_to_everything_else(bulk: WorkerEmbedder) -
     pid = bulk._child.pid
     assert os.sched_getscheduler(pid) == os.SCHED_IDLE
     assert "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
-
-
-def test_an_answer_keeps_most_of_its_speed_while_it_works(bulk: WorkerEmbedder, smollm2_path: Path) -> None:
-    engine = Engine(smollm2_path, LocalSpawner(), context_tokens=512)
-    over = threading.Event()
-
-    def tokens_a_second() -> float:
-        started = time.perf_counter()
-        list(engine.complete([Message.user("Tell me about a fox.")], sampling=Sampling(max_tokens=40)))
-        return 40 / (time.perf_counter() - started)
-
-    def embed() -> None:
-        while not over.is_set():
-            bulk.embed(TEXTS * 4)
-
-    alone, beside = [], []
-    tokens_a_second()
-    bulk.embed(["awake"])
-    for _ in range(3):
-        alone.append(tokens_a_second())
-        over.clear()
-        thread = threading.Thread(target=embed)
-        thread.start()
-        beside.append(tokens_a_second())
-        over.set()
-        thread.join()
-    engine.close()
-    assert max(beside) > 0.5 * max(alone)
 
 
 def test_a_killed_worker_is_a_typed_error_and_the_next_call_starts_another(bulk: WorkerEmbedder) -> None:
