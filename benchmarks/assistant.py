@@ -195,10 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="40 of everything")
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
     parser.add_argument("--model", default="smollm2-135m", help="of the store, or a GGUF file")
-    parser.add_argument("--adapter", type=Path, required=True, help="a GGUF file")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument(
+        "--adapter", type=Path, help="a GGUF file; without one, only the bare model is measured"
+    )
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=None)
     parser.add_argument("--count", type=int, default=200, help="questions of each kind")
     chosen = parser.parse_args(arguments)
+    ways = chosen.ways or list(WAYS if chosen.adapter else WAYS[:1])
     from agentkit_memory import MiniLMEmbedder
 
     store = ModelStore(Home.default().models)
@@ -209,16 +212,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         LocalSpawner(),
         streams=STREAMS,
         cache_tokens=STREAMS * 2048,
-        adapters={NAME: Adapter(chosen.adapter)},
+        adapters={NAME: Adapter(chosen.adapter)} if chosen.adapter else {},
     )
     folder = Path(os.environ.get("AGENTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     try:
         parts = Parts(engine, embedder, Selection(embedder, count=engine.count_text))
-        found = measure(parts, chosen.ways, 40 if chosen.quick else chosen.count, folder)
+        found = measure(parts, ways, 40 if chosen.quick else chosen.count, folder)
     finally:
         engine.close()
     if not chosen.json:
-        print(table(found, chosen.ways))
+        print(table(found, ways))
     print(json.dumps({"benchmark": "assistant", "model": chosen.model, **found}))
     return 0
 
