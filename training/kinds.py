@@ -2,6 +2,8 @@
 
 A kind is written as words: `int 1 20`, `float 0.5 9 1` (decimals), `money 5 900`, `city` (any list of words.toml),
 `quoted message` (said in quotation marks), `list 2 4 city`, `date`, `time`, `year`, `code ORD`, ...
+A `choice` is one of a fixed list, which the schema tells; `any` is drawn from a list that the schema does not tell.
+An `object` has fields, each of a kind of its own, and one phrase that says them.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+
+from training.phrases import Phrase
 
 _NUMBERS = [
     "zero",
@@ -45,6 +49,7 @@ _MONTHS = [
     "December",
 ]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+_TYPES = {int: "integer", float: "number"}
 _FIRST_DAY, _DAY_SPAN = date(2019, 1, 1), 3650
 
 
@@ -74,19 +79,30 @@ def words() -> dict[str, list[str]]:
     return tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 
 
-def kind(text: str, of: Sequence[str] | Mapping[str, Any] | None = None) -> Kind:
-    """Return the kind written as `text`; `of` lists the values of a `choice`, or maps what is said to them.
+def kind(
+    text: str,
+    of: Sequence[str] | Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    said: str = "",
+) -> Kind:
+    """Return the kind written as `text`.
+
+    Args:
+        text: The kind, as words.
+        of: The values of a `choice`, of `any` or of `quoted`, or what is said for each of them.
+        fields: Of an `object`: the kind of each field, as words or as `{ kind = ..., of = ..., about = ... }`.
+        said: How an `object` is said: a phrase whose slots are the fields. A field in `[...]` is optional.
 
     Raises:
         KindError: There is no such kind.
     """
     name, *arguments = text.split()
-    if name == "choice" and of:
-        pairs = dict(of) if isinstance(of, Mapping) else {each: each for each in of}
-        values = list(dict.fromkeys(pairs.values()))
-        return Kind({"type": "string", "enum": values}, lambda rng: Value(*rng.choice(list(pairs.items()))))
+    if of and not arguments and name in ("choice", "any", "quoted"):
+        return _drawn(name, dict(of) if isinstance(of, Mapping) else {each: each for each in of})
     if name == "list":
-        return _list(kind(" ".join(arguments[2:]), of), int(arguments[0]), int(arguments[1]))
+        return _list(kind(" ".join(arguments[2:]), of, fields, said), int(arguments[0]), int(arguments[1]))
+    if name == "object" and fields:
+        return _object(fields, Phrase(said))
     if name in words() and not arguments:
         return Kind({"type": "string"}, lambda rng: _same(rng.choice(words()[name])))
     if name == "quoted" and len(arguments) == 1 and arguments[0] in words():
@@ -114,6 +130,47 @@ def _same(text: str) -> Value:
 
 def _quoted(rng: random.Random, text: str) -> Value:
     return Value(rng.choice(("'{}'", '"{}"', "{}")).format(text), text)
+
+
+def _drawn(name: str, pairs: Mapping[str, Any]) -> Kind:
+    """Return the kind whose values are `pairs`, from what is said to what it means."""
+    values = list(dict.fromkeys(pairs.values()))
+    if name == "choice":
+        return Kind({"type": "string", "enum": values}, lambda rng: Value(*rng.choice(list(pairs.items()))))
+    if name == "quoted":
+        return Kind({"type": "string"}, lambda rng: _quoted(rng, rng.choice(values)))
+    types = {_TYPES.get(type(value), "string") for value in values}
+    if len(types) > 1:
+        raise KindError(f"any: its values are of the types {', '.join(sorted(types))}")
+    return Kind({"type": types.pop()}, lambda rng: Value(*rng.choice(list(pairs.items()))))
+
+
+def _object(fields: Mapping[str, Any], said: Phrase) -> Kind:
+    if said.mentioned != set(fields):
+        raise KindError(f"object: {said.text!r} does not speak of {', '.join(fields)}, each and no more")
+    kinds: dict[str, Kind] = {}
+    properties: dict[str, Any] = {}
+    for name, what in fields.items():
+        written = {"kind": what} if isinstance(what, str) else what
+        kinds[name] = kind(written["kind"], written.get("of"))
+        schema = dict(kinds[name].schema)
+        about = [each for each in (written.get("about"), schema.pop("description", None)) if each]
+        properties[name] = {**schema, "description": ", ".join(about)} if about else schema
+
+    def draw(rng: random.Random) -> Value:
+        form = said.say(rng)
+        values = {name: kinds[name].draw(rng) for name in form.slots()}
+        text = form.fill({name: value.said for name, value in values.items()})
+        return Value(text, {name: values[name].json for name in kinds if name in values})
+
+    required = [name for name in fields if name in said.required]
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+    return Kind(schema, draw)
 
 
 def _list(inner: Kind, least: int, most: int) -> Kind:

@@ -12,6 +12,10 @@ A tool of the catalogue says what it is for, what it takes, and how people ask f
     parameters.size = { kind = "choice", of = ["single", "double"], about = "Size of the room", optional = true }
     parameters.breakfast = { kind = "flag", about = "Whether breakfast is included", default = false }
 
+A parameter that is an object has `fields`, each of a kind, and a phrase that says them:
+
+    parameters.stay = { kind = "object", fields = { city = "city", from = "date" }, said = "{city} from {from}", ... }
+
 What has a `default` is optional. Every required parameter stands in every ask, outside of `[...]`. Two more keys may
 be there: `short`, requests that leave out something required, and `outcomes`, what comes back and how to say it:
 
@@ -157,12 +161,12 @@ def _outcome(what: Mapping[str, Any], needed: set[str]) -> Outcome:
 
 
 def _parameter(name: str, what: Mapping[str, Any]) -> Parameter:
-    if unknown := set(what) - {"kind", "of", "about", "also", "optional", "default"}:
+    if unknown := set(what) - {"kind", "of", "fields", "said", "about", "also", "optional", "default"}:
         raise CatalogueError(f"parameter {name} has {', '.join(sorted(unknown))}")
     flag = what["kind"] == "flag"
     return Parameter(
         name,
-        _FLAG if flag else kind(what["kind"], what.get("of")),
+        _FLAG if flag else kind(what["kind"], what.get("of"), what.get("fields"), what.get("said", "")),
         _texts(what["about"]),
         tuple(what.get("also", ())),
         optional=bool(what.get("optional")) or "default" in what or flag,

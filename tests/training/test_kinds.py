@@ -1,0 +1,66 @@
+"""A value is said as a person says it, and stands in the call as its schema asks."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from training.kinds import Kind, KindError, kind
+
+
+def draws(of: Kind, count: int = 60) -> list[tuple[str, Any]]:
+    """Return what is said and what it means, `count` times; every value fits the schema."""
+    rng, check = random.Random(1), Draft202012Validator(dict(of.schema))
+    values = [of.draw(rng) for _ in range(count)]
+    for value in values:
+        check.validate(value.json)
+    return [(value.said, value.json) for value in values]
+
+
+def test_any_tells_no_list_and_takes_its_type_from_the_values() -> None:
+    assert kind("any", ["the Nile", "the Po"]).schema == {"type": "string"}
+    often = kind("any", {"once": 1, "twice": 2})
+    assert often.schema == {"type": "integer"}
+    assert set(draws(often)) == {("once", 1), ("twice", 2)}
+    with pytest.raises(KindError, match="integer, string"):
+        kind("any", {"once": 1, "often": "often"})
+
+
+def test_what_is_quoted_is_meant_without_its_marks() -> None:
+    assert set(draws(kind("quoted", ["go on"]))) == {
+        ("go on", "go on"),
+        ("'go on'", "go on"),
+        ('"go on"', "go on"),
+    }
+
+
+def test_an_object_holds_what_its_phrase_says() -> None:
+    address = kind(
+        "object",
+        fields={
+            "floor": "int 20 30",
+            "city": {"kind": "any", "of": ["Ulm"], "about": "Where"},
+            "day": "date",
+        },
+        said="{city}, floor {floor}[ on {day}]",
+    )
+    assert address.schema["required"] == ["floor", "city"]
+    assert address.schema["properties"]["city"] == {"type": "string", "description": "Where"}
+    for said, meant in draws(address):
+        assert said.startswith(f"Ulm, floor {meant['floor']}")
+        assert ("day" in meant) == (" on " in said)
+
+
+def test_a_list_may_hold_objects() -> None:
+    legs = kind("list 2 2 object", fields={"to": "city", "days": "int 20 90"}, said="{days} days in {to}")
+    for said, meant in draws(legs):
+        assert said == " and ".join(f"{each['days']} days in {each['to']}" for each in meant)
+
+
+@pytest.mark.parametrize("said", ["", "{city}", "{city} and {day} and {hour}"])
+def test_an_object_says_each_of_its_fields_and_no_more(said: str) -> None:
+    with pytest.raises(KindError, match="does not speak of city, day"):
+        kind("object", fields={"city": "city", "day": "date"}, said=said)
