@@ -1,7 +1,8 @@
 """Kinds of values: how a value is said in a request, and what stands for it in the call.
 
 A kind is written as words: `int 1 20`, `float 0.5 9 1` (decimals), `money 5 900`, `city` (any list of words.toml),
-`quoted message` (said in quotation marks), `list 2 4 city`, `date`, `time`, `year`, `code ORD`, ...
+`quoted message` (said in quotation marks), `list 2 4 city`, `date` or `date 2019 2024` (years), `time` or `time 8 17`
+(hours), `year`, `code ORD`, ...
 A `choice` is one of a fixed list, which the schema tells; `any` is drawn from a list that the schema does not tell.
 An `object` has fields, each of a kind of its own, and one phrase that says them.
 """
@@ -239,9 +240,11 @@ def _share(low: str, high: str) -> Kind:
     return Kind({"type": "number"}, draw)
 
 
-def _date() -> Kind:
+def _date(first: str = "2019", last: str = "2028") -> Kind:
+    begin, span = date(int(first), 1, 1), (int(last) - int(first) + 1) * 365
+
     def draw(rng: random.Random) -> Value:
-        day = _FIRST_DAY + timedelta(days=rng.randrange(_DAY_SPAN))
+        day = begin + timedelta(days=rng.randrange(span))
         month = _MONTHS[day.month - 1]
         forms = (
             day.isoformat(),
@@ -266,9 +269,9 @@ def _spoken_date() -> Kind:
     return Kind({"type": "string"}, draw)
 
 
-def _time() -> Kind:
+def _time(first: str = "0", last: str = "23") -> Kind:
     def draw(rng: random.Random) -> Value:
-        hour, minute = rng.randrange(24), rng.choice((0, 0, 15, 30, 45))
+        hour, minute = rng.randint(int(first), int(last)), rng.choice((0, 0, 15, 30, 45))
         clock = f"{hour:02}:{minute:02}"
         twelve = f"{(hour - 1) % 12 + 1}" + (f":{minute:02}" if minute else "")
         return Value(rng.choice((clock, f"{twelve} {'am' if hour < 12 else 'pm'}")), clock)
