@@ -40,6 +40,8 @@ def test_it_has_no_network_and_yields_to_everything_else(bulk: WorkerEmbedder) -
     assert bulk._child is not None
     pid = bulk._child.pid
     assert os.sched_getscheduler(pid) == os.SCHED_IDLE
+    group = Path(f"/proc/{pid}/autogroup")
+    assert not group.exists() or group.read_text().endswith("nice 10\n")
     assert "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
 
 
