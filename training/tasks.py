@@ -105,7 +105,7 @@ def same_tool(rng: random.Random, known: Sequence[Tool]) -> Example:
     rows = [first.values]
     for _ in range(count - 1):
         fresh = {name: kinds[name].kind.draw(rng) for name in varied}
-        if any(all(row[name].json == fresh[name].json for name in varied) for row in rows):
+        if any(row[name].json == fresh[name].json for name in varied for row in rows):
             return one_call(rng, known)
         rows.append({**first.values, **fresh})
     spoken = {name: value.said for name, value in first.values.items()}

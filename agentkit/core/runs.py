@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from agentkit.core.stoppable import Stoppable
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.events import Approval, Decision, Ending, Event, Finished, to_wire
 from agentkit.models.base import Model, Sampling
+from agentkit.models.catalogue import AGENT
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
@@ -111,6 +113,8 @@ class RunOps:
         name = str(request.get("conversation") or "") if mode != "ask" else ""
         model = Stoppable(engine, session, name or None)
         sampling = read_levers(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
+        if mode != "chat" and sampling.adapter is None and AGENT in engine.adapters:
+            sampling = replace(sampling, adapter=AGENT)
         if mode == "ask":
             from agentkit.answer import Answerer
             from agentkit.recall import Recall

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Kind = Literal["chat", "embedding"]
@@ -67,6 +68,25 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ShippedAdapter:
+    """A LoRA adapter that comes with agentkit itself, for one model of the catalogue."""
+
+    file: str
+    """In `agentkit/models/data`; what it is and how it was made stands beside it, in a `.md` of the same name."""
+    size_bytes: int
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(__file__).with_name("data") / self.file
+
+
+AGENT = "agent"
+"""What the engine calls the adapter for agent runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueEntry:
     """A model that can be pulled by its name."""
 
@@ -79,6 +99,8 @@ class CatalogueEntry:
     """As an SPDX expression."""
     context_tokens: int
     description: str
+    adapter: ShippedAdapter | None = None
+    """Makes it a better agent; used for agent runs unless a request sets `adapter_scale` to 0."""
 
     @property
     def size_bytes(self) -> int:
@@ -166,3 +188,8 @@ _ENTRIES = (
 
 CATALOGUE: dict[str, CatalogueEntry] = {entry.name: entry for entry in _ENTRIES}
 """By name, in the order they are listed to the user."""
+
+
+def shipped_adapter(sha256: str) -> ShippedAdapter | None:
+    """Return the adapter for the model whose weights have this hash; a requantised variant has none."""
+    return next((entry.adapter for entry in _ENTRIES if entry.sha256 == sha256), None)

@@ -14,7 +14,7 @@ import importlib.metadata
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from agentkit.errors import (
 )
 from agentkit.labels import join_all
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.adapters import MAX_ADAPTERS, Adapter, FittingAdapter, fitting
+from agentkit.models.adapters import MAX_ADAPTERS, Adapter, FittingAdapter, applied, fitting
 from agentkit.models.base import CONSTRAINTS, NONE, Sampling, ToolChoice
 from agentkit.models.cache_levers import check_heads
 from agentkit.models.connection import Connection
@@ -161,6 +161,11 @@ class Engine:
         return self._name
 
     @property
+    def adapters(self) -> Collection[str]:
+        """Names of the adapters a request may ask for."""
+        return self._adapters.keys()
+
+    @property
     def context_tokens(self) -> int:
         """Size of the window; starts the worker, which knows it."""
         return int(self.describe()["context_tokens"])
@@ -231,11 +236,12 @@ class Engine:
         """
         if schema is not None and tools and choice.mode != "none":
             raise ConfigError("tools and a response schema cannot bind the same text", hint="ask twice")
+        sampling = sampling or Sampling()
         request = {
             "messages": write_messages(messages),
             "tools": write_tools(tools),
             "choice": [choice.mode, choice.name],
-            "sampling": write_sampling(sampling or Sampling()),
+            "sampling": write_sampling(sampling),
             "schema": None if schema is None else json.dumps(schema),
             "conversation": conversation,
             "replay": replay,
@@ -243,12 +249,17 @@ class Engine:
         resume = None
         if conversation is not None and self._keeper is not None and self._sha256 is not None:
             self._sources[conversation] = join_all(message.labels for message in messages).sources
-            resume = Resume(self._keeper, conversation, self._shape)
+            resume = Resume(self._keeper, conversation, lambda: self._shape(self._weights(sampling)))
         return EngineStream(
             request, tools, runs=self._runs, patience=lambda: self._hang_seconds, resume=resume
         )
 
-    def _shape(self) -> Shape:
+    def _weights(self, sampling: Sampling) -> str:
+        """Return what stands for the adapter a request asks for; for a worker that runs."""
+        wanted = applied(sampling, {name: fits.sha256 for name, fits in self._fitting.items()})
+        return "" if wanted is None else wanted.key
+
+    def _shape(self, weights: str) -> Shape:
         """Return what a state has to be to serve here; for a worker that runs."""
         file, loaded = self._path.stat(), self._loaded
         return Shape(
@@ -259,6 +270,7 @@ class Engine:
             v_type=loaded["v_type"],
             flash_attention=loaded["flash_attention"],
             window=loaded["window"],
+            adapter=weights,
         )
 
     def _keep(self, frame: Mapping[str, Any], file: int) -> None:
@@ -269,8 +281,9 @@ class Engine:
                 "tokens": bytes(tokens),
                 "exact": int(exact),
                 "shifts": int(shifts),
+                "adapter": str(weights),
             } if name in self._sources and self._keeper is not None:
-                state = State(name, self._shape(), tokens, exact, shifts, self._sources[name])
+                state = State(name, self._shape(weights), tokens, exact, shifts, self._sources[name])
                 self._keeper.save(state, file)
             case _:
                 os.close(file)

@@ -248,8 +248,8 @@ class Worker:
         if (replay := request.get("replay")) is not None:
             job.replay = session.unpack_record(replay, prepared)
         self._jobs[number] = job
-        offer = Offer.read(conversation, request.get("kept"))
-        plain = not (job.adapter or job.replay or prepared.generation.sampling.reproducible or cancelled)
+        offer = Offer.read(conversation, request.get("kept"), job.weights)
+        plain = not (job.replay or prepared.generation.sampling.reproducible or cancelled)
         if offer and plain and session.states.wants(offer, prepared.generation.prompt):
             self._awaiting[number] = offer
             self._send(number, "wants_state")
@@ -284,8 +284,8 @@ class Worker:
             self._without_state(number)
 
     def _save(self, job: Job) -> None:
-        """Send the state of a conversation to the core, where that is worth it; never what an adapter computed."""
-        if job.place is None or job.conversation is None or job.adapter is not None:
+        """Send the state of a conversation to the core, where that is worth it."""
+        if job.place is None or job.conversation is None:
             return
         saved = self._loaded().states.save(job.place.slot)
         if saved is None:

@@ -47,7 +47,7 @@ class StateRefusedError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Everything the bytes of a state depend on; of what an adapter computed no state is kept."""
+    """Everything the bytes of a state depend on."""
 
     model: str
     """SHA-256 of the model file, its size and time of change."""
@@ -57,6 +57,8 @@ class Shape:
     v_type: str
     flash_attention: bool
     window: str
+    adapter: str
+    """`Applied.key` of the adapter that changed the weights; empty: none did."""
 
     def misfit(self, other: Shape) -> Misfit | None:
         """Return why a state of shape `other` cannot be used where this one is wanted; `None`: it can."""

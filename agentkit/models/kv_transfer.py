@@ -27,14 +27,16 @@ class Offer:
     tokens: list[int]
     exact: int
     shifts: int
+    adapter: str
+    """What changed the weights it was computed with."""
 
     @classmethod
-    def read(cls, conversation: object, kept: object) -> Offer | None:
+    def read(cls, conversation: object, kept: object, adapter: str) -> Offer | None:
         """Read it from a request; `None` where there is none."""
         if not isinstance(conversation, str) or not isinstance(kept, list):
             return None
         tokens, exact, shifts = kept
-        return cls(conversation, unpack(tokens), int(exact), int(shifts))
+        return cls(conversation, unpack(tokens), int(exact), int(shifts), adapter)
 
 
 class Transfer:
@@ -53,7 +55,8 @@ class Transfer:
         if self._decoder.shifts and offer.shifts < MAX_SHIFTS:
             move = find_move(offer.tokens, prompt, shared)
             shared = shared if move is None else move.reach
-        return shared - self._slots.shared(prompt, offer.conversation) >= RESTORE_TOKENS
+        cached = self._slots.shared(prompt, offer.conversation, adapter=offer.adapter)
+        return shared - cached >= RESTORE_TOKENS
 
     def restore(self, offer: Offer, file: int) -> bool:
         """Fill a slot with a state; return whether there was room and llama.cpp took it."""
@@ -61,7 +64,8 @@ class Transfer:
         slot = self._slots.room_for(count, conversation=offer.conversation)
         if slot is None or not put_back(self._decoder, slot.index, file, offer.tokens):
             return False
-        slot.conversation, slot.saved, slot.restored = offer.conversation, count, True
+        slot.conversation, slot.adapter = offer.conversation, offer.adapter
+        slot.saved, slot.restored = count, True
         slot.exact, slot.shifts = (offer.exact if offer.exact < count else None), offer.shifts
         return True
 
@@ -85,6 +89,7 @@ class Transfer:
             "tokens": pack(tokens),
             "exact": exact,
             "shifts": slot.shifts,
+            "adapter": slot.adapter,
         }
         return said, file
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import ConfigError
+from agentkit.models.adapters import Adapter
 from agentkit.models.cache_levers import check_heads
+from agentkit.models.catalogue import AGENT, shipped_adapter
 from agentkit.models.gguf import read_header
 from agentkit.models.gpu import read_gpu
 from agentkit.models.levers import Levers, check_levers
@@ -99,13 +101,13 @@ def as_tuned(store: ModelStore, name: str, *, untuned: bool = False) -> tuple[Pa
     """
     model = store.get(name)
     profile = None if untuned or model.path.suffix != ".gguf" else read_profile(store, model)
-    if profile is None:
-        return model.path, {"sha256": model.sha256}
-    runs = model if profile.variant is None else store.get(profile.variant)
-    return runs.path, {
-        "sha256": runs.sha256,
-        **{each.name: getattr(profile.levers, each.name) for each in fields(Levers)},
-    }
+    runs = model if profile is None or profile.variant is None else store.get(profile.variant)
+    options: dict[str, Any] = {"sha256": runs.sha256}
+    if shipped := shipped_adapter(runs.sha256):
+        options["adapters"] = {AGENT: Adapter(shipped.path, shipped.sha256)}
+    if profile is not None:
+        options |= {each.name: getattr(profile.levers, each.name) for each in fields(Levers)}
+    return runs.path, options
 
 
 def levers_of(store: ModelStore, model: StoredModel) -> Levers:

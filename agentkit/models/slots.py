@@ -182,7 +182,6 @@ class Slots:
         slot.busy, slot.reserved = True, count
         self._make_room()
         slot.busy, slot.reserved = False, 0
-        slot.adapter = ""  # no state is kept of what an adapter computed
         slot.conversation, slot.exact, slot.shifts, slot.saved, slot.restored = None, None, 0, 0, False
         self._touch(slot)
         return slot

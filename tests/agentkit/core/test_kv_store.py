@@ -20,7 +20,7 @@ from agentkit.models.kv_state import Misfit, Shape, State, StateRefusedError, pa
 
 KEY = b"k" * 32
 CANARY = b"the canary sings in the coal mine "
-SHAPE = Shape("abc 1 2", "0.3.36", 4096, "f16", "f16", flash_attention=True, window="recompute")
+SHAPE = Shape("abc 1 2", "0.3.36", 4096, "f16", "f16", flash_attention=True, window="recompute", adapter="")
 STATE = State("my tax affairs", SHAPE, pack([7, 8, 9]), 3, 0, ("record-1",))
 
 

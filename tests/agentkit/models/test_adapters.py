@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentkit.core.kv_store import KvStore
 from agentkit.errors import AgentkitError, ConfigError, EngineError, ModelRefusedError, NotFoundError
 from agentkit.messages import Message
 from agentkit.models.adapters import Adapter, Applied, FittingAdapter, applied, fitting
@@ -184,6 +186,46 @@ def pair(
     for side, shape in (("lora_a", a), ("lora_b", b)):
         file.tensor(f"{target}.{side}", shape, kind=kind, size=4 * int(np.prod(shape)))
     return file
+
+
+def test_a_saved_state_serves_only_the_adapter_it_was_computed_with(
+    smollm2_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.gguf").write_bytes(lora(TARGETS, size=2))
+    (tmp_path / "b.gguf").write_bytes(lora(TARGETS, size=2, seed=2))
+    long = [Message.user("The fox is at home in the wood and in the town. " * 30 + "Where is it?")]
+
+    def used(adapter: str | None, scale: float = 1.0, *, keeps: bool = False) -> str:
+        """Return where the cache came from, in a fresh engine; its state is kept where `keeps` says so."""
+        store = KvStore(tmp_path / "states", b"k" * 32)
+        keeper = store.keeper()
+        if not keeps:
+            keeper.save = lambda _state, file: os.close(file)  # type: ignore[method-assign]
+        engine = Engine(
+            smollm2_path,
+            LocalSpawner(),
+            sha256="1" * 64,
+            context_tokens=1024,
+            keeper=keeper,
+            adapters={name: Adapter(tmp_path / f"{name}.gguf") for name in "ab"},
+        )
+        sampling = Sampling(adapter=adapter, adapter_scale=scale, max_tokens=4)
+        stream = engine.complete(long, sampling=sampling, conversation="one")
+        try:
+            while True:
+                next(stream)
+        except StopIteration as end:
+            return str(end.value.usage.cache)
+        finally:
+            engine.close()
+            store.close()
+
+    assert used("a", keeps=True) == "cold"
+    assert used("a") == "restored"
+    for others in (("b", 1.0), ("a", 0.5), (None, 1.0)):
+        assert "other settings" in used(*others)
+        assert used("a", keeps=True) == "cold"
+    assert used("a") == "restored"
 
 
 def checked(folder: Path, file: bytes, base: GGUFWriter = BASE) -> FittingAdapter:
