@@ -70,15 +70,20 @@ def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
     asked = rng.choice(told)
     question, answer = rng.choice(asked.fact.asks)
     words = question.say(rng).fill(asked.values)
-    text = answer.say(rng).fill(asked.values)
+    text: str | None = answer.say(rng).fill(asked.values)
     if rng.random() < 0.25:
-        words, text = _unanswerable(asked, rng, words), prompt.NOT_SAID
+        words, text = _unanswerable(asked, rng, words), None
     if rng.random() < 0.25:  # as people type
         words = words.rstrip("?").lower()
     rng.shuffle(told)
-    passage = Evidence("", "", "", " ".join(each.sentence for each in told), 1.0)
-    user = Message.user(prompt.grounded(words, [passage]))
-    return Example("", (Message.system(prompt.GROUNDED), user), (), text=text[:1].upper() + text[1:])
+    return example(words, " ".join(each.sentence for each in told), text)
+
+
+def example(question: str, passage: str, answer: str | None) -> Example:
+    """Return the example of a question on a passage; without an answer, the passage leaves it open."""
+    user = Message.user(prompt.grounded(question, [Evidence("", "", "", passage, 1.0)]))
+    text = prompt.NOT_SAID if answer is None else answer[:1].upper() + answer[1:]
+    return Example("", (Message.system(prompt.GROUNDED), user), (), text=text)
 
 
 def _unanswerable(asked: Told, rng: random.Random, words: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from training.grounded import answer_from_text
+from training.profiles import answer_from_profile
 from training.tasks import (
     Example,
     no_tool_fits,
@@ -22,15 +23,16 @@ from training.tools import Tool, catalogue
 Make = Callable[[random.Random, Sequence[Tool]], Example]
 
 TASKS: Mapping[str, tuple[Make, float]] = {
-    "one_call": (one_call, 0.40),
+    "one_call": (one_call, 0.36),
     "same_tool": (same_tool, 0.13),
     "several_tools": (several_tools, 0.13),
     "no_tool_fits": (no_tool_fits, 0.13),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.05),
-    "answer_from_text": (answer_from_text, 0.13),
+    "answer_from_text": (answer_from_text, 0.07),
+    "answer_from_profile": (answer_from_profile, 0.12),
 }
-"""Every kind of task, and its share."""
+"""Every kind of task, and its share beside those of the others."""
 
 
 PINNED_SHARE = 0.3
