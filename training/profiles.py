@@ -105,7 +105,7 @@ def tell(
     for part in parts:
         text, named = _refer(profile, rng.choice(part.says).say(rng), values, rng, named=named)
         said.append(text)
-    return re.sub(r"(?:^|(?<=[.!?] ))[a-z]", lambda first: first[0].upper(), " ".join(said))
+    return re.sub(r"(?:^|(?<=[.!?] ))[a-z]", lambda first: first[0].upper(), _articles(" ".join(said)))
 
 
 def ask(rng: random.Random) -> Asked:
@@ -165,7 +165,7 @@ def _ask(profile: Profile, rng: random.Random) -> Asked | None:
         of = profile if alike else _another(profile, rng)
         passage += " " + _aside(of, (*values.values(), *subject.values()), rng)
 
-    words, text = question.fill(subject), answer.say(rng).fill(subject)
+    words, text = question.fill(subject), _articles(answer.say(rng).fill(subject))
     text = text[:1].upper() + text[1:]
     if _stands_in(text, passage) is not is_said:
         return None
@@ -227,6 +227,11 @@ def _typed(question: str, rng: random.Random) -> str:
         return question
     question = question.rstrip("?").replace('"', "").lower()
     return question.replace(" the ", " ", 1) if rng.random() < 0.15 else question
+
+
+def _articles(text: str) -> str:
+    """Return `text` with `an` where a drawn word asks for it."""
+    return re.sub(r"\b([Aa]) (?=[aio]|e(?!u)|SUV)", r"\1n ", text)
 
 
 def _words(text: str) -> list[str]:

@@ -52,7 +52,7 @@ def test_every_wording_of_a_part_holds_the_answers_to_its_questions() -> None:
             for says in part.says:
                 sentence = tell(profile, [profiles.Part((says,), ())], values, rng, named=False)
                 for _, answer in part.asks:
-                    text = answer.say(rng).fill(values)
+                    text = profiles._articles(answer.say(rng).fill(values))
                     assert words(text) in words(sentence), f"{sentence!r} does not hold {text!r}"
                     assert len(text.split()) <= 12
 
@@ -70,6 +70,10 @@ def test_a_subject_is_named_before_it_is_called_it() -> None:
         values = draw(profile, rng)
         passage = tell(profile, profile.parts, values, rng, named=False)
         assert values["name"].lower() in passage[:150].lower()
+
+
+def test_a_drawn_word_has_the_right_article() -> None:
+    assert not [each for each in asked(1, 250) if re.search(r"\ba [aeio](?!u)", each.passage)]
 
 
 def test_there_are_many_kinds_of_subjects_each_with_parts_to_leave_out() -> None:
