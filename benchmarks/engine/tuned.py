@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from agentkit.messages import Message
 from agentkit.models.base import Sampling
@@ -22,7 +23,7 @@ from benchmarks._noise import noise
 from benchmarks.engine.sides import MODEL, PREFILL_WORDS, in_turn
 
 
-def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[str, float]:
+def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[str, Any]:
     """Return prefill tokens a second as it came and tuned, and their ratio; the model must have a profile."""
     came = Engine(store.get(name).path, LocalSpawner())
     path, options = as_tuned(store, name)
@@ -36,7 +37,10 @@ def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[st
         came.close()
         tuned.close()
     del rates[0]  # the start
+    profile = read_profile(store, store.get(name))
     return {
+        "tuned_variant": profile and (profile.variant or "as it came"),
+        "tuned_perplexity_change": profile and round(profile.perplexity_change, 4),
         "tuned_prefill_ratio": round(statistics.median(after / before for before, after in rates), 3),
         "untuned_prefill_tokens_s": round(statistics.median(before for before, _ in rates), 1),
         "tuned_prefill_tokens_s": round(statistics.median(after for _, after in rates), 1),
@@ -54,7 +58,7 @@ def _prefill(engine: Engine, seed: int) -> float:
             return float((usage.prompt_tokens - usage.reused_tokens) / usage.prefill_seconds)
 
 
-def measure(*, quick: bool) -> dict[str, float]:
+def measure(*, quick: bool) -> dict[str, Any]:
     """Tune the default model if it has no profile here, and measure."""
     store = ModelStore(Home.default().models)
     if read_profile(store, store.get(MODEL)) is not None:
