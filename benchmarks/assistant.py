@@ -1,17 +1,19 @@
 """Measure how well a small model does an assistant's work: tools it never saw, and questions on given passages.
 
 `python -m benchmarks.assistant [--quick] [--adapter FILE.gguf] [--model NAME|FILE.gguf]` prints a table, then one
-JSON object; `--json` prints that alone. Every figure is a percentage, given three times:
+JSON object; `--json` prints that alone. Every figure is a percentage, given four times:
 
 - `bare`: the model as it came;
 - `adapter`: with the adapter of the catalogue, or the one of `--adapter`;
-- `both`: with the adapter and the scaffolding an agent has (selection of tools; rules that find the sentence and
-  check the answer).
+- `rules`: with the scaffolding an agent has (selection of tools; rules that find the sentence and check the answer);
+- `both`: with adapter and scaffolding, as agentkit runs it.
 
 `own_*`: the generator of `training/` with another seed and tools that are never trained on; right means the very
 calls, in any order, or none where none is right. `nq` and `hotpotqa`: the answer stands in what is said, and the
 passage is named as the source. `absent`: the passage of another question is given; right is to say that it is not
-there. The public questions are read from `AGENTKIT_DATA`, or `../shared/data`.
+there. `notes`: questions on `examples/notes` (`notes.toml`), searched for in all of them: the answer and its source;
+`notes_demo`: rewordings of what the demonstration asks; `notes_absent`: what the notes do not say. The public
+questions are read from `AGENTKIT_DATA`, or `../shared/data`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from agentkit import prompt
 from agentkit.answer import NOT_FOUND, Answerer
 from agentkit.errors import EngineError
 from agentkit.events import Finished
+from agentkit.loop import Searches
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 from agentkit.models.adapters import Adapter
 from agentkit.models.base import AUTO, NONE, Completion, Sampling, StopReason
@@ -41,12 +44,16 @@ from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
+from benchmarks import _notes as notes
+from benchmarks._adapter import shipped_path
 from benchmarks._passages import SETS, Asked, asked, right
 from training.mix import held_out_tools, tasks
 from training.tasks import Example
 
 SEED = 77
-WAYS = ("bare", "adapter", "both")
+WAYS = ("bare", "adapter", "rules", "both")
+ADAPTED = ("adapter", "both")
+GUIDED = ("rules", "both")
 OWN_TASKS = ("one_call", "same_tool", "several_tools", "no_tool_fits", "something_missing")
 STREAMS = 8
 NAME = "trained"
@@ -66,10 +73,10 @@ class Parts:
 def own(parts: Parts, example: Example, way: str) -> bool:
     """Return whether the model makes the very calls of `example`, or none where there are none."""
     tools: Sequence[ToolSpec] = example.tools
-    if way == "both":
+    if way in GUIDED:
         question = example.messages[-1].text
         tools = parts.selection.choose(question, list(tools)).tools
-    sampling = Sampling(max_tokens=512, adapter=None if way == "bare" else NAME)
+    sampling = Sampling(max_tokens=512, adapter=NAME if way in ADAPTED else None)
     return _same(_completed(parts.engine, example.messages, tools, sampling).calls, example.calls)
 
 
@@ -112,14 +119,18 @@ class _Given:
 
 def from_passage(parts: Parts, question: str, passage: Asked, way: str) -> tuple[str, str]:
     """Return what is answered to `question` from `passage`, and the source that is named."""
-    sampling = Sampling(max_tokens=ANSWER_TOKENS, adapter=None if way == "bare" else NAME)
-    if way != "both":
+    sampling = Sampling(max_tokens=ANSWER_TOKENS, adapter=NAME if way in ADAPTED else None)
+    if way not in GUIDED:
         evidence = _Given(passage).search(question)
         messages = [Message.system(prompt.GROUNDED), Message.user(prompt.grounded(question, evidence))]
         said = _completed(parts.engine, messages, (), sampling).text
         return said, passage.title
-    answerer = Answerer(parts.engine, _Given(passage), embedder=parts.embedder, sampling=sampling)
-    *_, last = answerer.run(question)
+    return _found(parts, question, _Given(passage), sampling)
+
+
+def _found(parts: Parts, question: str, search: Searches, sampling: Sampling) -> tuple[str, str]:
+    """Return what agentkit answers from what a search brings, and the first source it names."""
+    *_, last = Answerer(parts.engine, search, embedder=parts.embedder, sampling=sampling).run(question)
     if not isinstance(last, Finished):
         return "", ""
     return last.text, last.evidence[0].source if last.evidence else ""
@@ -162,7 +173,23 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
             f"{name}_absent_{way}",
             [functools.partial(_left, parts, each, other, way) for each, other in pairs],
         )
+    with notes.recall(parts.embedder) as recall:
+        for way in (way for way in ways if way in GUIDED):
+            work: dict[str, list[Callable[[], bool]]] = {"notes": [], "notes_demo": [], "notes_absent": []}
+            for each in notes.asked():
+                name = "notes_demo" if each.demo else "notes" if each.answers else "notes_absent"
+                work[name].append(functools.partial(_noted, parts, each, recall, way))
+            for name, calls in work.items():
+                share(f"{name}_{way}", calls)
     return found
+
+
+def _noted(parts: Parts, asked: notes.Asked, recall: Searches, way: str) -> bool:
+    sampling = Sampling(max_tokens=ANSWER_TOKENS, adapter=NAME if way in ADAPTED else None)
+    said, source = _found(parts, asked.question, recall, sampling)
+    if not asked.answers:
+        return is_absent(said)
+    return notes.holds(said, asked.answers) and source.endswith(asked.source)
 
 
 def _answered(parts: Parts, question: Asked, way: str) -> bool:
@@ -183,7 +210,7 @@ def table(found: dict[str, Any], ways: Sequence[str]) -> str:
     lines = [f"{'right, %':26}" + "".join(f"{way:>10}" for way in ways) + f"{'n':>6}"]
     for name in names:
         cells = "".join(f"{found.get(f'{name}_{way}', '-')!s:>10}" for way in ways)
-        lines.append(f"{name:26}{cells}{found[f'{name}_{ways[0]}_n']:>6}")
+        lines.append(f"{name:26}{cells}{max(found.get(f'{name}_{way}_n', 0) for way in ways):>6}")
     return "\n".join(lines)
 
 
@@ -196,23 +223,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
     parser.add_argument("--model", default="smollm2-135m", help="of the store, or a GGUF file")
     parser.add_argument(
-        "--adapter", type=Path, help="a GGUF file; without one, only the bare model is measured"
+        "--adapter", type=Path, help="a GGUF file; default: the one agentkit comes with for this model"
     )
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=None)
     parser.add_argument("--count", type=int, default=200, help="questions of each kind")
     chosen = parser.parse_args(arguments)
-    ways = chosen.ways or list(WAYS if chosen.adapter else WAYS[:1])
     from agentkit_memory import MiniLMEmbedder
 
     store = ModelStore(Home.default().models)
     path = Path(chosen.model) if chosen.model.endswith(".gguf") else store.get(chosen.model).path
+    adapter = chosen.adapter or shipped_path(path)
+    ways = chosen.ways or [way for way in WAYS if adapter or way not in ADAPTED]
     embedder = MiniLMEmbedder(store.get("minilm-l6-v2").path)
     engine = Engine(
         path,
         LocalSpawner(),
         streams=STREAMS,
         cache_tokens=STREAMS * 2048,
-        adapters={NAME: Adapter(chosen.adapter)} if chosen.adapter else {},
+        adapters={NAME: Adapter(adapter)} if adapter else {},
     )
     folder = Path(os.environ.get("AGENTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     try:

@@ -1,7 +1,7 @@
 """Measure how often a model makes the right calls: BFCL, by the published AST rules, in three ways of asking.
 
-`python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE] [--selection] [--results FILE]`
-prints a table, then one JSON object; `--json` prints that alone. What is asked is what an agent would ask: our system
+`python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE | --bare] [--selection]
+[--results FILE]` prints a table, then one JSON object; `--json` prints that alone. What is asked is what an agent would ask: our system
 prompt, the functions as tools, the question; temperature 0.
 
 | way | grammar | in the four categories that want calls | in irrelevance |
@@ -42,6 +42,7 @@ from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
+from benchmarks._adapter import shipped_path
 from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questions, score
 
 WAYS = ("required", "auto", "free")
@@ -243,25 +244,24 @@ def measure(options: argparse.Namespace) -> int:
     most = QUICK if options.quick else options.limit
     chosen = [each for each in CATEGORIES if each in options.categories.split(",")]
     asked = [question for category in chosen for question in questions(category, folder)[:most]]
+    adapter = None if options.bare else options.adapter or shipped_path(path)
     settings = {
         "model": path.name,
         "size": path.stat().st_size,
-        "adapter": None
-        if options.adapter is None
-        else hashlib.sha256(options.adapter.read_bytes()).hexdigest(),
+        "adapter": None if adapter is None else hashlib.sha256(adapter.read_bytes()).hexdigest(),
         "selection": options.selection,
         "layout": _layout(),
     }
     kept = Kept(options.results, settings)
     selection = _selection() if options.selection else None
     with_load = os.getloadavg()[0]
-    name = options.adapter.name if options.adapter else None
+    name = None if adapter is None else adapter.name
     engine = Engine(
         path,
         LocalSpawner(),
         streams=options.streams,
         cache_tokens=options.streams * TOKENS_A_STREAM,
-        adapters={name: Adapter(options.adapter)} if name else {},
+        adapters={} if adapter is None else {adapter.name: Adapter(adapter)},
     )
     began = time.perf_counter()
     try:
@@ -306,7 +306,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} questions of each category")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each category")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a model of the store, or a GGUF file")
-    parser.add_argument("--adapter", type=Path, metavar="FILE", help="a LoRA adapter for that model")
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        metavar="FILE",
+        help="a LoRA adapter; default: the one agentkit comes with for that model",
+    )
+    parser.add_argument("--bare", action="store_true", help="without any adapter")
     parser.add_argument("--ways", default=",".join(WAYS), help="which ways of asking, with commas between")
     parser.add_argument(
         "--categories", default=",".join(CATEGORIES), help="which categories, with commas between"

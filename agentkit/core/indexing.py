@@ -103,6 +103,8 @@ class IndexOps:
                 session.emit(wire)
                 if wire["type"] == "IndexFinished":
                     summary |= {key: value for key, value in wire.items() if key != "type"}
+            if summary.get("removed"):
+                self._service.runs.forget_prompts()  # they may hold what the removed files said
         return summary
 
     def _sync(self, bulk: WorkerEmbedder) -> Sync:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentkit.models.catalogue import shipped_adapter
 from agentkit.models.gguf import read_header
 from agentkit.models.manifest import StoredModel
 from agentkit.models.ram_free import free_bytes
@@ -42,6 +43,12 @@ def describe(model: StoredModel, spawner: Spawner, *, tool_format: str = "auto")
             {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in model.files
         ],
     }
+    if shipped := shipped_adapter(model.sha256):
+        said["agent_adapter"] = {
+            "file": shipped.file,
+            "size_bytes": shipped.size_bytes,
+            "sha256": shipped.sha256,
+        }
     if model.path.suffix == ".gguf":
         header = read_header(model.path)
         said["gguf"] = {

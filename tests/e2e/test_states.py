@@ -50,3 +50,17 @@ def test_a_state_outlives_the_core_and_nothing_it_came_from(core: Any) -> None:
     assert written(client) == 1
     client.request("forget_conversation", id=NAME)
     assert client.request("status")["states"]["states"] == 0
+
+
+def test_what_a_removed_file_said_leaves_the_states_too(core: Any, tmp_path: Path) -> None:
+    client = core.unlocked()
+    for name in ("tide.md", "moon.md"):
+        (tmp_path / name).write_text(f"The {name} says little.\n")
+    client.request("index", path=str(tmp_path))
+    turn(client, TEXT)
+    assert written(client) == 1
+    client.request("index", path=str(tmp_path))
+    assert client.request("status")["states"]["states"] == 1
+    (tmp_path / "tide.md").unlink()
+    client.request("index", path=str(tmp_path))
+    assert client.request("status")["states"]["states"] == 0
