@@ -1,8 +1,8 @@
 """Measure how often a model makes the right calls: BFCL, by the published AST rules, in three ways of asking.
 
 `python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE | --bare] [--selection]
-[--results FILE]` prints a table, then one JSON object; `--json` prints that alone. What is asked is what an agent would ask: our system
-prompt, the functions as tools, the question; temperature 0.
+[--results FILE]` prints a table, then one JSON object; `--json` prints that alone. What is asked is what an agent
+would ask: our system prompt, the functions as tools, the question; temperature 0.
 
 | way | grammar | in the four categories that want calls | in irrelevance |
 |---|---|---|---|
