@@ -85,7 +85,7 @@ class Spawner(Protocol):
         Args:
             module: A module of ours.
             arguments: Its argv; never a secret or a document.
-            idle: Run only on what others leave, so that it never slows the engine.
+            idle: Run under `SCHED_IDLE`; that counts among the tasks of one session.
             extra: More environment variables.
         """
         ...
@@ -147,21 +147,13 @@ class LocalSpawner:
 
 def worker_argv(module: str, arguments: Sequence[str], channel_fd: int, *, idle: bool) -> list[str]:
     """Return the command line that starts `module` with its channel on `channel_fd`."""
-    start = f"import os; os.dup2({channel_fd}, {CHANNEL_FD})\n"
+    start = f"import os; os.dup2({channel_fd}, {CHANNEL_FD})"
     if idle:
-        start += _YIELD
-    start += f"import runpy, sys; sys.argv[0] = {module!r}; runpy.run_module({module!r}, run_name='__main__')"
+        start += "; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
+    start += (
+        f"; import runpy, sys; sys.argv[0] = {module!r}; runpy.run_module({module!r}, run_name='__main__')"
+    )
     return [sys.executable, "-I", "-c", start, *arguments]
-
-
-_YIELD = """
-os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-try:
-    with open("/proc/self/autogroup", "w") as group:  # the policy counts only within a session's group of tasks
-        group.write("10")
-except OSError:  # not every kernel has such groups
-    pass
-"""
 
 
 def worker_channel() -> Channel:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from agentkit.spawn import worker_channel
 from agentkit.wire import Channel, ConnectionLost
 
 MAX_TEXTS = 4096
+AUTOGROUP = Path("/proc/self/autogroup")
+NICE = 10
+"""A tenth of the weight of an ordinary session: the engine keeps most of its speed, and embedding goes on."""
 
 
 def main(folder: Path) -> None:
     """Answer `{"texts": […]}` with `{"vectors": float32 bytes}` until the channel closes."""
     channel = worker_channel()
+    weight = _weight()
     from agentkit_tools import landlock, seccomp
 
     if landlock.abi() >= 1:
@@ -30,6 +34,9 @@ def main(folder: Path) -> None:
 
     embedder = SentenceTransformerEmbedder(folder)
     embedder.embed(["warm up"])  # what torch loads lazily must be loaded before the lock
+    if weight is not None:  # not sooner: beside others at work it would start for minutes
+        with weight:
+            weight.write(f"{NICE}")
     seccomp.install(seccomp.worker_profile())
     channel.send({"ready": True, "name": embedder.name, "dimensions": embedder.dimensions})
     try:
@@ -37,6 +44,17 @@ def main(folder: Path) -> None:
             channel.send(_answer(embedder, channel))
     except ConnectionLost:
         return
+
+
+def _weight() -> TextIO | None:
+    """Open what sets the weight of this session against others; `None` where the kernel has no such thing.
+
+    To the scheduler each session is one group, and the policy `SCHED_IDLE` counts only within a group.
+    """
+    try:
+        return AUTOGROUP.open("w")
+    except OSError:
+        return None
 
 
 def _answer(embedder: Any, channel: Channel) -> dict[str, Any]:  # noqa: ANN401 - torch is loaded lazily
