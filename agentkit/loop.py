@@ -226,11 +226,11 @@ class Loop:
     ) -> Generator[Event, None, Completion]:
         """Generate one message, passing on its text; end it early when the time is up."""
         room = min(self._sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
+        sampling = replace(self._sampling, max_tokens=room)
+        if not window.tools:  # adapters are for calling; who only talks does better without
+            sampling = replace(sampling, adapter=None)
         stream = self._model.complete(
-            window.messages,
-            tools=window.tools,
-            choice=choice,
-            sampling=replace(self._sampling, max_tokens=room),
+            window.messages, tools=window.tools, choice=choice, sampling=sampling
         )
         said: list[str] = []
         try:

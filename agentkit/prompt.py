@@ -20,6 +20,9 @@ GROUNDED = "Read the text and answer the question. Use only words and numbers of
 NOT_SAID = "The text does not say."
 """What a trained model answers to a question that the text leaves open."""
 
+UNABLE = "I have no tool for that."
+"""What a trained model answers where none of the tools it is shown helps."""
+
 DENIED = "error: this call was not allowed"
 """The result of a denied call; it says nothing of the policy, so that the model cannot argue with it."""
 

@@ -18,8 +18,6 @@ from training.kinds import Value, spoken_list
 from training.phrases import Said
 from training.tools import Shown, Tool, show
 
-UNABLE = "I have no tool for that."
-"""What the model says where no tool helps."""
 LAST_TOOLS = 4
 """As many tools as an agent is shown for one request, and one more."""
 
@@ -173,7 +171,7 @@ def no_tool_fits(rng: random.Random, known: Sequence[Tool]) -> Example:
     others = list(_near(rng, known, rng.choice((1, 1, 2, 3)) + 1, near=asked.shown.tool, share=0.4))
     offered = [show(tool, rng).spec for tool in others if tool.name != asked.shown.tool.name]
     return Example(
-        "", (_system(rng), Message.user(decorated(asked.text, rng))), _unlike(offered), text=UNABLE
+        "", (_system(rng), Message.user(decorated(asked.text, rng))), _unlike(offered), text=prompt.UNABLE
     )
 
 
