@@ -126,7 +126,7 @@ def judge(question: str, completion: Completion, finding: Finding) -> Verdict:
     said = completion.text.strip()
     fault = _fault(question, completion, finding.text)
     if fault is not None:
-        aside = f': "{said[:160]}"' if said else ""
+        aside = f': "{said[:160]}"' if said not in ("", prompt.NOT_SAID) else ""
         return Verdict(f'Your documents say: "{finding.quotes[0].quote}"', "low", f"{fault}{aside}")
     if finding.strength < SURE_STRENGTH:
         return Verdict(said, "medium", finding.reason)
@@ -142,6 +142,8 @@ def _fault(question: str, completion: Completion, text: str) -> str | None:
     said = completion.text.strip()
     if not said:
         return "the model said nothing"
+    if said == prompt.NOT_SAID:
+        return "the model did not find the answer there"
     if completion.stop is StopReason.LENGTH:
         return "the model did not come to an end"
     backing = support(said, [text], question)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agentkit import prompt
 from agentkit.answer import NOT_FOUND, REPLY_TOKENS, Answerer
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted, Recalled, TextDelta
@@ -58,6 +59,7 @@ def test_an_answer_that_is_borne_out_is_the_models_own_with_its_source() -> None
         ("A wizard decides upon it.", "the documents do not bear out"),
         ("The monthly rent.", "the model only repeated the question"),
         ("", "the model said nothing"),
+        (prompt.NOT_SAID, "the model did not find the answer there"),
         ("The monthly rent is payable.", "the model did not give a sum of money"),
         ("1,180 euros " * REPLY_TOKENS, "the model did not come to an end"),
     ],
