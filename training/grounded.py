@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,17 @@ from training.kinds import Kind, kind
 from training.phrases import Phrase
 from training.tasks import Example
 from training.tools import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question on a passage."""
+
+    question: str
+    passage: str
+    answer: str
+    is_said: bool
+    """Whether the passage holds the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ def tell(fact: Fact, rng: random.Random) -> Told:
     """Return `fact` with values."""
     values = {name: each.draw(rng).said for name, each in fact.draws.items()}
     sentence = rng.choice(fact.says).say(rng).fill(values)
-    return Told(fact, values, sentence[:1].upper() + sentence[1:])
+    return Told(fact, values, capital(sentence))
 
 
 def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
@@ -70,7 +82,7 @@ def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
     asked = rng.choice(told)
     question, answer = rng.choice(asked.fact.asks)
     words = question.say(rng).fill(asked.values)
-    text: str | None = answer.say(rng).fill(asked.values)
+    text: str | None = capital(answer.say(rng).fill(asked.values))
     if rng.random() < 0.25:
         words, text = _unanswerable(asked, rng, words), None
     if rng.random() < 0.25:  # as people type
@@ -82,8 +94,26 @@ def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
 def example(question: str, passage: str, answer: str | None) -> Example:
     """Return the example of a question on a passage; without an answer, the passage leaves it open."""
     user = Message.user(prompt.grounded(question, [Evidence("", "", "", passage, 1.0)]))
-    text = prompt.NOT_SAID if answer is None else answer[:1].upper() + answer[1:]
+    text = prompt.NOT_SAID if answer is None else answer
     return Example("", (Message.system(prompt.GROUNDED), user), (), text=text)
+
+
+def capital(text: str) -> str:
+    """Return `text` as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
+def typed(question: str, rng: random.Random) -> str:
+    """Return a question as it is typed: half of them as into a search box."""
+    if rng.random() < 0.5:
+        return question
+    question = question.rstrip("?.").replace('"', "").lower()
+    return question.replace(" the ", " ", 1) if rng.random() < 0.15 else question
+
+
+def articles(text: str) -> str:
+    """Return `text` with `an` where a drawn word asks for it."""
+    return re.sub(r"\b([Aa]) (?=[aio]|e(?!u)|SUV)", r"\1n ", text)
 
 
 def _unanswerable(asked: Told, rng: random.Random, words: str) -> str:

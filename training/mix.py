@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from training.grounded import answer_from_text
+from training.jottings import answer_from_jotting
 from training.profiles import answer_from_profile
 from training.tasks import (
     Example,
@@ -31,6 +32,7 @@ TASKS: Mapping[str, tuple[Make, float]] = {
     "say_result": (say_result, 0.05),
     "answer_from_text": (answer_from_text, 0.07),
     "answer_from_profile": (answer_from_profile, 0.12),
+    "answer_from_jotting": (answer_from_jotting, 0.12),
 }
 """Every kind of task, and its share beside those of the others."""
 

@@ -11,28 +11,24 @@ import functools
 import random
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.grounded import example
-from training.kinds import kind, words
+from training.draws import Draw, draw_of, draw_values, stands_in
+from training.grounded import Asked, articles, capital, example, typed
 from training.phrases import Phrase, Said, Slot
 from training.tasks import Example
 from training.tools import Tool
 
-LEFT_OPEN = 0.28
+LEFT_OPEN = 0.2
 """How often the passage does not hold the answer."""
 NAMES = ("name", "it", "its", "him")
 """Slots for the subject: its name always; its name first, and then a pronoun or a shorter name."""
 
-Draw = Callable[[random.Random, Mapping[str, str]], str]
-"""Draws a value, given those drawn before it."""
-
-_TRIES = 60
-_AHEAD = re.compile(r"\b20(?:2[7-9]|[3-9]\d)\b")
-"""A year that is still to come."""
+_TRIES = 200
+"""How often a passage is made anew where chance made one that is not clear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +52,6 @@ class Profile:
     """The introduction, and the others in their order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question on a passage."""
-
-    question: str
-    passage: str
-    answer: str
-    is_said: bool
-    """Whether the passage holds the answer."""
-
-
 @functools.cache
 def profiles() -> tuple[Profile, ...]:
     """Return all profiles.
@@ -80,21 +65,12 @@ def profiles() -> tuple[Profile, ...]:
 
 def draw(profile: Profile, rng: random.Random, taken: Collection[str] = ()) -> dict[str, str]:
     """Return values for `profile`, no two alike; if there are enough, none like one `taken`, its name never."""
-    while True:
-        values: dict[str, str] = {}
-        for name, one in profile.draws.items():
-            for tried in range(_TRIES):
-                value = one(rng, values)
-                others = (*taken, *values.values()) if tried < _TRIES // 2 else values.values()
-                if not _AHEAD.search(value) and not any(_alike(value, other) for other in others):
-                    break
-            else:  # what was drawn before leaves no room
-                break
-            values[name] = value
-        else:
-            values["name"] = profile.name.say(rng).fill(values)
-            if values["name"] not in taken:
-                return values
+    for _ in range(_TRIES):
+        values = draw_values(profile.draws, rng, taken)
+        values["name"] = profile.name.say(rng).fill(values)
+        if values["name"] not in taken:
+            return values
+    raise ValueError(f"{profile.name.text!r} has too few names")
 
 
 def tell(
@@ -105,15 +81,16 @@ def tell(
     for part in parts:
         text, named = _refer(profile, rng.choice(part.says).say(rng), values, rng, named=named)
         said.append(text)
-    return re.sub(r"(?:^|(?<=[.!?] ))[a-z]", lambda first: first[0].upper(), _articles(" ".join(said)))
+    return re.sub(r"(?:^|(?<=[.!?] ))[a-z]", lambda first: first[0].upper(), articles(" ".join(said)))
 
 
 def ask(rng: random.Random) -> Asked:
     """Return a question on a passage, answered there or left open."""
-    while True:
+    for _ in range(_TRIES):
         asked = _ask(rng.choice(profiles()), rng)
-        if asked and not _stands_in(asked.answer, asked.question):
+        if asked and not stands_in(asked.answer, asked.question):
             return asked
+    raise ValueError("no profile makes a clear question")
 
 
 def answer_from_profile(rng: random.Random, _known: Sequence[Tool]) -> Example:
@@ -128,7 +105,7 @@ def _read(row: Mapping[str, Any]) -> Profile:
         Phrase(row["name"]),
         tuple(map(Phrase, row["short"])),
         (subject, possessive, object_),
-        {name: _draw(text) for name, text in row["draws"].items()},
+        {name: draw_of(text) for name, text in row["draws"].items()},
         tuple(
             Part(
                 tuple(map(Phrase, part["says"])),
@@ -165,11 +142,11 @@ def _ask(profile: Profile, rng: random.Random) -> Asked | None:
         of = profile if alike else _another(profile, rng)
         passage += " " + _aside(of, (*values.values(), *subject.values()), rng)
 
-    words, text = question.fill(subject), _articles(answer.say(rng).fill(subject))
-    text = text[:1].upper() + text[1:]
-    if _stands_in(text, passage) is not is_said:
+    words, text = question.fill(subject), articles(answer.say(rng).fill(subject))
+    text = capital(text)
+    if stands_in(text, passage) is not is_said:
         return None
-    return Asked(_typed(words[:1].upper() + words[1:], rng), passage, text, is_said)
+    return Asked(typed(capital(words), rng), passage, text, is_said)
 
 
 def _shown(profile: Profile, about: Part | None, rng: random.Random) -> list[Part]:
@@ -184,12 +161,14 @@ def _shown(profile: Profile, about: Part | None, rng: random.Random) -> list[Par
 
 def _aside(profile: Profile, taken: Collection[str], rng: random.Random) -> str:
     """Return a sentence or two about something else, and say what."""
-    while True:
+    for _ in range(_TRIES):
         values = draw(profile, rng, taken)
         at = rng.randrange(len(profile.parts) - 1)
         text = tell(profile, profile.parts[at : at + 1], values, rng, named=False)
         if values["name"].lower() in text.lower():
             break
+    else:
+        raise ValueError(f"{profile.name.text!r} is never named")
     more = profile.parts[at + 1 : at + 1 + rng.randrange(2)]
     return " ".join((text, *([tell(profile, more, values, rng, named=True)] if more else [])))
 
@@ -219,92 +198,3 @@ def _refer(
         pieces.append(text)
         named = again = True
     return "".join(pieces), named
-
-
-def _typed(question: str, rng: random.Random) -> str:
-    """Return a question as it is typed: half of them as into a search box."""
-    if rng.random() < 0.5:
-        return question
-    question = question.rstrip("?").replace('"', "").lower()
-    return question.replace(" the ", " ", 1) if rng.random() < 0.15 else question
-
-
-def _articles(text: str) -> str:
-    """Return `text` with `an` where a drawn word asks for it."""
-    return re.sub(r"\b([Aa]) (?=[aio]|e(?!u)|SUV)", r"\1n ", text)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
-
-
-def _stands_in(part: str, text: str) -> bool:
-    """Return whether the words of `part` stand in `text`, in a row."""
-    return f" {' '.join(_words(part))} " in f" {' '.join(_words(text))} "
-
-
-def _alike(one: str, other: str) -> bool:
-    """Return whether two values could be taken for one another: one holds the other, or they share a name."""
-    if _stands_in(one, other) or _stands_in(other, one):
-        return True
-    if re.search(r"\d", one + other):
-        return False
-    names = re.compile(r"\b[A-Z]\w{3,}")
-    return bool({*names.findall(one)} & {*names.findall(other)})
-
-
-def _draw(text: str | list[str]) -> Draw:
-    """Return what draws the values written as `text`; besides those of kinds.py, what passages are full of.
-
-    `human`, `human woman`; `dated 1820 1990`, a day of these years; `after born 20 40`, a year so many years after
-    another value; `dated after born 20 40`; `sum 3 90 million`; `title`; a list has its values one by one.
-    """
-    if isinstance(text, list):
-        return lambda rng, _: rng.choice(text)
-    match text.split():
-        case ["human", *lists]:
-            return lambda rng, _: _human(rng, lists or ("woman", "man", "first_name"))
-        case ["city" | "country" as name]:  # as in running text: no `Portland, OR`, no bare `United States`
-            return lambda rng, _: rng.choice(
-                [each for each in words()[name] if not re.search(", |United", each)]
-            )
-        case ["title"]:
-            return lambda rng, _: (
-                f"The {rng.choice(words()['title_first'])} {rng.choice(words()['title_second'])}"
-            )
-        case ["sum", low, high, *unit]:
-            return lambda rng, _: _sum(rng, int(low), int(high), *unit)
-        case ["after", name, low, high]:
-            return lambda rng, values: str(_year(values[name]) + rng.randint(int(low), int(high)))
-        case ["dated", "after", name, low, high]:
-            return lambda rng, values: _day(
-                rng, _year(values[name]) + rng.randint(int(low), int(high)), like=values[name]
-            )
-        case ["dated", low, high]:
-            return lambda rng, _: _day(rng, rng.randint(int(low), int(high)))
-        case _:
-            one = kind(text)
-            return lambda rng, _: one.draw(rng).said
-
-
-def _human(rng: random.Random, firsts: Sequence[str]) -> str:
-    first = rng.choice(words()[rng.choice(firsts)])
-    return f"{first} {rng.choice(words()[rng.choice(('surname', 'surname', 'last_name'))])}"
-
-
-def _sum(rng: random.Random, low: int, high: int, unit: str = "") -> str:
-    amount = rng.randint(low, high)
-    if unit:
-        return rng.choice(("{} {} dollars", "{} {} euros", "${} {}", "{} {} pounds")).format(amount, unit)
-    amount -= amount % 10 if amount > 100 else 0
-    return rng.choice(("${:,}", "{:,} euros", "{:,} dollars", "{:,} pounds")).format(amount)
-
-
-def _day(rng: random.Random, year: int, like: str = "") -> str:
-    day, month = rng.randint(1, 28), kind("month").draw(rng).said
-    day_first = like[:1].isdigit() if like else rng.random() < 0.5
-    return f"{day} {month} {year}" if day_first else f"{month} {day}, {year}"
-
-
-def _year(text: str) -> int:
-    return int(re.findall(r"\d{4}", text)[-1])

@@ -11,7 +11,8 @@ import pytest
 
 from agentkit import prompt
 from training import profiles
-from training.profiles import Asked, answer_from_profile, ask, draw, tell
+from training.grounded import Asked, articles
+from training.profiles import answer_from_profile, ask, draw, tell
 
 
 def words(text: str) -> str:
@@ -38,9 +39,9 @@ def test_no_question_gives_its_answer_away() -> None:
     assert not [each for each in asked(1, 250) if words(each.answer) in words(each.question)]
 
 
-def test_a_quarter_and_more_is_left_open_and_half_is_typed_as_into_a_search_box() -> None:
+def test_a_fifth_is_left_open_and_half_is_typed_as_into_a_search_box() -> None:
     each = asked(1, 250)
-    assert sum(not one.is_said for one in each) / len(each) == pytest.approx(0.28, abs=0.08)
+    assert sum(not one.is_said for one in each) / len(each) == pytest.approx(profiles.LEFT_OPEN, abs=0.08)
     assert sum(not one.question.endswith("?") for one in each) / len(each) == pytest.approx(0.5, abs=0.1)
 
 
@@ -52,7 +53,7 @@ def test_every_wording_of_a_part_holds_the_answers_to_its_questions() -> None:
             for says in part.says:
                 sentence = tell(profile, [profiles.Part((says,), ())], values, rng, named=False)
                 for _, answer in part.asks:
-                    text = profiles._articles(answer.say(rng).fill(values))
+                    text = articles(answer.say(rng).fill(values))
                     assert words(text) in words(sentence), f"{sentence!r} does not hold {text!r}"
                     assert len(text.split()) <= 12
 
