@@ -131,6 +131,11 @@ _ENTRIES = (
         licence="Apache-2.0",
         context_tokens=8192,
         description="SmolLM2 135M Instruct in Q4_1: small enough for any machine, and as weak as its size",
+        adapter=ShippedAdapter(
+            "smollm2-135m-agent.gguf",
+            9_797_760,
+            "473b3d5f9310e1830442e5787513ba5de2c571a3286f8ef12cddca79c424434c",
+        ),
     ),
     CatalogueEntry(
         name=DEFAULT_EMBEDDING,
