@@ -229,9 +229,7 @@ class Loop:
         sampling = replace(self._sampling, max_tokens=room)
         if not window.tools:  # adapters are for calling; who only talks does better without
             sampling = replace(sampling, adapter=None)
-        stream = self._model.complete(
-            window.messages, tools=window.tools, choice=choice, sampling=sampling
-        )
+        stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said: list[str] = []
         try:
             while True:
