@@ -75,6 +75,7 @@ class Loop:
         transcript: Transcript | None = None,
         limits: Limits = DEFAULT_LIMITS,
         sampling: Sampling = GREEDY,
+        calling: Sampling | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compose a loop; nothing runs yet.
@@ -90,7 +91,8 @@ class Loop:
             selection: Which tools are shown; default: by words alone.
             transcript: What was said before; give it a sink to keep it.
             limits: What one turn may use.
-            sampling: `max_tokens` is cut to the budget for the reply.
+            sampling: How answers are drawn; `max_tokens` is cut to the budget for the reply.
+            calling: The same where tools are shown, which may want an adapter and no penalties; default: `sampling`.
             clock: Seconds, never going back.
         """
         self._model = model
@@ -103,6 +105,7 @@ class Loop:
         self.transcript = transcript if transcript is not None else Transcript()
         self._limits = limits
         self._sampling = sampling
+        self._calling = calling or sampling
         self._clock = clock
         self._unusable = {**_unusable(toolbox), **(unusable or {})}
 
@@ -225,11 +228,14 @@ class Loop:
         self, window: Window, choice: ToolChoice, spent: Spent
     ) -> Generator[Event, None, Completion]:
         """Generate one message, passing on its text; end it early when the time is up."""
-        room = min(self._sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
-        sampling = replace(self._sampling, max_tokens=room)
-        if not window.tools:  # adapters are for calling; who only talks does better without
-            sampling = replace(sampling, adapter=None)
-        stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
+        sampling = self._calling if window.tools else self._sampling
+        room = min(sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
+        stream = self._model.complete(
+            window.messages,
+            tools=window.tools,
+            choice=choice,
+            sampling=replace(sampling, max_tokens=room),
+        )
         said: list[str] = []
         try:
             while True:
@@ -252,7 +258,7 @@ class Loop:
         """
         if completion.calls or not completion.text.strip():
             return not completion.calls
-        if completion.stop is not StopReason.STOP or self._sampling.stop:
+        if completion.stop is not StopReason.STOP or self._calling.stop:
             return False
         read = [message.text for message in self._results()]
         return not read or support(completion.text, read, self._question()).share < BACKED

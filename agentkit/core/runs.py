@@ -34,6 +34,8 @@ MODES = ("agent", "ask", "chat")
 MAX_TEXT_CHARACTERS = 200_000
 TALKING = Sampling(repeat_penalty=1.15, max_tokens=320)
 """Greedy, but for a penalty without which a very small model repeats itself to the end of its budget."""
+CALLING = Sampling(max_tokens=320)
+"""Where tools are shown, or documents: what is copied from them may repeat."""
 
 
 class RunOps:
@@ -112,15 +114,16 @@ class RunOps:
         threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
         name = str(request.get("conversation") or "") if mode != "ask" else ""
         model = Stoppable(engine, session, name or None)
-        sampling = read_levers(request.get("sampling"), Sampling() if mode == "ask" else TALKING)
-        if mode != "chat" and sampling.adapter is None and AGENT in engine.adapters:
-            sampling = replace(sampling, adapter=AGENT)
+        given = request.get("sampling")
+        sampling, calling = read_levers(given, TALKING), read_levers(given, CALLING)
+        if calling.adapter is None and AGENT in engine.adapters:
+            calling = replace(calling, adapter=AGENT)
         if mode == "ask":
             from agentkit.answer import Answerer
             from agentkit.recall import Recall
 
             recall = Recall(vault, self._service.embedder(), kinds=("document", "memory"))
-            return Answerer(model, recall, embedder=self._service.embedder(), sampling=sampling).run(text)
+            return Answerer(model, recall, embedder=self._service.embedder(), sampling=calling).run(text)
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
         from agentkit.recall import Relevant
@@ -143,6 +146,7 @@ class RunOps:
             selection=self._select(model),
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
+            calling=calling,
         )
         events = loop.run(text, choice=read_choice(request), form=read_form(request, session))
         return self._keeping_round(loop, events, name) if name else events

@@ -64,6 +64,7 @@ class FakeModel:
         self.context_tokens = context_tokens
         self.prompts: list[tuple[Message, ...]] = []
         self.choices: list[ToolChoice] = []
+        self.adapters: list[str | None] = []
         self.closed_streams = 0
 
     def count_text(self, text: str) -> int:
@@ -83,6 +84,7 @@ class FakeModel:
     ) -> Stream:
         self.prompts.append(tuple(messages))
         self.choices.append(choice)
+        self.adapters.append(sampling.adapter if sampling else None)
         assert self.count(messages, tools) + (sampling or Sampling()).max_tokens <= self.context_tokens
         reply = next(self._replies)
         if isinstance(reply, Exception):
@@ -312,6 +314,13 @@ def test_a_call_that_cannot_be_made_is_refused_before_anything_is_said(choice: T
     with pytest.raises(ConfigError, match="to call"):
         list(loop.run("How is Oslo?", choice=choice))
     assert not loop.transcript
+
+
+def test_where_tools_are_shown_it_draws_as_for_calls() -> None:
+    model = FakeModel(" ", "I do not know")
+    loop = make(model, weather(), calling=Sampling(max_tokens=100, adapter="calls"))
+    list(loop.run("How is Oslo?"))
+    assert model.adapters == ["calls", None]
 
 
 @pytest.mark.parametrize("nothing", [" ", ECHO])
