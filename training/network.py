@@ -167,7 +167,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor
     shared = (batch, key.shape[1], heads // key.shape[1] * tokens)
     scores = (query * width**-0.5).reshape(*shared, width) @ key.transpose(-1, -2)
     weights = (scores.view(batch, heads, tokens, tokens) + mask).softmax(-1)
-    return (weights.view(*shared, tokens) @ value).view(batch, heads, tokens, width)
+    seen: Tensor = (weights.view(*shared, tokens) @ value).view(batch, heads, tokens, width)
+    return seen
 
 
 def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

@@ -200,7 +200,7 @@ def test_a_saved_state_serves_only_the_adapter_it_was_computed_with(
         store = KvStore(tmp_path / "states", b"k" * 32)
         keeper = store.keeper()
         if not keeps:
-            keeper.save = lambda _state, file: os.close(file)  # type: ignore[method-assign]
+            keeper.save = lambda state, file: os.close(file)  # type: ignore[method-assign]
         engine = Engine(
             smollm2_path,
             LocalSpawner(),
