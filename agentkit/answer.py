@@ -24,7 +24,7 @@ from agentkit.evidence import SURE_STRENGTH, Finding, find
 from agentkit.expected import expected
 from agentkit.loop import GREEDY, Searches
 from agentkit.messages import Message, Usage
-from agentkit.models.base import Completion, Model, Sampling, StopReason
+from agentkit.models.base import Completion, Model, Sampling, StopReason, finish
 from agentkit.support import support
 
 NOT_FOUND = "That is not in your documents."
@@ -108,17 +108,10 @@ class Answerer:
         )
 
     def _complete(self, window: Window) -> Completion:
-        stream = self._model.complete(window.messages, sampling=self._sampling)
         try:
-            while True:
-                next(stream)
-        except StopIteration as end:
-            completion: Completion = end.value
-            return completion
+            return finish(self._model.complete(window.messages, sampling=self._sampling))
         except Cancelled:
             return Completion("", (), StopReason.CANCELLED)
-        finally:
-            stream.close()
 
 
 def judge(question: str, completion: Completion, finding: Finding) -> Verdict:

@@ -17,7 +17,7 @@ from agentkit.context.assemble import Context
 from agentkit.errors import ConfigError, OutputError
 from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, ToolSpec, Usage
-from agentkit.models.base import Completion, Model, Sampling
+from agentkit.models.base import Model, Sampling, finish
 from agentkit.models.formats.syntax import dump_json
 from agentkit.models.normalise import SchemaError, normalise
 from agentkit.models.outline import outline
@@ -148,7 +148,7 @@ def shape(
     sampling = Sampling(max_tokens=context.budget.reply, adapter=adapter)
     for _ in range(TRIES):
         window = context.fit(asked, evidence=evidence)
-        completion = _complete(model, window.messages, form.bound(), sampling)
+        completion = finish(model.complete(window.messages, schema=form.bound(), sampling=sampling))
         usage = add_usage(usage, completion.usage)
         try:
             return form.value(completion.text), usage
@@ -159,17 +159,3 @@ def shape(
         f"the model did not bring its answer into the form asked for, in {TRIES} tries",
         hint="ask for fewer fields, allow more tokens, or take a larger model",
     )
-
-
-def _complete(
-    model: Model, messages: Sequence[Message], schema: dict[str, Any], sampling: Sampling
-) -> Completion:
-    stream = model.complete(messages, schema=schema, sampling=sampling)
-    try:
-        while True:
-            next(stream)
-    except StopIteration as end:
-        completion: Completion = end.value
-        return completion
-    finally:
-        stream.close()

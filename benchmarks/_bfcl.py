@@ -9,12 +9,13 @@ Source: gorilla, berkeley-function-call-leaderboard, `ast_checker.py` (Apache-2.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks import _data
 
 CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
 NO_CALL = "irrelevance"
@@ -49,9 +50,8 @@ class Question:
 
 
 def data_folder() -> Path:
-    """Return where the data lies: `AGENTKIT_DATA`, or `../shared/data` beside the checkout."""
-    given = os.environ.get("AGENTKIT_DATA")
-    return (Path(given) if given else Path(__file__).parents[2] / "shared" / "data") / "bfcl"
+    """Return where BFCL lies; it may be absent."""
+    return _data.data_folder() / "bfcl"
 
 
 def questions(category: str, folder: Path) -> list[Question]:

@@ -22,7 +22,6 @@ import argparse
 import functools
 import itertools
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +45,9 @@ from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
 from benchmarks import _notes as notes
 from benchmarks._adapter import shipped_path
+from benchmarks._data import data_folder
 from benchmarks._passages import SETS, Asked, asked, right
+from benchmarks._talk import unless_long
 from training.mix import held_out_tools, tasks
 from training.tasks import Example
 
@@ -85,18 +86,10 @@ def _completed(
 ) -> Completion:
     """Return what the model wrote; who talks on and on calls nothing any more."""
     stream = engine.complete(messages, tools=tools, choice=AUTO if tools else NONE, sampling=sampling)
-    said = 0
     try:
-        while said < TALK_CHARACTERS:
-            said += len(next(stream))
-    except StopIteration as end:
-        completion: Completion = end.value
-        return completion
+        return unless_long(stream, TALK_CHARACTERS) or Completion("", (), StopReason.CANCELLED)
     except EngineError:  # an invalid call, say: wrong, whatever it was
         return Completion("", (), StopReason.LENGTH)
-    finally:
-        stream.close()
-    return Completion("", (), StopReason.CANCELLED)
 
 
 def _same(calls: Iterable[ToolCall], wanted: Iterable[ToolCall]) -> bool:
@@ -242,10 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cache_tokens=STREAMS * 2048,
         adapters={NAME: Adapter(adapter)} if adapter else {},
     )
-    folder = Path(os.environ.get("AGENTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
     try:
         parts = Parts(engine, embedder, Selection(embedder, count=engine.count_text))
-        found = measure(parts, ways, 40 if chosen.quick else chosen.count, folder)
+        found = measure(parts, ways, 40 if chosen.quick else chosen.count, data_folder())
     finally:
         engine.close()
     if not chosen.json:

@@ -44,6 +44,7 @@ from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
 from benchmarks._adapter import shipped_path
 from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questions, score
+from benchmarks._talk import unless_long
 
 WAYS = ("required", "auto", "free")
 QUICK = 60
@@ -115,16 +116,7 @@ class Asker:
         messages = [Message.system(prompt.ASSISTANT), Message.user(question.text)]
         choice = REQUIRED if must else AUTO
         stream = self._engine.complete(messages, tools=tools, choice=choice, sampling=sampling)
-        said = 0
-        try:
-            while said < TALK_CHARACTERS:
-                said += len(next(stream))
-        except StopIteration as end:
-            completion: Completion = end.value
-            return completion
-        finally:
-            stream.close()
-        return None
+        return unless_long(stream, TALK_CHARACTERS)
 
 
 class Kept:

@@ -13,7 +13,7 @@ from pathlib import Path
 from agentkit import prompt
 from agentkit.messages import Evidence, Message
 from training.kinds import Kind, kind
-from training.phrases import Phrase
+from training.phrases import Phrase, check_slots
 from training.tasks import Example
 from training.tools import Tool
 
@@ -62,9 +62,7 @@ def facts() -> tuple[Fact, ...]:
             tuple(map(Phrase, row["says"])),
             tuple((Phrase(question), Phrase(answer)) for question, answer in row["asks"].items()),
         )
-        for phrase in (*fact.says, *(each for pair in fact.asks for each in pair)):
-            if unknown := phrase.mentioned - set(fact.draws):
-                raise ValueError(f"{phrase.text!r} speaks of {', '.join(sorted(unknown))}")
+        check_slots((*fact.says, *(each for pair in fact.asks for each in pair)), fact.draws)
         read.append(fact)
     return tuple(read)
 
@@ -82,19 +80,20 @@ def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
     asked = rng.choice(told)
     question, answer = rng.choice(asked.fact.asks)
     words = question.say(rng).fill(asked.values)
-    text: str | None = capital(answer.say(rng).fill(asked.values))
-    if rng.random() < 0.25:
-        words, text = _unanswerable(asked, rng, words), None
+    text = capital(answer.say(rng).fill(asked.values))
+    is_said = rng.random() >= 0.25
+    if not is_said:
+        words = _unanswerable(asked, rng, words)
     if rng.random() < 0.25:  # as people type
         words = words.rstrip("?").lower()
     rng.shuffle(told)
-    return example(words, " ".join(each.sentence for each in told), text)
+    return example(Asked(words, " ".join(each.sentence for each in told), text, is_said))
 
 
-def example(question: str, passage: str, answer: str | None) -> Example:
-    """Return the example of a question on a passage; without an answer, the passage leaves it open."""
-    user = Message.user(prompt.grounded(question, [Evidence("", "", "", passage, 1.0)]))
-    text = prompt.NOT_SAID if answer is None else answer
+def example(asked: Asked) -> Example:
+    """Return the example of a question on a passage."""
+    user = Message.user(prompt.grounded(asked.question, [Evidence("", "", "", asked.passage, 1.0)]))
+    text = asked.answer if asked.is_said else prompt.NOT_SAID
     return Example("", (Message.system(prompt.GROUNDED), user), (), text=text)
 
 

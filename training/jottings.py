@@ -18,7 +18,7 @@ from typing import Any
 
 from training.draws import Draw, draw_of, draw_values, stands_in
 from training.grounded import Asked, articles, capital, example, typed
-from training.phrases import Phrase, Said
+from training.phrases import Phrase, Said, check_slots
 from training.tasks import Example
 from training.tools import Tool
 
@@ -86,8 +86,7 @@ def ask(rng: random.Random) -> Asked:
 
 def answer_from_jotting(rng: random.Random, _known: Sequence[Tool]) -> Example:
     """A few lines of a note hold the answer; or they do not, and that is what is said."""
-    asked = ask(rng)
-    return example(asked.question, asked.passage, asked.answer if asked.is_said else None)
+    return example(ask(rng))
 
 
 def write(jotting: Jotting, lines: Sequence[Line], values: Mapping[str, str], rng: random.Random) -> str:
@@ -248,9 +247,7 @@ def _read(row: Mapping[str, Any]) -> Jotting:
         phrases += [*line.says, *line.row, *(phrase for pair in line.asks for phrase in pair)]
         if line.row and len(line.row) != len(jotting.columns):
             raise ValueError(f"the row of {line.says[0].text!r} is not as wide as its table")
-    for phrase in phrases:
-        if unknown := phrase.mentioned - set(jotting.draws):
-            raise ValueError(f"{phrase.text!r} speaks of {', '.join(sorted(unknown))}")
+    check_slots(phrases, jotting.draws)
     return jotting
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 _FLAG = re.compile(r"([a-z][a-z0-9_]*)([?!])")
@@ -173,3 +173,14 @@ def _slots(part: Part, *, optional: bool) -> Iterator[str]:
                 if flag is not None:
                     yield flag
                 yield from _slots(inner, optional=optional)
+
+
+def check_slots(phrases: Iterable[Phrase], known: Collection[str]) -> None:
+    """Refuse phrases that speak of what is not known.
+
+    Raises:
+        PhraseError: One does; it names which, and of what.
+    """
+    for phrase in phrases:
+        if unknown := phrase.mentioned - set(known):
+            raise PhraseError(f"{phrase.text!r} speaks of {', '.join(sorted(unknown))}")

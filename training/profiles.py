@@ -18,7 +18,7 @@ from typing import Any
 
 from training.draws import Draw, draw_of, draw_values, stands_in
 from training.grounded import Asked, articles, capital, example, typed
-from training.phrases import Phrase, Said, Slot
+from training.phrases import Phrase, Said, Slot, check_slots
 from training.tasks import Example
 from training.tools import Tool
 
@@ -95,8 +95,7 @@ def ask(rng: random.Random) -> Asked:
 
 def answer_from_profile(rng: random.Random, _known: Sequence[Tool]) -> Example:
     """One passage about one subject holds the answer; or it does not, and that is what is said."""
-    asked = ask(rng)
-    return example(asked.question, asked.passage, asked.answer if asked.is_said else None)
+    return example(ask(rng))
 
 
 def _read(row: Mapping[str, Any]) -> Profile:
@@ -117,9 +116,7 @@ def _read(row: Mapping[str, Any]) -> Profile:
     phrases = [profile.name, *profile.short]
     for part in profile.parts:
         phrases += [*part.says, *(phrase for pair in part.asks for phrase in pair)]
-    for phrase in phrases:
-        if unknown := phrase.mentioned - {*profile.draws, *NAMES}:
-            raise ValueError(f"{phrase.text!r} speaks of {', '.join(sorted(unknown))}")
+    check_slots(phrases, (*profile.draws, *NAMES))
     return profile
 
 

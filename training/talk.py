@@ -20,7 +20,7 @@ from agentkit import prompt
 from agentkit.cli.output import Output
 from agentkit.context.words import terms
 from agentkit.messages import Message
-from agentkit.models.base import Completion, Model, Sampling
+from agentkit.models.base import Model, Sampling, finish
 from training.tasks import Example, pick
 from training.tools import Tool, show
 
@@ -71,15 +71,7 @@ def whole_sentences(text: str) -> str:
 def reply(model: Model, words: str) -> str:
     """Return what `model` says to `words`, as far as it came to an end."""
     messages = (Message.system(prompt.ASSISTANT), Message.user(words))
-    stream = model.complete(messages, sampling=REPLY)
-    try:
-        while True:
-            next(stream)
-    except StopIteration as end:
-        completion: Completion = end.value
-        return whole_sentences(completion.text)
-    finally:
-        stream.close()
+    return whole_sentences(finish(model.complete(messages, sampling=REPLY)).text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

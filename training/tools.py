@@ -38,7 +38,7 @@ from typing import Any
 from agentkit.messages import ToolSpec
 from training.families import entries
 from training.kinds import Kind, KindError, Value, kind
-from training.phrases import Phrase, PhraseError
+from training.phrases import Phrase, PhraseError, check_slots
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -135,8 +135,7 @@ def _read(entry: Mapping[str, Any], domain: str) -> Tool:
         for ask in asks:
             if missing := needed - ask.required:
                 raise CatalogueError(f"{ask.text!r} does not give {', '.join(sorted(missing))}")
-            if unknown := ask.mentioned - set(parameters):
-                raise CatalogueError(f"{ask.text!r} speaks of {', '.join(sorted(unknown))}")
+        check_slots(asks, parameters)
         if len(asks) < 2 or not entry["about"]:
             raise CatalogueError("it needs two asks and a description at least")
         short = tuple(map(Phrase, entry.get("short", ())))
@@ -155,8 +154,7 @@ def _read(entry: Mapping[str, Any], domain: str) -> Tool:
 def _outcome(what: Mapping[str, Any], needed: set[str]) -> Outcome:
     draws = {name: kind(text) for name, text in what.get("draws", {}).items()}
     says = Phrase(what["says"])
-    if unknown := says.mentioned - needed - set(draws):
-        raise CatalogueError(f"{says.text!r} speaks of {', '.join(sorted(unknown))}")
+    check_slots([says], {*needed, *draws})
     return Outcome(draws, what["result"], says)
 
 

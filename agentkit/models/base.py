@@ -217,6 +217,18 @@ Stream = Generator[str, None, Completion]
 """Yields text as it is generated (never the markup of a call); returns the `Completion`."""
 
 
+def finish(stream: Stream) -> Completion:
+    """Read a stream to its end, and return what it came to."""
+    try:
+        while True:
+            next(stream)
+    except StopIteration as end:
+        completion: Completion = end.value
+        return completion
+    finally:
+        stream.close()
+
+
 class Model(Protocol):
     """A language model with a chat template and a token counter."""
 

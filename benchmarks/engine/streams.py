@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from agentkit.messages import Message
-from agentkit.models.base import Completion, Sampling
+from agentkit.models.base import Completion, Sampling, finish
 from agentkit.models.variants import requantise
 from agentkit.spawn import LocalSpawner
 from benchmarks.engine.raw import tokens_a_second
@@ -87,7 +87,7 @@ def replays(count: int) -> dict[str, Any]:
     def ask(number: int) -> None:
         prompt = [Message.user(f"Tell me about number {number}{' and a fox' * (5 * number)}.")]
         sampling = Sampling(temperature=0.4 * (number % 3), seed=number, max_tokens=12 + number)
-        answers.append((prompt, sampling, finish(ours, prompt, sampling)))
+        answers.append((prompt, sampling, answer(ours, prompt, sampling)))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(count)]
     for thread in threads:
@@ -95,25 +95,20 @@ def replays(count: int) -> dict[str, Any]:
     for thread in threads:
         thread.join()
     same = [
-        answer.record is not None and seen(finish(ours, prompt, sampling, answer.record)) == seen(answer)
-        for prompt, sampling, answer in answers
+        first.record is not None and seen(answer(ours, prompt, sampling, first.record)) == seen(first)
+        for prompt, sampling, first in answers
     ]
     ours.engine.close()
     return {
         "replays": count,
         "replay_identical": all(same),
-        "replay_record_bytes": round(median(len(answer.record or b"") for _, _, answer in answers)),
+        "replay_record_bytes": round(median(len(first.record or b"") for _, _, first in answers)),
     }
 
 
-def finish(ours: Ours, prompt: list[Message], sampling: Sampling, replay: bytes | None = None) -> Completion:
+def answer(ours: Ours, prompt: list[Message], sampling: Sampling, replay: bytes | None = None) -> Completion:
     """Return a whole answer."""
-    stream = ours.engine.complete(prompt, sampling=sampling, replay=replay)
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return finish(ours.engine.complete(prompt, sampling=sampling, replay=replay))
 
 
 def seen(completion: Completion) -> tuple[tuple[int, float], ...]:
@@ -124,4 +119,4 @@ def seen(completion: Completion) -> tuple[tuple[int, float], ...]:
 def repeats(ours: Ours, count: int) -> bool:
     """Return whether so many reproducible answers are the same to the last bit of every probability."""
     sampling = Sampling(temperature=0.8, seed=5, max_tokens=16, reproducible=True)
-    return len({seen(finish(ours, [Message.user(STORY)], sampling)) for _ in range(count)}) == 1
+    return len({seen(answer(ours, [Message.user(STORY)], sampling)) for _ in range(count)}) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.messages import Message
-from agentkit.models.base import Sampling
+from agentkit.models.base import Sampling, finish
 from agentkit.models.engine import Engine
 from agentkit.models.profile import as_tuned, read_profile
 from agentkit.models.store import ModelStore
@@ -49,13 +49,8 @@ def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[st
 
 def _prefill(engine: Engine, seed: int) -> float:
     prompt = [Message.user(noise(PREFILL_WORDS, seed))]
-    stream = engine.complete(prompt, sampling=Sampling(max_tokens=1))
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            usage = end.value.usage
-            return float((usage.prompt_tokens - usage.reused_tokens) / usage.prefill_seconds)
+    usage = finish(engine.complete(prompt, sampling=Sampling(max_tokens=1))).usage
+    return float((usage.prompt_tokens - usage.reused_tokens) / usage.prefill_seconds)
 
 
 def measure(*, quick: bool) -> dict[str, Any]:

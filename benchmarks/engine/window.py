@@ -18,6 +18,7 @@ from agentkit.models.measuring import Measured
 from agentkit.models.sliding import SINK_TOKENS, Window
 from agentkit.models.threads import default_threads
 from agentkit.spawn import LocalSpawner
+from benchmarks._data import data_folder
 from benchmarks.engine.sides import model_path
 
 TOKENS = 50_000
@@ -27,10 +28,8 @@ BOOK = "sherlock_holmes_1661.txt"
 
 
 def book() -> Path:
-    """Return where the text lies: in `AGENTKIT_DATA`, or in `../shared/data` beside the checkout."""
-    given = os.environ.get("AGENTKIT_DATA")
-    folder = Path(given) if given else Path(__file__).parents[3] / "shared" / "data"
-    return folder / "gutenberg" / BOOK
+    """Return where the text lies."""
+    return data_folder() / "gutenberg" / BOOK
 
 
 def measure(*, quick: bool) -> dict[str, Any]:

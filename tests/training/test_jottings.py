@@ -9,22 +9,16 @@ import tomllib
 
 import pytest
 
-from agentkit import prompt
 from training import jottings
 from training.draws import draw_values, stands_in
 from training.grounded import Asked
-from training.jottings import answer_from_jotting, ask, write
+from training.jottings import ask, write
 
 
 @functools.cache
 def asked(seed: int, count: int) -> tuple[Asked, ...]:
     rng = random.Random(seed)
     return tuple(ask(rng) for _ in range(count))
-
-
-def test_the_same_seed_gives_the_same_questions() -> None:
-    assert asked(5, 20) == tuple(ask(rng) for rng in [random.Random(5)] for _ in range(20))
-    assert asked(5, 20) != asked(6, 20)
 
 
 def test_an_answer_stands_in_the_passage_and_what_is_left_open_does_not() -> None:
@@ -129,14 +123,3 @@ def test_a_jotting_that_does_not_fit_together_is_refused(line: str, problem: str
     )
     with pytest.raises(ValueError, match=problem):
         jottings._read(row)
-
-
-def test_the_example_says_the_answer_or_that_the_text_leaves_it_open() -> None:
-    for seed in range(20):
-        expected = ask(random.Random(seed))
-        example = answer_from_jotting(random.Random(seed), ())
-        assert example.text == (expected.answer if expected.is_said else prompt.NOT_SAID)
-        assert [message.text for message in example.messages] == [
-            prompt.GROUNDED,
-            f"Text: {expected.passage}\n\nAnswer from the text: {expected.question}",
-        ]

@@ -9,10 +9,9 @@ import tomllib
 
 import pytest
 
-from agentkit import prompt
 from training import profiles
 from training.grounded import Asked, articles
-from training.profiles import answer_from_profile, ask, draw, tell
+from training.profiles import ask, draw, tell
 
 
 def words(text: str) -> str:
@@ -23,11 +22,6 @@ def words(text: str) -> str:
 def asked(seed: int, count: int) -> tuple[Asked, ...]:
     rng = random.Random(seed)
     return tuple(ask(rng) for _ in range(count))
-
-
-def test_the_same_seed_gives_the_same_questions() -> None:
-    assert asked(5, 20) == tuple(ask(rng) for rng in [random.Random(5)] for _ in range(20))
-    assert asked(5, 20) != asked(6, 20)
 
 
 def test_an_answer_stands_in_the_passage_and_what_is_left_open_does_not() -> None:
@@ -91,14 +85,3 @@ def test_a_profile_that_speaks_of_what_it_does_not_draw_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="mayor"):
         profiles._read(row)
-
-
-def test_the_example_says_the_answer_or_that_the_text_leaves_it_open() -> None:
-    for seed in range(20):
-        expected = ask(random.Random(seed))
-        example = answer_from_profile(random.Random(seed), ())
-        assert example.text == (expected.answer if expected.is_said else prompt.NOT_SAID)
-        assert [message.text for message in example.messages] == [
-            prompt.GROUNDED,
-            f"Text: {expected.passage}\n\nAnswer from the text: {expected.question}",
-        ]

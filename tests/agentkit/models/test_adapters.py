@@ -17,7 +17,7 @@ from agentkit.core.kv_store import KvStore
 from agentkit.errors import AgentkitError, ConfigError, EngineError, ModelRefusedError, NotFoundError
 from agentkit.messages import Message
 from agentkit.models.adapters import Adapter, Applied, FittingAdapter, applied, fitting
-from agentkit.models.base import Completion, Sampling
+from agentkit.models.base import Completion, Sampling, finish
 from agentkit.models.engine import Engine
 from agentkit.models.gguf import read_header
 from agentkit.spawn import Child, LocalSpawner
@@ -78,12 +78,7 @@ def ask(
     engine: Engine, adapter: str | None, scale: float = 1.0, *, tokens: int = 12, alone: bool = False
 ) -> Completion:
     sampling = Sampling(adapter=adapter, adapter_scale=scale, max_tokens=tokens, reproducible=alone)
-    stream = engine.complete(QUESTION, sampling=sampling)
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return finish(engine.complete(QUESTION, sampling=sampling))
 
 
 def seen(completion: Completion) -> list[tuple[int, float, float]]:
@@ -210,12 +205,8 @@ def test_a_saved_state_serves_only_the_adapter_it_was_computed_with(
             adapters={name: Adapter(tmp_path / f"{name}.gguf") for name in "ab"},
         )
         sampling = Sampling(adapter=adapter, adapter_scale=scale, max_tokens=4)
-        stream = engine.complete(long, sampling=sampling, conversation="one")
         try:
-            while True:
-                next(stream)
-        except StopIteration as end:
-            return str(end.value.usage.cache)
+            return finish(engine.complete(long, sampling=sampling, conversation="one")).usage.cache
         finally:
             engine.close()
             store.close()

@@ -13,20 +13,12 @@ import pytest
 
 from agentkit.errors import ConfigError, ContextOverflowError
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason, Stream
+from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason, finish
 from agentkit.models.engine import Engine
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 QUESTION = [Message.user("Tell me about a fox.")]
 SHORT = Sampling(max_tokens=8)
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def test_it_says_what_was_loaded_and_how(engine: Engine) -> None:

@@ -21,7 +21,7 @@ from agentkit.errors import (
     WorkerLostError,
 )
 from agentkit.messages import Message
-from agentkit.models.base import Completion, Sampling, Stream
+from agentkit.models.base import Sampling, finish
 from agentkit.models.engine import Engine
 from agentkit.models.gguf import read_header
 from agentkit.spawn import LocalChild, LocalSpawner
@@ -29,14 +29,6 @@ from agentkit.spawn import LocalChild, LocalSpawner
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 QUESTION = [Message.user("Tell me about a fox.")]
 SHORT = Sampling(max_tokens=4)
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 class DoomedSpawner(LocalSpawner):

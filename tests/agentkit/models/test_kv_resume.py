@@ -14,7 +14,7 @@ import pytest
 from agentkit.core.kv_store import KvStore
 from agentkit.errors import WorkerLostError
 from agentkit.messages import Message, Usage
-from agentkit.models.base import Completion, Sampling, Stream
+from agentkit.models.base import Completion, Sampling, finish
 from agentkit.models.engine import Engine
 from agentkit.models.kv_state import State
 from agentkit.spawn import LocalSpawner
@@ -24,14 +24,6 @@ CANARY = "The passphrase of the lighthouse is periwinkle. "
 LONG = [Message.user(CANARY * 22 + "Say something.")]
 QUESTION = [Message.user("What is a fox?")]
 SHORT = Sampling(max_tokens=6)
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 class Saved(KvStore):

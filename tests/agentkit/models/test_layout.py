@@ -10,7 +10,7 @@ from agentkit import prompt
 from agentkit.context.assemble import Context
 from agentkit.labels import Labels
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
-from agentkit.models.base import AUTO, Completion, Sampling
+from agentkit.models.base import AUTO, Completion, Sampling, finish
 from agentkit.models.engine import Engine
 from agentkit.models.gguf import read_header
 from agentkit.models.prompt import render_prompt
@@ -95,15 +95,8 @@ def test_choosing_other_tools_keeps_the_conversation_computed(engine: Engine) ->
         window = context.fit(messages, tools=chosen.tools)
         assert window.ledger.tools > 0
         assert window.ledger.prompt == engine.count(window.messages, window.tools)
-        stream = engine.complete(
-            window.messages, tools=window.tools, choice=AUTO, sampling=Sampling(max_tokens=4)
-        )
-        while True:
-            try:
-                next(stream)
-            except StopIteration as end:
-                completion: Completion = end.value
-                return completion
+        sampling = Sampling(max_tokens=4)
+        return finish(engine.complete(window.messages, tools=window.tools, choice=AUTO, sampling=sampling))
 
     first = [*HISTORY, Message.user("How many stones are in the garden?")]
     ask(first)

@@ -10,20 +10,12 @@ from typing import Any
 import pytest
 
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import REQUIRED, Completion, Sampling, StopReason, Stream
+from agentkit.models.base import REQUIRED, Sampling, StopReason, finish
 from agentkit.models.engine import Engine
 from agentkit.models.engine_wire import read_sampling, write_sampling
 
 QUESTION = [Message.user("Tell me about a fox.")]
 DRAWN = Sampling(temperature=0.9, seed=11, max_tokens=12)
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(

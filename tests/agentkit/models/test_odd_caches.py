@@ -11,7 +11,7 @@ import pytest
 
 from agentkit.core.kv_store import KvStore
 from agentkit.messages import Message
-from agentkit.models.base import Completion, Sampling, StopReason, Stream
+from agentkit.models.base import Sampling, StopReason, finish
 from agentkit.models.engine import Engine
 from agentkit.spawn import LocalSpawner
 from tests.agentkit.models.gguf_writer import GGUFWriter
@@ -97,14 +97,6 @@ def recurrent(path: Path) -> Path:
         model.weights(f"{block}ssm_out.weight", INNER, WIDTH)
     path.write_bytes(model.file())
     return path
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("write", [sliding, recurrent])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentkit.errors import ConfigError
 from agentkit.messages import Message
-from agentkit.models.base import Completion, Sampling
+from agentkit.models.base import Completion, Sampling, finish
 from agentkit.models.cache_log import COPY, DECODE, KEEP, MAX_TOKENS, CacheLog, Record
 from agentkit.models.engine import Engine
 from agentkit.spawn import LocalSpawner
@@ -30,12 +30,7 @@ def shared(smollm2_path: Path) -> Iterator[Engine]:
 
 
 def ask(engine: Engine, text: str, sampling: Sampling, replay: bytes | None = None) -> Completion:
-    stream = engine.complete([Message.user(text)], sampling=sampling, replay=replay)
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    return finish(engine.complete([Message.user(text)], sampling=sampling, replay=replay))
 
 
 def seen(completion: Completion) -> list[tuple[int, float, float]]:

@@ -11,7 +11,7 @@ import pytest
 from agentkit import prompt
 from agentkit.messages import Evidence, Message, ToolSpec
 from agentkit.models.adapters import Adapter, fitting
-from agentkit.models.base import AUTO, NONE, Completion, Sampling
+from agentkit.models.base import AUTO, NONE, Sampling, finish
 from agentkit.models.catalogue import AGENT, CATALOGUE, DEFAULT_CHAT, ShippedAdapter, shipped_adapter
 from agentkit.models.engine import Engine
 from agentkit.models.gguf import read_header
@@ -58,13 +58,8 @@ def said(
 ) -> tuple[str, list[tuple[str, dict[str, object]]]]:
     sampling = Sampling(max_tokens=48, adapter=AGENT, adapter_scale=scale)
     choice = AUTO if tools else NONE
-    stream = engine.complete(messages, tools=tools, choice=choice, sampling=sampling)
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            done: Completion = end.value
-            return done.text.strip(), [(call.name, call.arguments) for call in done.calls]
+    done = finish(engine.complete(messages, tools=tools, choice=choice, sampling=sampling))
+    return done.text.strip(), [(call.name, call.arguments) for call in done.calls]
 
 
 def test_it_is_the_file_the_catalogue_names_with_its_card(shipped: ShippedAdapter) -> None:

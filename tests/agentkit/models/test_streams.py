@@ -13,7 +13,7 @@ from agentkit.core.server import Session
 from agentkit.core.stoppable import Stoppable
 from agentkit.errors import AgentkitError, BusyError, Cancelled, ConfigError
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import REQUIRED, Completion, Sampling, StopReason, Stream
+from agentkit.models.base import REQUIRED, Completion, Sampling, StopReason, finish
 from agentkit.models.engine import Engine
 from agentkit.models.scheduler import MAX_WAITING
 from agentkit.models.stream import EngineStream
@@ -56,14 +56,6 @@ class Reader:
         self._thread.join()
         assert self.completion is not None, self.error
         return self.completion
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def say(engine: Engine, text: str, sampling: Sampling = LONG) -> Reader:

@@ -8,20 +8,12 @@ import pytest
 
 from agentkit.errors import ConfigError
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import REQUIRED, Completion, Sampling, Stream
+from agentkit.models.base import REQUIRED, Sampling, finish
 from agentkit.models.engine import Engine
 from agentkit.models.template_worker import try_template
 from agentkit.spawn import LocalSpawner
 
 SPAWNER = LocalSpawner()
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 def test_a_template_is_said_to_be_of_its_family() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from agentkit.errors import ContextOverflowError
 from agentkit.messages import Message
-from agentkit.models.base import Completion, Sampling, StopReason, Stream
+from agentkit.models.base import Sampling, StopReason, finish
 from agentkit.models.engine import Engine
 from agentkit.spawn import LocalSpawner
 
@@ -19,14 +19,6 @@ END = 2
 """`<|im_end|>`: without it the model writes on for as long as it may."""
 STORY = [Message.system("You tell stories."), Message.user("Tell me a long story.")]
 ENDLESS = Sampling(max_tokens=240, logit_bias=((END, -100.0),), repeat_penalty=1.2)
-
-
-def finish(stream: Stream) -> Completion:
-    while True:
-        try:
-            next(stream)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
