@@ -16,6 +16,7 @@ from agentkit.labels import Labels
 from agentkit.messages import Message, ToolCall, ToolSpec
 from training.kinds import Value, spoken_list
 from training.phrases import Said
+from training.repeats import say_repeated
 from training.tools import Shown, Tool, show
 
 LAST_TOOLS = 4
@@ -93,7 +94,8 @@ def same_tool(rng: random.Random, known: Sequence[Tool]) -> Example:
             break
     count = rng.choice((2, 2, 2, 3, 3, 4))
     if rng.random() < 0.35:
-        asked = [first, *(ask(first.shown.tool, rng, first.shown) for _ in range(count - 1))]
+        more = (ask(first.shown.tool, rng, first.shown) for _ in range(count - 1))
+        asked = list({json.dumps(each.call.arguments): each for each in (first, *more)}.values())
         return _example(rng, known, joined([each.text for each in asked], rng), asked)
     kinds = first.shown.tool.parameters
     open_slots = [name for name in first.values if not kinds[name].kind.schema.get("items")]
@@ -106,12 +108,8 @@ def same_tool(rng: random.Random, known: Sequence[Tool]) -> Example:
         if any(row[name].json == fresh[name].json for name in varied for row in rows):
             return one_call(rng, known)
         rows.append({**first.values, **fresh})
-    spoken = {name: value.said for name, value in first.values.items()}
-    for name in varied:
-        spoken[name] = spoken_list([row[name].said for row in rows], rng)
-    text = first.said.fill(spoken)
-    if len(varied) > 1 and rng.random() < 0.7:
-        text = _before_end(text, rng.choice((" respectively", ", respectively")))
+    spoken = [{name: value.said for name, value in row.items()} for row in rows]
+    text = say_repeated(first.said, spoken, varied, rng)
     return _example(rng, known, text, [replace(first, values=row) for row in rows])
 
 
@@ -262,11 +260,6 @@ _SYSTEMS = (
 def _lower(text: str) -> str:
     """Return `text` as it stands in the middle of a sentence."""
     return text if text[:2].isupper() or text.startswith(("I ", "I'")) else text[:1].lower() + text[1:]
-
-
-def _before_end(text: str, words: str) -> str:
-    body = text.rstrip(".?!")
-    return body + words + text[len(body) :]
 
 
 def shown_call(call: ToolCall) -> dict[str, Any]:

@@ -10,10 +10,10 @@ Not covered: speed. A mask over the whole vocabulary takes milliseconds where te
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
-from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,16 @@ from numpy.typing import NDArray
 from agentkit.errors import ConfigError, EngineError
 from agentkit.models.formats.message import MessageShape
 from agentkit.models.gbnf import Gbnf, Rules
-from agentkit.models.gbnf_matcher import Matcher, State, only_character, ranges_of, tokens_of
+from agentkit.models.gbnf_matcher import Matcher, State, few_characters, only_character, ranges_of, tokens_of
 from agentkit.models.gbnf_message import message_rules
 from agentkit.models.gbnf_sampler import GrammarSampler
 from agentkit.models.gbnf_schema import SchemaRules
-from agentkit.models.vocabulary import Vocabulary
+from agentkit.models.vocabulary import Prefixes, Vocabulary
 
 MAX_KEPT = 16
 """Grammars that are kept compiled."""
+MAX_LOOKED = 16
+"""Of so many characters that may come behind a forced text, each is looked at."""
 MAX_FORCED = 512
 """Characters that are forced at once."""
 _NO_BYTE = 256
@@ -98,15 +100,9 @@ class _Tokens:
                 self.first[token] = self.pieces[token][0]
             if 0x80 <= self.pieces[token][0] < 0xC0:
                 self.following.append(token)
-        self._sorted = sorted(
+        self.prefixes = Prefixes(
             (self.pieces[token], token) for token in ordinary if self.first[token] != _NO_BYTE
         )
-
-    def longer(self, start: bytes) -> Sequence[bytes]:
-        """Return the pieces that begin with `start` and go on."""
-        low = bisect_left(self._sorted, (start, self.size))
-        high = bisect_left(self._sorted, (start + b"\xff", 0))
-        return [piece for piece, _ in self._sorted[low:high]]
 
     def cut(self, text: str) -> list[int]:
         """Return the tokens the model's tokeniser cuts `text` into; nothing where it changes the text."""
@@ -230,8 +226,15 @@ class GbnfConstraint:
         while len(text) < MAX_FORCED and (character := only_character(state)) is not None:
             text += character
             state = self._matcher.step(state, character)
-        tokens = self._tokens.cut(text)
-        # the model, left alone, may have gone on in its last token: that one is for it to choose
+        if not text:
+            return [], False
+        tokens = whole = self._tokens.cut(text)
+        # the model, left alone, may cut the end in another way where it means to go on: that is for it to choose
+        for character in few_characters(state, MAX_LOOKED):
+            pairs = zip(tokens, self._tokens.cut(text + character), strict=False)
+            tokens = [token for token, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        if len(tokens) < len(whole):
+            return tokens, False
         for count in range(max(0, len(tokens) - 4), len(tokens)):
             rest = b"".join(self._tokens.pieces[token] for token in tokens[count:])
             if self._goes_on(state, rest):
@@ -247,7 +250,7 @@ class GbnfConstraint:
                 may[piece[len(rest)]]
                 and (more := decoded(b"", piece[len(rest) :])) is not None
                 and (not more[0] or bool(self._matcher.read(state, more[0])))
-                for piece in self._tokens.longer(rest)
+                for piece, _ in self._tokens.prefixes.longer(rest)
             )
             self._matcher.answers[state, rest] = known
         return known

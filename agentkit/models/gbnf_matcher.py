@@ -138,3 +138,13 @@ def only_character(state: State) -> str | None:
         if low != high or len(codes) > 1:
             return None
     return chr(codes.pop()) if codes else None
+
+
+def few_characters(state: State, most: int) -> list[str]:
+    """Return the characters that may come, or nothing where there are more than `most`."""
+    codes: set[int] = set()
+    for low, high in ranges_of(state):
+        if high - low >= most:
+            return []
+        codes.update(range(low, high + 1))
+    return sorted(map(chr, codes)) if len(codes) <= most else []

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from agentkit.errors import ConfigError, EngineError
 from agentkit.models.formats.message import MessageShape
 from agentkit.models.lark import OPTIONS, message_grammar
-from agentkit.models.vocabulary import Vocabulary
+from agentkit.models.vocabulary import Prefixes, Vocabulary
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -32,6 +33,7 @@ class Guidance:
 
     def __init__(self, tokeniser: LLTokenizer, size: int, special: Mapping[str, int]) -> None:
         self._tokeniser = tokeniser
+        self._words = _Words(tokeniser, size)
         self._size = size
         self._special = special
         self._kept: OrderedDict[str, GuidanceConstraint] = OrderedDict()
@@ -81,7 +83,7 @@ class Guidance:
     def _compiled(self, grammar: str) -> GuidanceConstraint:
         kept = self._kept.get(grammar)
         if kept is None:
-            kept = GuidanceConstraint(self._matcher(grammar), self._size)
+            kept = GuidanceConstraint(self._matcher(grammar), self._words, self._size)
             self._kept[grammar] = kept
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
@@ -105,19 +107,42 @@ def _value_grammar(form: dict[str, Any], *, lenient: bool) -> str:
     )
 
 
+class _Words:
+    """A vocabulary by what its tokens begin with."""
+
+    def __init__(self, tokeniser: LLTokenizer, size: int) -> None:
+        self._tokeniser = tokeniser
+        self._size = size
+
+    @cached_property
+    def _prefixes(self) -> Prefixes:
+        return Prefixes((self._tokeniser.decode_bytes([token]), token) for token in range(self._size))
+
+    def longer(self, token: int) -> Sequence[tuple[bytes, int]]:
+        """Return what follows the bytes of `token` in each token that begins with them, and that token."""
+        said = self._tokeniser.decode_bytes([token])
+        return [(piece[len(said) :], other) for piece, other in self._prefixes.longer(said)]
+
+    def follows(self, matcher: LLMatcher, text: bytes) -> bool:
+        """Return whether `text` may come next."""
+        tokens = self._tokeniser.tokenize_bytes(text)
+        return bool(matcher.validate_tokens(tokens) == len(tokens))
+
+
 class GuidanceConstraint:
     """A `Constraint` by llguidance."""
 
     costly_mask = False
 
-    def __init__(self, matcher: LLMatcher, size: int) -> None:
+    def __init__(self, matcher: LLMatcher, words: _Words, size: int) -> None:
         self._matcher = matcher
+        self._words = words
         self._size = size
         self._bits = np.zeros((1, (size + 31) // 32), np.int32)
 
     def copy(self) -> GuidanceConstraint:
         """Return one that stands where this one stands, and goes its own way."""
-        return GuidanceConstraint(self._matcher.deep_copy(), self._size)
+        return GuidanceConstraint(self._matcher.deep_copy(), self._words, self._size)
 
     def allowed(self, token: int) -> bool:
         """Return whether `token` may come next."""
@@ -128,6 +153,9 @@ class GuidanceConstraint:
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         self._check()
         bits = np.unpackbits(self._bits.view(np.uint8), count=self._size, bitorder="little")
+        if np.count_nonzero(self._bits) == 1 and bits.sum() == 1:  # it named but one cut of what has to come
+            for _, token in self._words.longer(int(bits.argmax())):
+                bits[token] = self.allowed(token)
         return bits.view(np.bool_)
 
     def commit(self, token: int) -> None:
@@ -143,8 +171,19 @@ class GuidanceConstraint:
         if tokens:  # a tokeniser that knows no token for a byte cuts a text into tokens that do not spell it
             tokens = tokens[: self._matcher.validate_tokens(tokens)]
             self._matcher.consume_tokens(tokens)
+            if self._may_go_on(tokens[-1]):
+                self._matcher.rollback(1)
+                tokens.pop()
             self._check()
         return tokens
+
+    def _may_go_on(self, token: int) -> bool:
+        """Return whether the model, left alone, may have gone on in `token`, the last one taken.
+
+        Then that is for it to choose: what it says next can hang on how it was cut. Behind `"}` it writes another
+        call, behind `"` and `}}` the end.
+        """
+        return any(self._words.follows(self._matcher, rest) for rest, _ in self._words.longer(token))
 
     @property
     def done(self) -> bool:

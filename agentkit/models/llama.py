@@ -34,7 +34,7 @@ KV_TYPES = {"f16": llama_cpp.GGML_TYPE_F16, "q8_0": llama_cpp.GGML_TYPE_Q8_0}
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
-def _drop_log(_level: int, _text: bytes, _data: object) -> None:
+def drop_log(_level: int, _text: bytes, _data: object) -> None:
     """Drop what llama.cpp says: it may quote the model file, and standard error belongs to the user."""
 
 
@@ -99,7 +99,7 @@ class LlamaModel:
             ConfigError: It is to lie on a graphics card that is not there.
             ModelError: llama.cpp refused the file.
         """
-        llama_cpp.llama_log_set(_drop_log, None)
+        llama_cpp.llama_log_set(drop_log, None)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.use_extra_bufts = settings.repack

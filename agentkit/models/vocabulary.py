@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from agentkit.models.llama import LlamaModel
@@ -37,3 +39,15 @@ class Vocabulary:
             return False
         piece = self.model.piece(token, special=True)
         return piece.startswith(b"<") and piece.endswith(b">")
+
+
+class Prefixes:
+    """Tokens by what they begin with."""
+
+    def __init__(self, pieces: Iterable[tuple[bytes, int]]) -> None:
+        self._sorted = sorted(pieces)
+
+    def longer(self, start: bytes) -> Sequence[tuple[bytes, int]]:
+        """Return the tokens that begin with `start` and go on, each with its bytes before it."""
+        low = bisect_left(self._sorted, (start + b"\x00", 0))
+        return self._sorted[low : bisect_left(self._sorted, (start + b"\xff", 0), low)]

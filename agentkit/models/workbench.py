@@ -22,15 +22,10 @@ from numpy.typing import NDArray
 from agentkit.errors import ConfigError, EngineError, ModelError
 from agentkit.models import scoring
 from agentkit.models.levers import Levers
-from agentkit.models.llama import KV_TYPES, place
+from agentkit.models.llama import KV_TYPES, drop_log, place
 from agentkit.models.sliding import MAX_SHIFTS, Window, leaving
 
 _COUNTED = re.compile(rb"^\[ *(\d+)/ *(\d+)\]")
-
-
-@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
-def _drop_log(_level: int, _text: bytes, _data: object) -> None:
-    """Drop what llama.cpp says: it may quote the model file."""
 
 
 class Workbench:
@@ -42,7 +37,7 @@ class Workbench:
         Raises:
             ModelError: llama.cpp refused the file, or the context.
         """
-        llama_cpp.llama_log_set(_drop_log, None)
+        llama_cpp.llama_log_set(drop_log, None)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.use_extra_bufts = levers.repack
@@ -263,6 +258,6 @@ def quantise(
             os.fsencode(source), os.fsencode(target), ctypes.byref(params)
         )
     finally:
-        llama_cpp.llama_log_set(_drop_log, None)
+        llama_cpp.llama_log_set(drop_log, None)
     if status:
         raise ModelError(f"llama.cpp could not write the model in another quantisation (status {status})")

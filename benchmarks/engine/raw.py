@@ -18,6 +18,9 @@ def tokens_a_second(path: Path, streams: int, tokens: int) -> float:
     import llama_cpp
     import numpy as np
 
+    from agentkit.models.llama import drop_log
+
+    llama_cpp.llama_log_set(drop_log, None)
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(os.fsencode(path), llama_cpp.llama_model_default_params())
     params = llama_cpp.llama_context_default_params()

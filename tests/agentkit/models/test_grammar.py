@@ -38,7 +38,7 @@ def backend(model: LlamaModel, request: pytest.FixtureRequest) -> Backend:
 def accepts(constraint: Constraint, tokens: Sequence[int]) -> bool:
     """Feed `tokens`; return whether all of them may come.
 
-    Where the text is settled but its cut into tokens is not, the mask allows one cut only, the check any.
+    Where the text is settled, the mask leaves out cuts that no tokeniser makes, and the check allows them.
     """
     for token in tokens:
         allowed = constraint.allowed(token)
@@ -148,6 +148,23 @@ def test_forced_tokens_are_the_ones_the_model_would_be_trained_on(
 ) -> None:
     forced = bind_tools(backend, SMOLLM2, tools, REQUIRED).forced()
     assert forced == model.tokenise('<tool_call>[{"name": "')
+
+
+def test_a_forced_token_does_not_cut_off_one_that_the_model_would_rather_write(
+    model: LlamaModel, backend: Backend
+) -> None:
+    """Behind `"}` SmolLM2 writes another call, behind `"` and `}}` the end: the quote alone would decide that."""
+    unit = {"type": "string", "enum": ["kJ", "kcal"]}
+    schema = {"type": "object", "properties": {"unit": unit}, "required": ["unit"]}
+    tool = ToolSpec("convert", "Convert.", schema)
+    begun = '<tool_call>[{"name": "convert", "arguments": {"unit": "kJ'
+    for ending in ('"}', '"'):
+        constraint = bind_tools(backend, SMOLLM2, [tool], REQUIRED)
+        assert accepts(constraint, model.tokenise(begun))
+        assert constraint.forced() == []
+        (token,) = model.tokenise(ending)
+        assert constraint.mask()[token]
+        assert accepts(constraint, [token])
 
 
 def test_a_schema_binds_the_whole_text(model: LlamaModel, backend: Backend) -> None:

@@ -1,0 +1,69 @@
+"""One request for several calls of one tool: the ways in which people say what changes from call to call (pure)."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+
+from training.kinds import spoken_list
+from training.phrases import Said, Slot
+
+_LINK = re.compile(r"\b(in|for|of|from|with|to|at|on|by|about|between|the \w+ of) $")
+"""What may be said again before each value: "in Rome and in Oslo"."""
+_AGAIN = (
+    "Do the same for {}.",
+    "Then do that for {}, too.",
+    "Repeat it for {}.",
+    "I need the same for {}.",
+    "And for {}?",
+    "What about {}?",
+    "Also for {}, please.",
+)
+
+
+def say_repeated(
+    said: Said, rows: Sequence[Mapping[str, str]], varied: Sequence[str], rng: random.Random
+) -> str:
+    """Return one request for all of `rows`.
+
+    Args:
+        said: The request for one of them.
+        rows: What is said for each parameter, one mapping for each call.
+        varied: The parameters in which the calls differ.
+        rng: Decides on the form.
+    """
+    form = rng.random()
+    if len(varied) == 1 and form < 0.2:
+        others = spoken_list([row[varied[0]] for row in rows[1:]], rng)
+        return f"{said.fill(rows[0])} {rng.choice(_AGAIN).format(others)}"
+    if form < (0.35 if len(varied) == 1 else 0.6):
+        return _clauses(said, rows, varied, rng)
+    spoken = {**rows[0], **{name: spoken_list([row[name] for row in rows], rng) for name in varied}}
+    text = said.fill(spoken)
+    if len(varied) > 1 and rng.random() < 0.7:
+        return before_end(text, rng.choice((" respectively", ", respectively")))
+    return text
+
+
+def before_end(text: str, words: str) -> str:
+    """Return `text` with `words` before the mark that ends it."""
+    body = text.rstrip(".?!")
+    return body + words + text[len(body) :]
+
+
+def _clauses(said: Said, rows: Sequence[Mapping[str, str]], varied: Sequence[str], rng: random.Random) -> str:
+    """Return the request with all from the first to the last varied value said once for each call."""
+    places = [at for at, piece in enumerate(said.pieces) if isinstance(piece, Slot) and piece.name in varied]
+    first, last = places[0], places[-1]
+    before, middle, after = said.pieces[:first], said.pieces[first : last + 1], said.pieces[last + 1 :]
+    if before and isinstance(before[-1], str) and (link := _LINK.search(before[-1])) and rng.random() < 0.6:
+        before, middle = [*before[:-1], before[-1][: link.start()]], [link[0], *middle]
+    clauses = [Said(middle).fill(row) for row in rows]
+    if len(varied) > 1 and len(clauses) > 2 and rng.random() < 0.5:
+        told = "; ".join(clauses)
+    elif rng.random() < 0.3:
+        told = f"{', '.join(clauses[:-1])}, and {rng.choice(('then', 'also', 'finally'))} {clauses[-1]}"
+    else:
+        told = spoken_list(clauses, rng)
+    return Said(before).fill(rows[0]) + told + Said(after).fill(rows[0])
