@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 import time
@@ -26,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import torch
 
     from training.batches import batches
-    from training.encode import Encoder
+    from training.encode import Encoder, Row
     from training.export import export
     from training.fit import fit
-    from training.mix import tasks, trained_tools
+    from training.mix import groups, trained_tools
     from training.plot import plot
 
     torch.set_num_threads(chosen.threads)
@@ -47,12 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     output.note(f"making {recipe.examples} examples")
     encoder = Encoder(model)
-    examples = itertools.islice(tasks(recipe.seed, trained_tools()), recipe.examples)
-    rows = [encoder.encode(example) for example in examples]
-    kept = [row for row in rows if len(row.tokens) <= recipe.batch_tokens]
-    made = list(batches(kept, recipe.batch_tokens, recipe.seed))
-    tokens = sum(len(row.tokens) for row in kept)
-    output.note(f"{len(kept)} examples of {tokens / len(kept):.0f} tokens, in {len(made)} batches")
+    rows: list[Row] = []
+    count = 0
+    for group in groups(recipe.seed, trained_tools()):
+        row = encoder.encode(group)
+        if row.length <= recipe.batch_tokens:
+            rows.append(row)
+            count += len(group)
+        if count >= recipe.examples:
+            break
+    made = list(batches(rows, recipe.batch_tokens, recipe.seed))
+    tokens = sum(row.length for row in rows)
+    output.note(f"{count} examples of {tokens / count:.0f} tokens, in {len(made)} batches")
 
     began, recent = time.monotonic(), list[float]()
 

@@ -23,9 +23,9 @@ class Recipe:
     """What decides an adapter, beside its data."""
 
     seed: int = 20261121
-    examples: int = 12000
-    rank: int = 16
-    alpha: float = 32.0
+    examples: int = 13000
+    rank: int = 32
+    alpha: float = 48.0
     learning_rate: float = 1e-3
     last_learning_rate: float = 5e-5
     warm_up_steps: int = 40
@@ -91,7 +91,7 @@ def fit(
             begun, batch = time.monotonic(), batches[step]
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate(step, len(batches))
-            value = loss(network, torch.tensor(batch.padded()), batch.places())
+            value = loss(network, batch)
             optimiser.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
             torch.nn.utils.clip_grad_norm_(network.trained(), recipe.clip_norm)

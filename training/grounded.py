@@ -6,7 +6,7 @@ import functools
 import random
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from agentkit.messages import Evidence, Message
 from training.kinds import Kind, kind
 from training.phrases import Phrase, check_slots
 from training.tasks import Example
-from training.tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def tell(fact: Fact, rng: random.Random) -> Told:
     return Told(fact, values, capital(sentence))
 
 
-def answer_from_text(rng: random.Random, _known: Sequence[Tool]) -> Example:
+def answer_from_text(rng: random.Random) -> Example:
     """One text of one to four sentences holds the answer; or none does, and that is what is said."""
     told = [tell(fact, rng) for fact in rng.sample(facts(), rng.choice((1, 1, 2, 3, 4)))]
     asked = rng.choice(told)

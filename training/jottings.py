@@ -20,7 +20,6 @@ from training.draws import Draw, draw_of, draw_values, stands_in
 from training.grounded import Asked, articles, capital, example, typed
 from training.phrases import Phrase, Said, check_slots
 from training.tasks import Example
-from training.tools import Tool
 
 LEFT_OPEN = 0.18
 """How often the passage does not hold the answer."""
@@ -84,7 +83,7 @@ def ask(rng: random.Random) -> Asked:
     raise ValueError("no jotting makes a clear question")
 
 
-def answer_from_jotting(rng: random.Random, _known: Sequence[Tool]) -> Example:
+def answer_from_jotting(rng: random.Random) -> Example:
     """A few lines of a note hold the answer; or they do not, and that is what is said."""
     return example(ask(rng))
 

@@ -12,46 +12,97 @@ from training.jottings import answer_from_jotting
 from training.profiles import answer_from_profile
 from training.tasks import (
     Example,
+    Task,
     no_tool_fits,
     one_call,
+    pick,
     same_tool,
     say_result,
+    scene,
     several_tools,
+    small_talk,
     something_missing,
 )
 from training.tools import Tool, catalogue
 
-Make = Callable[[random.Random, Sequence[Tool]], Example]
-
-TASKS: Mapping[str, tuple[Make, float]] = {
-    "one_call": (one_call, 0.36),
-    "same_tool": (same_tool, 0.13),
-    "several_tools": (several_tools, 0.13),
+TASKS: Mapping[str, tuple[Task, float]] = {
+    "one_call": (one_call, 0.37),
+    "same_tool": (same_tool, 0.16),
+    "several_tools": (several_tools, 0.15),
     "no_tool_fits": (no_tool_fits, 0.13),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.05),
-    "answer_from_text": (answer_from_text, 0.07),
-    "answer_from_profile": (answer_from_profile, 0.12),
-    "answer_from_jotting": (answer_from_jotting, 0.12),
+    "small_talk": (small_talk, 0.04),
 }
-"""Every kind of task, and its share beside those of the others."""
-
-
+"""Every kind of task with tools, and its share beside those of the others."""
+PASSAGES: Mapping[str, tuple[Callable[[random.Random], Example], float]] = {
+    "answer_from_text": (answer_from_text, 0.06),
+    "answer_from_profile": (answer_from_profile, 0.11),
+    "answer_from_jotting": (answer_from_jotting, 0.11),
+}
+"""Every kind of question on a passage, likewise."""
+BRANCHES = (2, 3, 3, 4)
+"""How many examples begin with one scene."""
 PINNED_SHARE = 0.3
 """How often tools stand in the system message, as pinned ones do, and not beside the question."""
+_LEAST = {"several_tools": 2}
+_TRIES = 20
+
+
+def groups(
+    seed: int,
+    tools: Sequence[Tool],
+    shares: Mapping[str, float] | None = None,
+    *,
+    branches: Sequence[int] = BRANCHES,
+) -> Iterator[list[Example]]:
+    """Yield, without end, examples that begin alike; the same arguments give the same ones.
+
+    Args:
+        seed: Of the random generator.
+        tools: There are no others.
+        shares: How often each kind comes; none: as often as in the training.
+        branches: How many examples a group with tools has; one of these numbers.
+    """
+    wanted = shares or {name: share for name, (_, share) in (*TASKS.items(), *PASSAGES.items())}
+    rng = random.Random(seed)
+    talking = {name: share for name, share in wanted.items() if name in TASKS}
+    mean = sum(branches) / len(branches)
+    names = list(wanted)
+    weights = [share if name in TASKS else share * mean for name, share in wanted.items()]
+    while True:
+        name = rng.choices(names, weights)[0]
+        if name in PASSAGES:
+            yield [replace(PASSAGES[name][0](rng), task=name)]
+            continue
+        more = rng.choices(list(talking), list(talking.values()), k=rng.choice(branches) - 1)
+        if made := _group(rng, tools, (name, *more)):
+            yield made
 
 
 def tasks(seed: int, tools: Sequence[Tool], shares: Mapping[str, float] | None = None) -> Iterator[Example]:
-    """Yield examples without end; the same arguments give the same ones."""
-    wanted = shares or {name: share for name, (_, share) in TASKS.items()}
-    rng = random.Random(seed)
-    names = list(wanted)
-    while True:
-        name = rng.choices(names, [wanted[each] for each in names])[0]
-        example = replace(TASKS[name][0](rng, tools), task=name)
-        if rng.random() < PINNED_SHARE:
-            example = replace(example, tools=tuple(replace(tool, beside=False) for tool in example.tools))
-        yield example
+    """Yield examples without end, each by itself."""
+    for group in groups(seed, tools, shares, branches=(1,)):
+        yield from group
+
+
+def _group(rng: random.Random, tools: Sequence[Tool], names: Sequence[str]) -> list[Example]:
+    """Return examples of these kinds on one scene, each request once; fewer, where it does not allow one."""
+    needs = {
+        "something_missing": lambda: [tool for tool in tools if tool.short],
+        "say_result": lambda: [tool for tool in tools if tool.outcomes],
+    }
+    first = [pick(rng, needs[name]()) for name in dict.fromkeys(names) if name in needs]
+    here = scene(rng, tools, first, least=max(_LEAST.get(name, 1) for name in names))
+    if rng.random() < PINNED_SHARE:
+        pinned = (replace(each, spec=replace(each.spec, beside=False)) for each in here.shown)
+        here = replace(here, shown=tuple(pinned))
+    made: dict[str, Example] = {}
+    for name in names:
+        example = next(filter(None, (TASKS[name][0](rng, here, tools) for _ in range(_TRIES))), None)
+        if example is not None:
+            made.setdefault(example.messages[1].text, replace(example, task=name))
+    return list(made.values())
 
 
 def is_held_out(tool: Tool) -> bool:

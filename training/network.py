@@ -9,7 +9,7 @@ Not covered: other architectures; biases; scaled rotary embeddings.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,6 +17,8 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from torch import Tensor, nn
 from torch.nn.functional import linear, rms_norm, silu
+
+from training.batches import Batch
 
 LINEAR = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 """The linear layers of a block, by their names in the file."""
@@ -118,14 +120,27 @@ class Network(nn.Module):
             Block(_of_block(weights, index), self, rank, alpha) for index in range(int(field("block_count")))
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, positions: Tensor | None = None, groups: Tensor | None = None
+    ) -> Tensor:
         """Return the last hidden states, (batch, tokens, width), normed; `logits` makes more of them.
 
         Rows are padded on the right: what stands behind a token never changes it.
+
+        Args:
+            tokens: (batch, tokens).
+            positions: Of each token in its text, (batch, tokens); none: one text a row.
+            groups: 0 for what all texts of a row share; a token of another group sees that and its own group, (batch,
+                tokens). None: one text a row.
         """
         x = self.embedding[tokens]
-        cosine, sine = self._rotation(tokens.shape[1], x)
-        mask = torch.full((tokens.shape[1],) * 2, -math.inf, dtype=x.dtype).triu(1)
+        if positions is None:
+            positions = torch.arange(tokens.shape[1])[None]
+        cosine, sine = self._rotation(positions, x)
+        hidden = torch.ones((tokens.shape[1],) * 2, dtype=torch.bool).triu(1)[None]
+        if groups is not None:
+            hidden = hidden | (groups[:, None, :] != 0) & (groups[:, None, :] != groups[:, :, None])
+        mask = torch.zeros(hidden.shape, dtype=x.dtype).masked_fill(hidden, -math.inf)[:, None]
         for block in self.blocks:
             x = block(x, cosine, sine, mask)
         return rms_norm(x, x.shape[-1:], self.norm, self.epsilon)
@@ -146,10 +161,10 @@ class Network(nn.Module):
         """Return what is trained."""
         return [each for each in self.parameters() if each.requires_grad]
 
-    def _rotation(self, tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _rotation(self, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         width = like.shape[-1] // self.heads
         speeds = self.base ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
-        angles = torch.outer(torch.arange(tokens, dtype=torch.float32), speeds)
+        angles = positions[:, None, :, None].float() * speeds
         return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
@@ -176,15 +191,10 @@ def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
 
 
-def loss(network: Network, tokens: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
-    """Return the mean loss over the tokens to be learnt.
-
-    Args:
-        network: In training.
-        tokens: (batch, length), padded on the right.
-        places: For each row: its number, where its completion begins, and where it ends.
-    """
-    hidden = network(tokens)
+def loss(network: Network, batch: Batch) -> Tensor:
+    """Return the mean loss over the tokens to be learnt."""
+    tokens, places = torch.tensor(batch.tokens()), batch.places()
+    hidden = network(tokens, torch.tensor(batch.positions()), torch.tensor(batch.groups()))
     states = torch.cat([hidden[row, begin - 1 : end - 1] for row, begin, end in places])
     wanted = torch.cat([tokens[row, begin:end] for row, begin, end in places])
     return torch.nn.functional.cross_entropy(network.logits(states), wanted)

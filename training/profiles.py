@@ -11,7 +11,7 @@ import functools
 import random
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from training.draws import Draw, draw_of, draw_values, stands_in
 from training.grounded import Asked, articles, capital, example, typed
 from training.phrases import Phrase, Said, Slot, check_slots
 from training.tasks import Example
-from training.tools import Tool
 
 LEFT_OPEN = 0.2
 """How often the passage does not hold the answer."""
@@ -93,7 +92,7 @@ def ask(rng: random.Random) -> Asked:
     raise ValueError("no profile makes a clear question")
 
 
-def answer_from_profile(rng: random.Random, _known: Sequence[Tool]) -> Example:
+def answer_from_profile(rng: random.Random) -> Example:
     """One passage about one subject holds the answer; or it does not, and that is what is said."""
     return example(ask(rng))
 

@@ -1,26 +1,28 @@
 """Examples about tools: a conversation, the tools beside it, and the message that should come next.
 
-Every kind of task is one function of a random generator and the tools there are.
+A scene is what several examples begin with. Every kind of task is one function of a random generator, a scene and the
+tools there are.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import random
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from agentkit import prompt
+from agentkit.context.words import terms
 from agentkit.labels import Labels
 from agentkit.messages import Message, ToolCall, ToolSpec
 from training.kinds import Value, spoken_list
 from training.phrases import Said
 from training.repeats import say_repeated
 from training.tools import Shown, Tool, show
-
-LAST_TOOLS = 4
-"""As many tools as an agent is shown for one request, and one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,65 +65,108 @@ def pick(rng: random.Random, known: Sequence[Tool]) -> Tool:
     return tool
 
 
-def ask(tool: Tool, rng: random.Random, shown: Shown | None = None) -> Ask:
-    """Return a request for `tool`."""
-    said = rng.choice(tool.asks).say(rng)
-    shown = shown or show(tool, rng, keep={*said.slots(), *said.flags})
-    for _ in range(20):  # a tool that is already shown may lack what this form of the request speaks of
+_SHARES = (0.0, 0.3, 0.6)
+"""How much of what may be left out is said: to leave out what nobody spoke of is as much to be learnt."""
+
+
+def ask(shown: Shown, rng: random.Random) -> Ask:
+    """Return a request for a tool; it speaks only of what the tool is shown to take."""
+    tool, share = shown.tool, rng.choice(_SHARES)
+    said = rng.choice(tool.asks).say(rng, share=share)
+    for _ in range(20):
         if {*said.slots(), *said.flags} <= set(shown.names):
             break
         said = rng.choice(tool.asks).say(rng, share=0.2)
     else:
-        raise ValueError(f"{tool.name} cannot be asked for as it is shown")
+        said = rng.choice(tool.asks).say(rng, share=0.0)
     values = {name: tool.parameters[name].kind.draw(rng) for name in said.slots()}
     return Ask(shown, said, values)
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What stands before a request: the system message, and the tools."""
+
+    system: Message
+    shown: tuple[Shown, ...]
+    """Sorted by name, as the context shows them; each name once."""
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """The tools as they are shown."""
+        return tuple(each.spec for each in self.shown)
+
+    def example(self, said: str, *, text: str = "", calls: Sequence[ToolCall] = ()) -> Example:
+        """Return the example of a request."""
+        return Example("", (self.system, Message.user(said)), self.specs, text, tuple(calls))
+
+
+def scene(rng: random.Random, known: Sequence[Tool], first: Sequence[Tool] = (), *, least: int = 1) -> Scene:
+    """Return a scene with one to four tools, `least` at least, those of `first` among them."""
+    tools = {tool.name: tool for tool in first or [pick(rng, known)]}
+    count = max(least, rng.choice((1, 1, 2, 3, 4)), len(tools))
+    near = next(iter(tools.values()))
+    for tool in _near(rng, known, count, near=near, share=0.6):
+        if len(tools) < count:
+            tools.setdefault(tool.name, tool)
+    shown = {each.spec.name: each for each in (show(tool, rng) for tool in reversed(tools.values()))}
+    system = Message.system(prompt.ASSISTANT if rng.random() < 0.8 else rng.choice(_SYSTEMS))
+    return Scene(system, tuple(shown[name] for name in sorted(shown)))
+
+
+Task = Callable[[random.Random, Scene, Sequence[Tool]], Example | None]
+"""Makes an example of a scene; `None` where the scene does not allow it."""
+
 # --- calls ------------------------------------------------------------------------------------------
 
 
-def one_call(rng: random.Random, known: Sequence[Tool]) -> Example:
-    """One tool is meant; up to three others stand beside it."""
-    asked = ask(pick(rng, known), rng)
-    return _example(rng, known, asked.text, [asked])
+def one_call(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
+    """One tool is meant; others may stand beside it."""
+    return _called(rng, here, [ask(rng.choice(here.shown), rng)])
 
 
-def same_tool(rng: random.Random, known: Sequence[Tool]) -> Example:
+def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
     """One tool, several times: with a list of values for one or two parameters, or as several requests."""
-    while True:
-        first = ask(pick(rng, known), rng)
-        if first.values:
-            break
+    first = ask(rng.choice(here.shown), rng)
     count = rng.choice((2, 2, 2, 3, 3, 4))
-    if rng.random() < 0.35:
-        more = (ask(first.shown.tool, rng, first.shown) for _ in range(count - 1))
-        asked = list({json.dumps(each.call.arguments): each for each in (first, *more)}.values())
-        return _example(rng, known, joined([each.text for each in asked], rng), asked)
+    if rng.random() < 0.4:
+        return _called(rng, here, [first, *(ask(first.shown, rng) for _ in range(count - 1))])
     kinds = first.shown.tool.parameters
     open_slots = [name for name in first.values if not kinds[name].kind.schema.get("items")]
     if not open_slots:
-        return one_call(rng, known)
+        return None
     varied = rng.sample(open_slots, min(len(open_slots), rng.choice((1, 1, 2))))
     rows = [first.values]
     for _ in range(count - 1):
         fresh = {name: kinds[name].kind.draw(rng) for name in varied}
         if any(row[name].json == fresh[name].json for name in varied for row in rows):
-            return one_call(rng, known)
+            return None
         rows.append({**first.values, **fresh})
     spoken = [{name: value.said for name, value in row.items()} for row in rows]
     text = say_repeated(first.said, spoken, varied, rng)
-    return _example(rng, known, text, [replace(first, values=row) for row in rows])
+    calls = [replace(first, values=row).call for row in rows]
+    return here.example(decorated(text, rng), calls=calls)
 
 
-def several_tools(rng: random.Random, known: Sequence[Tool]) -> Example:
+def several_tools(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
     """Two or three tools, asked for in one breath; some of them more than once."""
-    count = rng.choice((2, 2, 2, 3))
-    asked = [ask(tool, rng) for tool in _near(rng, known, count)]
-    if len({each.shown.spec.name for each in asked}) < len(asked):
-        return one_call(rng, known)
+    if len(here.shown) < 2:
+        return None
+    asked = [
+        ask(each, rng) for each in rng.sample(here.shown, min(len(here.shown), rng.choice((2, 2, 2, 3))))
+    ]
     if rng.random() < 0.25:
-        asked.append(ask(asked[0].shown.tool, rng, asked[0].shown))
-    return _example(rng, known, joined([each.text for each in asked], rng), asked)
+        asked.append(ask(asked[0].shown, rng))
+    return _called(rng, here, asked)
+
+
+def _called(rng: random.Random, here: Scene, asked: Sequence[Ask]) -> Example:
+    """Return the example of requests, each said once."""
+    different = list(
+        {(each.shown.spec.name, json.dumps(each.call.arguments)): each for each in asked}.values()
+    )
+    text = joined([each.text for each in different], rng)
+    return here.example(decorated(text, rng), calls=[each.call for each in different])
 
 
 def decorated(text: str, rng: random.Random) -> str:
@@ -143,6 +188,8 @@ _BEFORE = (
 def joined(requests: Sequence[str], rng: random.Random) -> str:
     """Return several requests as one."""
     first, *rest = requests
+    if not rest:
+        return first
     match rng.randrange(6):
         case 0:
             return "\n".join(f"{number}. {each}" for number, each in enumerate(requests, 1))
@@ -163,33 +210,36 @@ def joined(requests: Sequence[str], rng: random.Random) -> str:
 # --- no call ----------------------------------------------------------------------------------------
 
 
-def no_tool_fits(rng: random.Random, known: Sequence[Tool]) -> Example:
+def no_tool_fits(rng: random.Random, here: Scene, known: Sequence[Tool]) -> Example | None:
     """The tool that is meant is not there."""
-    asked = ask(pick(rng, known), rng)
-    others = list(_near(rng, known, rng.choice((1, 1, 2, 3)) + 1, near=asked.shown.tool, share=0.4))
-    offered = [show(tool, rng).spec for tool in others if tool.name != asked.shown.tool.name]
-    return Example(
-        "", (_system(rng), Message.user(decorated(asked.text, rng))), _unlike(offered), text=prompt.UNABLE
-    )
+    near = rng.choice(here.shown).tool
+    (tool,) = _near(rng, known, 1, near=near, share=0.4)
+    if any(tool.name == each.tool.name or _alike(tool, each.tool) for each in here.shown):
+        return None
+    return here.example(decorated(ask(show(tool, rng), rng).text, rng), text=prompt.UNABLE)
 
 
-def something_missing(rng: random.Random, known: Sequence[Tool]) -> Example:
+def something_missing(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
     """The request leaves out what the tool needs: ask for it, and invent nothing."""
-    tool = rng.choice([each for each in known if each.short])
-    shown = show(tool, rng)
+    short = [each.tool for each in here.shown if each.tool.short]
+    if not short:
+        return None
+    tool = rng.choice(short)
     said = rng.choice(tool.short).say(rng)
     values = {name: tool.parameters[name].kind.draw(rng).said for name in said.slots()}
     needed = [each for each in tool.parameters.values() if not each.optional and each.name not in values]
     wanted = spoken_list([_lower(rng.choice(each.about)) for each in needed], rng)
     text = rng.choice((f"Please tell me: {wanted}.", f"I still need to know: {wanted}."))
-    offered = [shown.spec, *_distractors(rng, known, [tool])]
-    return Example("", (_system(rng), Message.user(said.fill(values))), _unlike(offered), text=text)
+    return here.example(said.fill(values), text=text)
 
 
-def say_result(rng: random.Random, known: Sequence[Tool]) -> Example:
+def say_result(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
     """A tool has answered: say what it said."""
-    tool = rng.choice([each for each in known if each.outcomes])
-    asked, outcome = ask(tool, rng), rng.choice(tool.outcomes)
+    able = [each for each in here.shown if each.tool.outcomes]
+    if not able:
+        return None
+    asked = ask(rng.choice(able), rng)
+    outcome = rng.choice(asked.shown.tool.outcomes)
     drawn = {name: each.draw(rng) for name, each in outcome.draws.items()}
     result = outcome.result
     for name, value in drawn.items():
@@ -197,35 +247,33 @@ def say_result(rng: random.Random, known: Sequence[Tool]) -> Example:
     spoken = {name: value.said for name, value in (asked.values | drawn).items()}
     call = replace(asked.call, id="call_1")
     messages = (
-        _system(rng),
+        here.system,
         Message.user(asked.text),
         Message.assistant("", Labels(), (call,)),
         Message.tool(call, result, Labels()),
     )
-    offered = [asked.shown.spec, *_distractors(rng, known, [tool])]
-    return Example("", messages, _unlike(offered), text=outcome.says.say(rng).fill(spoken))
+    return Example("", messages, here.specs, text=outcome.says.say(rng).fill(spoken))
 
 
-def _example(rng: random.Random, known: Sequence[Tool], text: str, asked: Sequence[Ask]) -> Example:
-    specs = list({each.shown.spec.name: each.shown.spec for each in asked}.values())
-    offered = [*specs, *_distractors(rng, known, [each.shown.tool for each in asked])]
-    messages = (_system(rng), Message.user(decorated(text, rng)))
-    return Example("", messages, _unlike(offered), calls=tuple(each.call for each in asked))
+def small_talk(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
+    """Somebody says something that needs no tool."""
+    words, reply = rng.choice(list(rng.choice(list(talk().values())).items()))
+    meant = set(terms(words))
+    for each in here.shown:
+        about = " ".join((each.tool.name.replace("_", " "), *each.tool.also, *each.tool.about))
+        if meant & set(terms(about)):
+            return None
+    return here.example(words, text=reply)
 
 
-def _distractors(rng: random.Random, known: Sequence[Tool], used: Sequence[Tool]) -> list[ToolSpec]:
-    count = rng.choice((0, 0, 1, 2, 3))
-    room = max(0, LAST_TOOLS - len({tool.name for tool in used}))
-    near = _near(rng, known, min(count, room) + len(used), near=used[0], share=0.6)
-    names = {tool.name for tool in used}
-    return [show(tool, rng).spec for tool in near if tool.name not in names][: min(count, room)]
+@functools.cache
+def talk() -> Mapping[str, Mapping[str, str]]:
+    """Return what people say and what is said to it, by group."""
+    return tomllib.loads(Path(__file__).with_name("talk.toml").read_text(encoding="utf-8"))
 
 
-def _near(
-    rng: random.Random, known: Sequence[Tool], count: int, *, near: Tool | None = None, share: float = 0.4
-) -> list[Tool]:
+def _near(rng: random.Random, known: Sequence[Tool], count: int, *, near: Tool, share: float) -> list[Tool]:
     """Return tools of one domain with probability `share` each, else of any; no tool twice."""
-    near = near or pick(rng, known)
     family = [tool for tool in known if tool.domain == near.domain]
     drawn: dict[str, Tool] = {}
     while len(drawn) < min(count, len(known)):
@@ -239,15 +287,6 @@ def _alike(one: Tool, other: Tool) -> bool:
     """Return whether two tools do much the same: one gives any fact of a thing, the other just one."""
     general = one.name.endswith("_details") or other.name.endswith("_details")
     return one is not other and one.domain == other.domain and general
-
-
-def _unlike(offered: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
-    """Return tools as the context shows them: sorted by name, each name once."""
-    return tuple(sorted({spec.name: spec for spec in reversed(offered)}.values(), key=lambda spec: spec.name))
-
-
-def _system(rng: random.Random) -> Message:
-    return Message.system(prompt.ASSISTANT if rng.random() < 0.8 else rng.choice(_SYSTEMS))
 
 
 _SYSTEMS = (

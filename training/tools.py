@@ -30,7 +30,7 @@ import functools
 import random
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,13 +177,12 @@ def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def show(tool: Tool, rng: random.Random, *, keep: Collection[str] = (), plain: float = 0.4) -> Shown:
+def show(tool: Tool, rng: random.Random, *, plain: float = 0.4) -> Shown:
     """Return `tool` under one of its names, in one of its wordings and spellings.
 
     Args:
         tool: Of the catalogue.
         rng: Decides.
-        keep: The optional parameters it has to have; of the others, some are left out.
         plain: How often it keeps the catalogue's own names.
     """
     style = _STYLES[0] if rng.random() < plain else rng.choice(_STYLES)
@@ -193,7 +192,7 @@ def show(tool: Tool, rng: random.Random, *, keep: Collection[str] = (), plain: f
     python = rng.random() < 0.15  # types by their names in Python, as some write them
     names: dict[str, str] = {}
     properties: dict[str, Any] = {}
-    for parameter in _order(tool, rng, keep):
+    for parameter in _order(tool, rng):
         shown = style(rng.choice((parameter.name, parameter.name, *parameter.also)))
         if shown in properties:
             shown = style(parameter.name)
@@ -208,11 +207,11 @@ def show(tool: Tool, rng: random.Random, *, keep: Collection[str] = (), plain: f
     return Shown(tool, ToolSpec(name, rng.choice(tool.about), schema, beside=True), names)
 
 
-def _order(tool: Tool, rng: random.Random, keep: Collection[str]) -> list[Parameter]:
-    """Return the parameters to show: all that are required, and most others, in that order."""
+def _order(tool: Tool, rng: random.Random) -> list[Parameter]:
+    """Return the parameters to show: all that are required, and most of the others, in that order."""
     required = [each for each in tool.parameters.values() if not each.optional]
     optional = [each for each in tool.parameters.values() if each.optional]
-    others = [each for each in optional if rng.random() < 0.8 or each.name in keep]
+    others = [each for each in optional if rng.random() < 0.8]
     if rng.random() < 0.25:
         rng.shuffle(required)
     return required + others

@@ -1,6 +1,6 @@
 """How much sooner a prompt is read after `agentkit models tune`: the tuned profile against the file as it came.
 
-Both sides run through the engine, take turns, and the medians count. A model without a profile on this machine is
+Both sides run through the engine with one sequence, take turns, and the medians count. A model without a profile on this machine is
 tuned first, in a store of its own.
 """
 
@@ -25,9 +25,9 @@ from benchmarks.engine.sides import MODEL, PREFILL_WORDS, in_turn
 
 def tuned_prefill_ratio(store: ModelStore, name: str, *, rounds: int) -> dict[str, Any]:
     """Return prefill tokens a second as it came and tuned, and their ratio; the model must have a profile."""
-    came = Engine(store.get(name).path, LocalSpawner())
+    came = Engine(store.get(name).path, LocalSpawner(), streams=1)
     path, options = as_tuned(store, name)
-    tuned = Engine(path, LocalSpawner(), **options)
+    tuned = Engine(path, LocalSpawner(), **{**options, "streams": 1})
     try:
         rates = [
             in_turn(number, lambda: _prefill(came, number), lambda: _prefill(tuned, number))  # noqa: B023 - at once

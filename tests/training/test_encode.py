@@ -27,8 +27,8 @@ def test_the_grammar_lets_through_and_forces_what_is_trained(smollm2_path: Path,
     backend = backend_for(Vocabulary(model), name)
     shares = {"one_call": 1.0, "same_tool": 1.0, "several_tools": 1.0}
     for example in itertools.islice(tasks(5, trained_tools(), shares), 60):
-        row = encoder.encode(example)
-        left = list(row.tokens[row.begin : -1])
+        (branch,) = encoder.encode([example]).branches
+        left = list(branch.tokens[branch.begin : -1])
         constraint = bind_tools(backend, SMOLLM2, example.tools, AUTO)
         while left:
             token = left.pop(0)

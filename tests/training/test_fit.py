@@ -13,10 +13,10 @@ import gguf
 import torch
 
 from training.batches import Batch, batches
-from training.encode import Row
+from training.encode import Branch, Row
 from training.export import export
 from training.fit import Recipe, fit
-from training.network import LINEAR, Network
+from training.network import LINEAR, Network, loss
 
 WIDTH, HEADS, LAYERS, VOCABULARY = 32, 4, 2, 64
 torch.set_num_threads(1)  # on so little work, more only wait for each other
@@ -60,7 +60,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(count: int = 240) -> list[Batch]:
     """Return batches in which a token is followed by the next number, always."""
-    rows = [Row(tuple((start + step) % VOCABULARY for step in range(9)), 3) for start in range(count)]
+    rows = [
+        Row((), (Branch(tuple((start + step) % VOCABULARY for step in range(9)), 3),))
+        for start in range(count)
+    ]
     return list(batches(rows, RECIPE.batch_tokens, seed=1))
 
 
@@ -103,6 +106,22 @@ def test_padding_on_the_right_changes_nothing(tiny: Path) -> None:
     assert torch.allclose(short, padded[:, :3], atol=1e-6)
 
 
+def test_what_examples_share_is_as_if_each_had_it_for_itself(tiny: Path) -> None:
+    shared, first, second = (5, 6, 7, 8), (9, 10, 11), (20, 21)
+    batch = Batch((Row(shared, (Branch(first, 1), Branch(second, 1))), Row((), (Branch((3,) * 12, 1),))))
+    network = Network(tiny, dtype=torch.float32)
+    with torch.no_grad():
+        together = network(*map(torch.tensor, (batch.tokens(), batch.positions(), batch.groups())))[0]
+        one, other = (network(torch.tensor([shared + branch]))[0] for branch in (first, second))
+        alone = loss(network, Batch((Row((), (Branch(shared + first, 5), Branch(shared + second, 5))),)))
+    assert torch.allclose(together[:7], one, atol=1e-5)
+    assert torch.allclose(together[7:9], other[4:], atol=1e-5)
+    assert batch.places() == [(0, 5, 7), (0, 8, 9), (1, 1, 12)]
+    shortened = Batch(batch.rows[:1])
+    with torch.no_grad():
+        assert torch.allclose(loss(network, shortened), alone, atol=1e-5)
+
+
 @pytest.mark.parametrize("quantised", [False, True])
 def test_what_is_exported_is_what_was_learnt(tiny: Path, tmp_path: Path, quantised: bool) -> None:
     network = fit(tiny, made(), RECIPE, tmp_path)
@@ -120,10 +139,9 @@ def test_what_is_exported_is_what_was_learnt(tiny: Path, tmp_path: Path, quantis
 
 
 def test_every_row_is_in_one_batch_and_no_batch_is_too_large() -> None:
-    rows = [Row(tuple(range(length)), 1) for length in (5, 60, 7, 30, 30, 8, 200, 12) * 9]
+    lengths = (5, 60, 7, 30, 30, 8, 200, 12) * 9
+    rows = [Row((), (Branch(tuple(range(length)), 1),)) for length in lengths]
     all_of_them = list(batches(rows, 128, seed=3))
-    assert sorted(len(row.tokens) for batch in all_of_them for row in batch.rows) == sorted(
-        len(row.tokens) for row in rows
-    )
+    assert sorted(row.length for batch in all_of_them for row in batch.rows) == sorted(lengths)
     assert all(batch.length * len(batch.rows) <= 128 or len(batch.rows) == 1 for batch in all_of_them)
     assert all_of_them == list(batches(rows, 128, seed=3))

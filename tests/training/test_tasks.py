@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from agentkit.messages import Role
 from training.grounded import facts, tell
-from training.mix import TASKS, held_out_tools, is_held_out, tasks, trained_tools
+from training.mix import PASSAGES, TASKS, groups, held_out_tools, is_held_out, tasks, trained_tools
 from training.tasks import Example
 from training.tools import catalogue, show
 
@@ -36,9 +36,16 @@ def test_the_same_seed_gives_the_same_examples() -> None:
 
 def test_every_kind_of_task_comes_as_often_as_it_should() -> None:
     counted = Counter(example.task for example in examples(1, 2000))
-    shares = sum(share for _, share in TASKS.values())
-    for name, (_, share) in TASKS.items():
-        assert counted[name] / 2000 == pytest.approx(share / shares, abs=0.03)
+    wanted = {name: share for name, (_, share) in (*TASKS.items(), *PASSAGES.items())}
+    for name, share in wanted.items():
+        assert counted[name] / 2000 == pytest.approx(share / sum(wanted.values()), abs=0.04)
+
+
+def test_the_examples_of_a_group_begin_alike_and_ask_for_different_things() -> None:
+    for group in itertools.islice(groups(4, trained_tools()), 300):
+        first = group[0]
+        assert all((each.messages[0], each.tools) == (first.messages[0], first.tools) for each in group)
+        assert len({example.messages[1].text for example in group}) == len(group)
 
 
 def test_every_call_is_valid_and_of_a_tool_that_is_shown() -> None:
