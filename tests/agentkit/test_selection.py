@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from agentkit.selection import INTENTS, Intent, Selection, intent
+from agentkit.selection import INTENTS, MAX_PARTS, Intent, Selection, intent
 
 EVERY = [rule.tool for rule in INTENTS]
 
@@ -121,6 +124,37 @@ def test_pinned_tools_stand_in_the_stable_front_and_chosen_ones_beside_the_quest
         "tool_3": False,
     }
     assert chosen.reasons["tool_3"] == "pinned"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "Water the tomatoes. Also book the train to Vienna on Monday.",
+        "1. Water the tomatoes\n2. Book the train to Vienna on Monday",
+        "Please water all of the tomatoes in the garden and book me the train to Vienna on Monday",
+        "Water the tomatoes; then book the train to Vienna",
+    ],
+)
+def test_a_request_for_two_things_is_shown_the_tools_of_both(request_: str) -> None:
+    tools = [
+        Described("garden", "water plants"),
+        Described("trip", "book trains"),
+        Described("pears", "eat pears"),
+    ]
+    chosen = Selection().choose(request_, tools)
+    assert [tool.name for tool in chosen.tools] == ["garden", "trip"]
+
+
+def test_a_long_request_is_looked_at_in_no_more_than_a_few_parts() -> None:
+    asked: list[int] = []
+
+    class Counting:
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            asked.append(len(texts))
+            return np.ones((len(texts), 2), np.float32)
+
+    Selection(Counting()).choose("Book the train to Rome. " * 3 + "Eat one pear a day. " * 400, APPLES)
+    assert max(asked) <= MAX_PARTS + 1
 
 
 def test_where_a_call_is_required_the_nearest_tool_is_shown_however_far() -> None:
