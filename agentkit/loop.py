@@ -35,7 +35,7 @@ from agentkit.labels import Labels, Origin, Privacy, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
-from agentkit.models.normalise import SchemaError, normalise
+from agentkit.models.usable import refusal
 from agentkit.selection import Selection, intent
 from agentkit.support import support
 from agentkit.transcript import Transcript
@@ -373,13 +373,8 @@ class Loop:
 
 def _unusable(toolbox: Toolbox) -> dict[str, str]:
     """Return the tools whose parameters no grammar can be made of, and why; the others work without them."""
-    found: dict[str, str] = {}
-    for tool in toolbox:
-        try:
-            normalise(tool.parameters, close=True)
-        except SchemaError as error:
-            found[tool.name] = error.message
-    return found
+    reasons = {tool.name: refusal(tool.parameters) for tool in toolbox}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _early_ending(completion: Completion, spent: Spent) -> Ending | None:

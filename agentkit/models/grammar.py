@@ -22,7 +22,8 @@ from agentkit.models.base import CONSTRAINTS, ToolChoice
 from agentkit.models.formats.fitting import Fitting
 from agentkit.models.formats.message import MessageShape
 from agentkit.models.formats.tool_format import Envelope, ToolFormat
-from agentkit.models.normalise import SchemaError, normalise
+from agentkit.models.normalise import normalise
+from agentkit.models.usable import refusal
 
 if TYPE_CHECKING:
     from agentkit.models.vocabulary import Vocabulary
@@ -127,7 +128,7 @@ def bind_tools(
             f"there is no tool {choice.name!r} to call" if choice.name else "there is no tool to call"
         )
     for tool in offered:
-        if reason := refusal(tool):
+        if reason := refusal(tool.parameters):
             raise ConfigError(f"the parameters of tool {tool.name[:80]!r} cannot be bound: {reason}")
     shape = MessageShape(
         tool_format,
@@ -151,15 +152,6 @@ def bind_tools(
     raise ConfigError(
         f"{len(offered)} tools are too many for one grammar", hint="let fewer be selected"
     ) from last
-
-
-def refusal(tool: ToolSpec) -> str | None:
-    """Return why no call of `tool` can be bound to its parameters, or nothing where they can."""
-    try:
-        normalise(tool.parameters, close=True)
-    except SchemaError as error:
-        return error.message
-    return None
 
 
 def bind_schema(

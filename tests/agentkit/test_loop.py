@@ -525,6 +525,15 @@ def test_a_tool_no_call_of_which_could_be_checked_is_left_out_and_the_others_wor
     assert finished(events).ending is Ending.ANSWERED
 
 
+def test_a_tool_whose_parameters_nothing_satisfies_is_left_out() -> None:
+    never = {"type": "integer", "minimum": 5, "maximum": 3}
+    schema = {"type": "object", "properties": {"a": never}, "required": ["a"]}
+    lost = FakeTool("lost", "weather of a city", lambda _: FakeOutput(""), schema)
+    events = list(make(FakeModel("Hello"), weather(), lost).run("How is the weather?"))
+    prompted = next(e for e in events if isinstance(e, Prompted))
+    assert prompted.unusable == {"lost": "no value can satisfy the schema"}
+
+
 def test_a_call_cut_off_by_its_budget_is_no_answer() -> None:
     class Breaks(FakeModel):
         def complete(self, *_: Any, **__: Any) -> Stream:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import CONSTRAINTS, REQUIRED, Sampling, StopReason
-from agentkit.models.grammar import refusal
 from agentkit.models.llama import Settings
 from agentkit.models.scheduler import Job
 from agentkit.models.session import Request, Session
+from agentkit.models.usable import refusal
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 STREAMS = 8
@@ -104,8 +104,9 @@ def sample(session: Session, schemas: list[dict[str, Any]], seed: int) -> Counte
             )  # fmt: skip
         except ConfigError:
             counts["refused at once"] += 1
+            assert refusal(schema) is not None
             continue
-        assert refusal(tool) is None
+        assert refusal(schema) is None
         session.scheduler.submit(
             Job(request.generation, lambda error: failed.append(error) if error else None)
         )
