@@ -38,13 +38,11 @@ class CacheLog:
         self._closed = True
         self.whole = True
         """Whether nothing is missing."""
-        self.outgrown = False
-        """Whether it became too long, and so ended."""
 
     def clear(self) -> None:
         """Begin anew: the cache is empty."""
         self._entries, self._tokens, self._closed = [], 0, True
-        self.whole, self.outgrown = True, False
+        self.whole = True
 
     def lose(self) -> None:
         """Say that something was done which cannot be written down."""
@@ -78,7 +76,6 @@ class CacheLog:
             return
         if len(self._entries) >= MAX_ENTRIES or self._tokens > MAX_TOKENS:
             self.lose()
-            self.outgrown = True
         elif not self._closed and self._entries[-1][1:] == what:
             self._entries[-1] = (self._entries[-1][0] + 1, *what)
         else:

@@ -201,7 +201,7 @@ class Scheduler:
                     self._waiting.remove(job)
                     self._isolate(job)
                 return
-            if self._decoder.log.outgrown and not self._running:
+            if not (self._decoder.log.whole or self._running):
                 self._begin_anew(job)
             place = self.slots.take(
                 generation.prompt, generation.reserve, adapter=job.weights, conversation=job.conversation

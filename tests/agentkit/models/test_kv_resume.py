@@ -100,6 +100,8 @@ def test_it_goes_on_where_it_was_with_the_same_words(
         assert used.prompt_tokens - used.reused_tokens < 40
         assert finish(engine.complete(longer, sampling=SHORT, conversation="one")).usage.cache == "reused"
         assert finish(engine.complete(LONG, sampling=SHORT, conversation="two")).text == first.text
+        assert again.record is None  # no batch of this engine computed what was restored
+        assert finish(engine.complete(QUESTION, sampling=SHORT)).record is not None
     finally:
         engine.close()
     fresh = start(keeper=None)
