@@ -46,6 +46,7 @@ class Agent:
         *,
         tools: Iterable[Tool] = (),
         builtin_tools: Iterable[str] | None = None,
+        pinned_tools: Iterable[str] = (),
         model: str | None = None,
         approve: Approve | None = None,
         conversation: str | None = None,
@@ -58,6 +59,8 @@ class Agent:
         Args:
             tools: Your own tools; they run in this process.
             builtin_tools: Names of the built-in tools to offer; `None` offers all.
+            pinned_tools: Names of the tools that every prompt shows, in its stable front; of the others, those that
+                are near the request are shown.
             model: Name of a chat model in the store; `None` is the default.
             approve: Asked before a call that the policy wants approved; absent means deny.
             conversation: Continue the conversation of this name; `None` keeps none after the turn.
@@ -68,6 +71,7 @@ class Agent:
         """
         self._tools = Toolbox(tools)
         self._builtin = None if builtin_tools is None else list(builtin_tools)
+        self._pinned = list(pinned_tools)
         self._model = model
         self._approve = approve
         self._conversation = conversation
@@ -177,6 +181,7 @@ class Agent:
             model=self._model,
             sampling=None if self._sampling is None else asdict(self._sampling),
             builtin_tools=self._builtin,
+            pinned_tools=self._pinned,
             tools=[_describe(each) for each in self._tools],
             tool_choice=tool_choice if isinstance(tool_choice, str) else dict(tool_choice),
             form=None if form is None else form.schema,

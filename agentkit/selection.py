@@ -207,13 +207,24 @@ class Selection:
         limit: int = LIMIT,
         budget_tokens: int = 600,
         count: Callable[[str], int] = lambda text: len(text) // 3,
+        vectors: dict[str, NDArray[Any]] | None = None,
     ) -> None:
+        """Prepare to choose.
+
+        Args:
+            embedder: Says how near a description is to a request; without one, the words they share do.
+            pins: Names of tools that are always shown.
+            limit: How many are shown, the pinned ones among them.
+            budget_tokens: What they may cost together.
+            count: Counts tokens.
+            vectors: Those of descriptions, kept from one selection to the next; computed as they are wanted.
+        """
         self._embedder = embedder
         self._pins = frozenset(pins)
         self._limit = limit
         self._budget_tokens = budget_tokens
         self._count = count
-        self._vectors: dict[str, NDArray[Any]] = {}
+        self._vectors = {} if vectors is None else vectors
 
     def choose(
         self,

@@ -62,7 +62,7 @@ def read_levers(given: Mapping[str, Any] | None, default: Sampling) -> Sampling:
     if given is None:
         return default
     try:
-        return read_sampling(given)
+        return read_sampling(given, default)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"sampling: {error}") from error
 

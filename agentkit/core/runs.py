@@ -24,6 +24,8 @@ from agentkit.models.base import Model, Sampling
 from agentkit.models.catalogue import AGENT
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from agentkit.core.service import Service
     from agentkit.loop import Loop
     from agentkit.models.engine import Engine
@@ -45,7 +47,8 @@ class RunOps:
         self._service = service
         self._starting = threading.Lock()
         self._engines: dict[str, Engine] = {}
-        self._selection: Selection | None = None
+        self._vectors: dict[str, NDArray[Any]] = {}
+        """Of the descriptions of tools."""
 
     def table(self) -> dict[str, Handler]:
         """Return the requests answered here."""
@@ -143,7 +146,7 @@ class RunOps:
             approve=lambda approval: _approve(approval, session),
             context=Context(model, embedder=self._service.embedder()),
             recall=Relevant(vault, self._service.embedder(), conversation=name),
-            selection=self._select(model),
+            selection=self._select(model, request, toolbox),
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
             calling=calling,
@@ -193,12 +196,13 @@ class RunOps:
                 self._engines[key] = engine
             return engine
 
-    def _select(self, model: Model) -> Selection:
+    def _select(self, model: Model, request: Mapping[str, Any], toolbox: Toolbox) -> Selection:
         from agentkit.selection import Selection
 
-        if self._selection is None:  # keeps the vectors of the descriptions from turn to turn
-            self._selection = Selection(self._service.embedder(), count=model.count_text)
-        return self._selection
+        pins = request.get("pinned_tools") or ()
+        if unknown := sorted(set(pins) - set(toolbox.names())):
+            raise ConfigError(f"there is no tool {unknown[0][:80]!r} to pin", hint="agentkit tools list")
+        return Selection(self._service.embedder(), pins=pins, count=model.count_text, vectors=self._vectors)
 
     # --- tools -----------------------------------------------------------------------------------------------
 

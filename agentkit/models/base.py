@@ -107,10 +107,15 @@ class Sampling:
                 raise ValueError(f"{name} is {value}, outside {low} to {high}")
             if isinstance(low, int) and value != int(value):
                 raise ValueError(f"{name} is {value}, which is no whole number")
+        for name in ("reproducible", "grammar"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is neither true nor false")
+        if not isinstance(self.stop, tuple) or not all(isinstance(each, str) for each in self.stop):
+            raise ValueError("stop is no tuple of texts")
         if len(self.logit_bias) > MAX_BIASES:
             raise ValueError(f"logit_bias names {len(self.logit_bias)} tokens, more than {MAX_BIASES}")
         for token, bias in self.logit_bias:
-            if token < 0 or not -MAX_BIAS <= bias <= MAX_BIAS:
+            if token < 0 or token != int(token) or not -MAX_BIAS <= bias <= MAX_BIAS:
                 raise ValueError(f"logit_bias of token {token} is {bias}, outside -{MAX_BIAS} to {MAX_BIAS}")
 
 

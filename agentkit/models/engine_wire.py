@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import (
@@ -107,15 +107,19 @@ def write_sampling(sampling: Sampling) -> dict[str, Any]:
     return {each.name: getattr(sampling, each.name) for each in fields(sampling)}
 
 
-def read_sampling(value: Mapping[str, Any]) -> Sampling:
-    """Read what `write_sampling` wrote, or a caller's own choice of levers.
+def read_sampling(value: Mapping[str, Any], default: Sampling | None = None) -> Sampling:
+    """Read what `write_sampling` wrote, or a caller's own choice of levers beside those of `default`.
 
     Raises:
         TypeError: There is no such lever, or its value is of another type.
         ValueError: A value is out of its range.
     """
-    pairs = tuple((int(token), float(bias)) for token, bias in value.get("logit_bias") or ())
-    return Sampling(**{**value, "stop": tuple(value.get("stop") or ()), "logit_bias": pairs})
+    levers = dict(value)
+    if "logit_bias" in levers:
+        levers["logit_bias"] = tuple((int(token), float(bias)) for token, bias in levers["logit_bias"] or ())
+    if not isinstance(levers.get("stop", ()), str):
+        levers["stop"] = tuple(levers.get("stop") or ())
+    return replace(default or Sampling(), **levers)
 
 
 def read_signals(value: Sequence[Sequence[Any]]) -> tuple[TokenSignal, ...]:

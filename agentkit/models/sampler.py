@@ -111,8 +111,7 @@ class Sampler:
 def _shaping(model: LlamaModel, sampling: Sampling) -> Iterator[Any]:
     """Yield what changes logits whether or not the draw is greedy."""
     size = model.vocabulary_size
-    biases = [(token, bias) for token, bias in sampling.logit_bias if token < size]
-    if biases:
+    if biases := sampling.logit_bias:
         array = (llama_cpp.llama_logit_bias * len(biases))(*starmap(llama_cpp.llama_logit_bias, biases))
         yield llama_cpp.llama_sampler_init_logit_bias(size, len(biases), array)
     if sampling.repeat_penalty != 1 or sampling.frequency_penalty or sampling.presence_penalty:

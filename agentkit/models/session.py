@@ -198,6 +198,7 @@ class Session:
             ConfigError: The tools or the schema cannot be bound, or there is no such adapter.
         """
         adapter = applied(sampling, self._adapters)
+        self._check_biases(sampling)
         calls = schema is None and choice.mode != "none" and bool(tools)
         free = schema is None and choice.mode in ("none", "auto")
         shown = tools if choice.mode != "none" else ()
@@ -250,6 +251,12 @@ class Session:
         common = common_prefix(always, prompt, min(len(always), len(prompt)))
         tokens = self._decoder.window_tokens
         return Window(tokens, kept(common, tokens))
+
+    def _check_biases(self, sampling: Sampling) -> None:
+        size = self._model.vocabulary_size
+        for token, _ in sampling.logit_bias:
+            if token >= size:
+                raise ConfigError(f"logit_bias names token {token}, but the model has {size} tokens")
 
     def conclude(self, request: Request) -> Outcome:
         """Return what a finished generation came to, its calls read and checked.

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from agentkit import Agent, Ending, Finished, TextDelta, ToolDenied, ToolFinished, tool
 from agentkit.errors import ConfigError, CoreError, LockedError, NotFoundError, WorkerLostError
-from agentkit.events import Approval, Decision
+from agentkit.events import Approval, Decision, Prompted
 from agentkit_memory.errors import WrongPassphraseError
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -152,6 +152,29 @@ def test_the_callers_tool_runs_in_the_caller_and_its_result_is_labelled(core: An
     assert finished[0].where == "client"
     assert "42" in finished[0].text
     assert isinstance(events[-1], Finished)
+
+
+def test_a_pinned_tool_is_shown_whatever_is_asked(core: Any) -> None:
+    @tool
+    def stock_level(product: str) -> str:
+        """Tell how many pieces of a product are in stock."""
+        return "there are 42 pieces in stock"
+
+    for pins, reasons in (((), {}), (["stock_level"], {"stock_level": "pinned"})):
+        with Agent(
+            tools=[stock_level],
+            builtin_tools=[],
+            pinned_tools=pins,
+            home=core.home.root,
+            passphrase=PASSPHRASE,
+        ) as agent:
+            prompted = next(event for event in agent.run("Good morning!") if isinstance(event, Prompted))
+        assert prompted.reasons == reasons
+    with (
+        Agent(pinned_tools=["nothing"], home=core.home.root, passphrase=PASSPHRASE) as agent,
+        pytest.raises(ConfigError, match="no tool 'nothing' to pin"),
+    ):
+        list(agent.run("Good morning!"))
 
 
 def test_an_answer_comes_out_as_a_value_of_the_callers_type_after_the_tool_it_chose(core: Any) -> None:

@@ -41,6 +41,11 @@ DRAWN = Sampling(temperature=0.9, seed=11, max_tokens=12)
         ("logit_bias", ((3, 101.0),)),
         ("logit_bias", ((-1, 1.0),)),
         ("logit_bias", ((1, 1.0),) * 1025),
+        ("logit_bias", ((1.5, 1.0),)),
+        ("stop", "abc"),
+        ("stop", (5,)),
+        ("reproducible", "no"),
+        ("grammar", 1),
     ],
 )
 def test_a_value_out_of_its_range_is_refused_by_name(lever: str, value: Any) -> None:
@@ -51,6 +56,7 @@ def test_a_value_out_of_its_range_is_refused_by_name(lever: str, value: Any) -> 
 def test_every_lever_crosses_to_the_worker() -> None:
     given = Sampling(temperature=1, logit_bias=((5, -2.0),), stop=("x",), mirostat=2, reproducible=True)
     assert read_sampling(write_sampling(given)) == given
+    assert read_sampling({"seed": 3}, Sampling(repeat_penalty=1.1)) == Sampling(repeat_penalty=1.1, seed=3)
     with pytest.raises(TypeError):
         read_sampling({"warmth": 1})
 
