@@ -2,7 +2,8 @@
 
 `python -m benchmarks.grammar [--quick]` prints a table, then one flat JSON object. A schema refused counts as passed
 only where nothing satisfies it. Instances are spelt canonically: keys in an order the schema allows, numbers
-without exponents, `", "` and `": "`. What is not measured is null.
+without exponents, `", "` and `": "`. What is not measured is null. The suite and BFCL are read from `AGENTKIT_DATA`, or
+`../shared/data`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from itertools import islice, permutations, product
-from pathlib import Path
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
@@ -29,9 +29,9 @@ from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.normalise import InvalidError, Normalised, SchemaError, normalise
 from agentkit.models.vocabulary import Vocabulary
 from agentkit.paths import Home
+from benchmarks._data import data_folder
 from benchmarks._grammar_speed import canonical, many_tools, speeds
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 MODEL = ("smollm2-135m", "SmolLM2-135M-Instruct.Q4_1.gguf")
 MOST_SPELLINGS = 200
 TOOLS = 300
@@ -113,9 +113,9 @@ def spellings(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
 
 def suite() -> dict[str, int | None]:
     """Run the JSON-Schema-Test-Suite, drafts 2020-12 and 7, without its optional parts."""
-    folder = DATA / "jsonschema-suite" / "tests"
+    folder = data_folder() / "jsonschema-suite" / "tests"
     if not folder.is_dir():
-        print("skipped: the JSON-Schema-Test-Suite is not in ../shared/data", file=sys.stderr)
+        print("skipped: the JSON-Schema-Test-Suite is not here: set AGENTKIT_DATA", file=sys.stderr)
         return {}
     counts = dict.fromkeys(KEYS[:10], 0)
     for draft in ("draft2020-12", "draft7"):
@@ -169,7 +169,7 @@ def passes(normalised: Normalised, value: object) -> bool:
 
 def bfcl(name: str) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """Yield the functions and the answer of each question of one BFCL set; nothing where it is absent."""
-    folder = DATA / "bfcl"
+    folder = data_folder() / "bfcl"
     file = f"BFCL_v4_{name}.json"
     if not (folder / file).is_file():
         return
@@ -262,7 +262,7 @@ def with_the_model(*, quick: bool) -> dict[str, Any]:
 
 def questions() -> Iterator[tuple[str, ToolSpec]]:
     """Yield the requests of BFCL's simplest set, each with its tool."""
-    lines = (DATA / "bfcl" / "BFCL_v4_simple_python.json").read_text(encoding="utf-8").splitlines()
+    lines = (data_folder() / "bfcl" / "BFCL_v4_simple_python.json").read_text(encoding="utf-8").splitlines()
     for line in lines:
         row = json.loads(line)
         each = row["function"][0]

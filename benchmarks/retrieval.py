@@ -1,10 +1,10 @@
 """Measure what search finds on SciFact, each arm alone and fused, and how long a hybrid query takes.
 
-`python -m benchmarks.retrieval [--quick]` prints a table, then one flat JSON object. SciFact lies beside the checkout
-in `../shared/data/scifact`; without it, or without the embedding model, the figures that need them are null. The time
-of a query is measured with the same settings over 100,000 texts of 1 KB (`--quick`: 10,000, and the figure is null);
-then with filters that few, some and most records pass, with diversity, and with the neighbours of each hit. The time it
-takes to embed the question is not in these figures: `embed_p95_ms` is, with the light embedder.
+`python -m benchmarks.retrieval [--quick]` prints a table, then one flat JSON object. SciFact is read from
+`AGENTKIT_DATA`, or `../shared/data`; without it, or without the embedding model, the figures that need them are null.
+The time of a query is measured with the same settings over 100,000 texts of 1 KB (`--quick`: 10,000, and the figure is
+null); then with filters that few, some and most records pass, with diversity, and with the neighbours of each hit. The
+time it takes to embed the question is not in these figures: `embed_p95_ms` is, with the light embedder.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from agentkit.paths import Home
 from agentkit_memory import Filter, HashEmbedder, KdfParameters, MiniLMEmbedder, NewRecord, Vault
+from benchmarks._data import data_folder
 from benchmarks.memory import make_texts
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from agentkit_memory import Embedder
 
-DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "scifact"
+DATA = data_folder() / "scifact"
 DEPTH = 10
 KEYS = (
     "scifact_hybrid_ndcg10",

@@ -1,8 +1,8 @@
 """Measure how often a model makes the right calls: BFCL, by the published AST rules, in three ways of asking.
 
 `python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE | --bare] [--selection]
-[--results FILE]` prints a table, then one JSON object; `--json` prints that alone. What is asked is what an agent
-would ask: our system prompt, the functions as tools, the question; temperature 0.
+[--results FILE]` prints a table, then one flat JSON object; `--json` prints that alone. What is asked is what an
+agent would ask: our system prompt, the functions as tools, the question; temperature 0.
 
 | way | grammar | in the four categories that want calls | in irrelevance |
 |---|---|---|---|
@@ -10,10 +10,11 @@ would ask: our system prompt, the functions as tools, the question; temperature 
 | `auto` | yes | it may call or speak | the same |
 | `free` | no | it may call or speak, and calls may be invalid | the same |
 
-Irrelevance is right where nothing is called, so that a model which never calls is always right there: read it beside
-the others. With `--selection` the agent's own selection chooses which functions are shown; where it shows none,
-nothing is called. BFCL is read from `AGENTKIT_DATA`, or `../shared/data`. With `--results FILE` every finished
-question is kept in that file, and a run that was stopped goes on where it was.
+In the object a category's name alone is its share in the way `auto`, and with `_unconstrained` that in the way `free`;
+what is not measured is null. Irrelevance is right where nothing is called, so that a model which never calls is always
+right there: read it beside the others. With `--selection` the agent's own selection chooses which functions are shown;
+where it shows none, nothing is called. BFCL is read from `AGENTKIT_DATA`, or `../shared/data`. With `--results FILE`
+every finished question is kept in that file, and a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questio
 from benchmarks._talk import unless_long
 
 WAYS = ("required", "auto", "free")
+SUFFIXES = {"auto": "", "free": "_unconstrained"}
+"""What follows a category in the figures named without their way."""
+KEYS = tuple(f"{category}{suffix}" for suffix in SUFFIXES.values() for category in CATEGORIES)
 QUICK = 60
 """Questions of each category in the quick form: the first ones, so that they are always the same."""
 MAX_TOKENS = 512
@@ -177,31 +181,46 @@ def run(asker: Asker, asked: list[Question], ways: list[str], kept: Kept, stream
         pool.shutdown(cancel_futures=True)
 
 
-def figures(kept: Kept, ways: list[str]) -> dict[str, Any]:
-    """Return the share of right answers by way and category, in percent, and what was wrong with the others."""
-    found: dict[str, Any] = {}
+def figures(kept: Kept, ways: list[str]) -> dict[str, float | None]:
+    """Return the share of right answers by way and category, in percent, and how many were asked."""
+    found: dict[str, float | None] = dict.fromkeys(KEYS)
     for way, category in _cells(ways):
-        source = "auto" if way == "required" and category == NO_CALL and "auto" in ways else way
-        results = [each for each in kept.results.values() if (each.way, each.category) == (source, category)]
+        results = _results(kept, way, category, ways)
         if results:
-            right = sum(each.wrong is None for each in results)
-            wrong = Counter(each.wrong for each in results if each.wrong is not None)
-            found[f"bfcl_{way}_{category}"] = round(100 * right / len(results), 1)
+            share = round(100 * sum(each.wrong is None for each in results) / len(results), 1)
+            found[f"bfcl_{way}_{category}"] = share
             found[f"bfcl_{way}_{category}_n"] = len(results)
-            found[f"bfcl_{way}_{category}_wrong"] = dict(wrong.most_common())
+            if way in SUFFIXES:
+                found[f"{category}{SUFFIXES[way]}"] = share
     return found
 
 
-def table(found: dict[str, Any], ways: list[str]) -> str:
+def reasons(kept: Kept, ways: list[str]) -> str:
+    """Return what was wrong, by way and category, the most frequent first; one line for each."""
+    lines = []
+    for way, category in _cells(ways):
+        wrong = Counter(each.wrong for each in _results(kept, way, category, ways) if each.wrong is not None)
+        if wrong:
+            said = ", ".join(f"{reason} ({count})" for reason, count in wrong.most_common())
+            lines.append(f"wrong, {way}, {category}: {said}")
+    return "\n".join(lines)
+
+
+def table(found: dict[str, float | None], ways: list[str]) -> str:
     """Return the figures for people."""
     lines = [f"{'right, %':20}" + "".join(f"{way:>10}" for way in ways) + f"{'n':>6}"]
     for category in CATEGORIES:
         cells = [found.get(f"bfcl_{way}_{category}") for way in ways]
-        n = max((found.get(f"bfcl_{way}_{category}_n", 0) for way in ways), default=0)
+        n = max((found.get(f"bfcl_{way}_{category}_n") or 0 for way in ways), default=0)
         lines.append(
             f"{category:20}" + "".join(f"{'-' if each is None else each:>10}" for each in cells) + f"{n:>6}"
         )
     return "\n".join(lines)
+
+
+def _results(kept: Kept, way: str, category: str, ways: list[str]) -> list[Result]:
+    source = "auto" if way == "required" and category == NO_CALL and "auto" in ways else way
+    return [each for each in kept.results.values() if (each.way, each.category) == (source, category)]
 
 
 def _cells(ways: list[str]) -> Iterator[tuple[str, str]]:
@@ -228,7 +247,7 @@ def measure(options: argparse.Namespace) -> int:
     folder = data_folder()
     if not folder.is_dir():
         print("skipped: BFCL is not in ../shared/data; AGENTKIT_DATA says where it is", file=sys.stderr)
-        print(json.dumps({}))
+        print(json.dumps(dict.fromkeys(KEYS)))
         return 0
     given = Path(options.model)
     path = given if given.is_file() else ModelStore(Home.default().models).get(options.model).path
@@ -270,6 +289,8 @@ def measure(options: argparse.Namespace) -> int:
     seconds = round(time.perf_counter() - began)
     if not options.json:
         print(table(found, ways))
+        if wrong := reasons(kept, ways):
+            print(wrong)
         print(
             f"{path.name}, {'tools selected' if selection else 'all tools shown'}, {seconds} s, load {with_load:.1f}"
         )

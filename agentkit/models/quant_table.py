@@ -16,6 +16,8 @@ from agentkit.spawn import Spawner
 
 BENCH_LEVELS = ("F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q2_K")
 ROUNDS = 3
+_LEAVES_OUT = (EngineError, ModelError, LimitError)
+"""Not for this model, this build or this disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def quant_table(
     step: Callable[[int, int, str], None] = lambda *_: None,
     leave_out: Callable[[str, str], None] = lambda *_: None,
 ) -> list[QuantRow]:
-    """Measure a stored model and variants made of it; nothing is kept. A level that cannot be made is left out.
+    """Measure a stored model and variants made of it; nothing is kept. A level that cannot be made or run is left out.
 
     `leave_out` is told which level that is, and why.
 
@@ -54,6 +56,7 @@ def quant_table(
 
     Raises:
         ConfigError: The model is not one GGUF file, or a level does not exist.
+        EngineError: The file as it came cannot be run, so that there is nothing to compare with.
     """
     model = store.get(name)
     if model.path.suffix != ".gguf":
@@ -73,19 +76,30 @@ def quant_table(
                 requantise(model.path, path, level, spawner)
                 with Measured(path, spawner) as worker:
                     scores.append((level, path, worker.score(levers, reference, tokens=scored_tokens)))
-            except (EngineError, ModelError, LimitError) as error:
+            except _LEAVES_OUT as error:
                 leave_out(level, error.message)
                 path.unlink(missing_ok=True)
         speeds: list[list[Speed]] = [[] for _ in scores]
+        failed: set[int] = set()
         for seed in range(rounds):
-            for number, (level, path, _) in enumerate(scores):
+            for number, (level, path, score) in enumerate(scores):
+                if number in failed:
+                    continue
                 at = 1 + len(levels) + seed * len(scores) + number
                 step(at, total, f"speed of {level}, {seed + 1} of {rounds}")
-                with Measured(path, spawner) as worker:
-                    speeds[number].append(worker.speed(levers, seed=seed))
+                try:
+                    with Measured(path, spawner) as worker:
+                        speeds[number].append(worker.speed(levers, seed=seed))
+                except _LEAVES_OUT as error:
+                    if score is reference:
+                        raise
+                    leave_out(level, error.message)
+                    failed.add(number)
         rows = []
-        for (level, path, score), taken in zip(scores, speeds, strict=True):
-            best = best_of(taken)
+        for number, (level, path, score) in enumerate(scores):
+            if number in failed:
+                continue
+            best = best_of(speeds[number])
             rows.append(
                 QuantRow(
                     level,

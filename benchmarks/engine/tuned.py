@@ -1,7 +1,7 @@
 """How much sooner a prompt is read after `agentkit models tune`: the tuned profile against the file as it came.
 
-Both sides run through the engine with one sequence, take turns, and the medians count. A model without a profile on this machine is
-tuned first, in a store of its own.
+Both sides run through the engine with one sequence, take turns, and the medians count. A model without a profile on
+this machine is tuned first, in a store of its own.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def test_a_long_request_is_looked_at_in_no_more_than_a_few_parts() -> None:
 def test_a_tool_that_costs_too_much_gives_way_to_the_next() -> None:
     dear = Described("dear", "counts apples " + "and pears " * 300)
     chosen = Selection(budget_tokens=60, limit=2).choose("counts apples", [dear, *APPLES])
-    assert [tool.name for tool in chosen.tools] == ["tool_0"]
+    assert [tool.name for tool in chosen.tools] == ["tool_0", "tool_1"]
 
 
 def test_where_a_call_is_required_the_nearest_tool_is_shown_however_far() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks._bfcl import NO_CALL
-from benchmarks.tool_calling import Kept, Result, figures, main, table
+from benchmarks._bfcl import CATEGORIES, NO_CALL
+from benchmarks.tool_calling import KEYS, Kept, Result, figures, main, reasons, table
 
 SETTINGS = {"model": "m.gguf", "selection": False}
 
@@ -41,10 +42,33 @@ def test_the_figures_are_shares_in_percent_and_irrelevance_is_asked_once() -> No
         kept.add(each)
     found = figures(kept, ["required", "auto"])
     assert found["bfcl_auto_multiple"] == 50.0
-    assert found["bfcl_auto_multiple_wrong"] == {"no call": 1}
+    assert found["bfcl_auto_multiple_n"] == 2
     assert found["bfcl_required_irrelevance"] == found["bfcl_auto_irrelevance"] == 100.0
     assert "bfcl_required_multiple" not in found
     assert "50.0" in table(found, ["required", "auto"])
+
+
+def test_each_category_has_its_share_with_and_without_the_grammar_or_null() -> None:
+    assert set(KEYS) == {*CATEGORIES, *(f"{each}_unconstrained" for each in CATEGORIES)}
+    kept = Kept(None, SETTINGS)
+    for each in (
+        result(1),
+        result(1, "free", wrong="no call"),
+        result(2, "free"),
+        result(1, "required", wrong="x"),
+    ):
+        kept.add(each)
+    found = figures(kept, ["required", "auto", "free"])
+    assert (found["multiple"], found["multiple_unconstrained"]) == (100.0, 50.0)
+    assert {found[key] for key in KEYS if key not in {"multiple", "multiple_unconstrained"}} == {None}
+
+
+def test_why_answers_were_wrong_is_for_people_and_the_object_is_flat() -> None:
+    kept = Kept(None, SETTINGS)
+    for number, wrong in enumerate(("no call", "cut off", "no call", None)):
+        kept.add(result(number, wrong=wrong))
+    assert reasons(kept, ["auto"]) == "wrong, auto, multiple: no call (2), cut off (1)"
+    assert all(value is None or isinstance(value, float | int) for value in figures(kept, ["auto"]).values())
 
 
 def test_without_the_data_it_says_so(
@@ -52,4 +76,6 @@ def test_without_the_data_it_says_so(
 ) -> None:
     monkeypatch.setenv("AGENTKIT_DATA", str(tmp_path))
     assert main([]) == 0
-    assert "AGENTKIT_DATA" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "AGENTKIT_DATA" in said.err
+    assert json.loads(said.out) == dict.fromkeys(KEYS)

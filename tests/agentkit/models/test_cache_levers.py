@@ -47,7 +47,9 @@ def test_a_type_whose_blocks_do_not_divide_the_heads_is_refused(smollm2_path: Pa
 
 @pytest.mark.model
 @pytest.mark.slow
-@pytest.mark.parametrize(("k_type", "v_type"), [("f16", "f16"), ("q8_0", "f16"), ("q8_0", "q8_0")])
+@pytest.mark.parametrize(
+    ("k_type", "v_type"), [("f16", "f16"), ("q8_0", "f16"), ("f16", "q8_0"), ("q8_0", "q8_0")]
+)
 def test_a_token_takes_what_was_said_before_the_model_was_loaded(
     smollm2_path: Path, k_type: str, v_type: str
 ) -> None:

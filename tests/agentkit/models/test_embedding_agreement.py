@@ -11,13 +11,14 @@ from agentkit.spawn import LocalSpawner
 from agentkit_memory import MiniLMEmbedder
 
 TEXTS = {
-    "English": "The ferry leaves at seven, and nobody waits for those who are late.",
-    "German": "Die Fähre fährt um sieben ab, und auf Verspätete wartet niemand.",
-    "Vietnamese": "Chuyến phà khởi hành lúc bảy giờ và không đợi ai đến muộn.",
-    "Russian": "Паром отходит в семь часов, и опоздавших никто не ждёт.",
+    "Latin": "The ferry leaves at seven, and nobody waits for those who are late.",
+    "Latin with marks": "Chuyến phà khởi hành lúc bảy giờ và không đợi ai đến muộn.",
+    "Cyrillic": "Паром отходит в семь часов, и опоздавших никто не ждёт.",
     "Greek": "Το πλοίο φεύγει στις επτά και κανείς δεν περιμένει όσους αργούν.",  # noqa: RUF001
     "Arabic": "تغادر العبارة في السابعة ولا أحد ينتظر المتأخرين.",
-    "Hindi": "नौका सात बजे निकलती है और देर से आने वालों का कोई इंतज़ार नहीं करता।",
+    "Devanagari": "नौका सात बजे निकलती है और देर से आने वालों का कोई इंतज़ार नहीं करता।",
+    "Hebrew": "המעבורת יוצאת בשבע, ואיש אינו מחכה למאחרים.",
+    "Thai": "เรือข้ามฟากออกเวลาเจ็ดโมง และไม่มีใครรอคนที่มาสาย",
     "Chinese": "渡轮七点开船，没有人等迟到的乘客。",  # noqa: RUF001
     "Japanese": "フェリーは七時に出発し、遅れた人を待つことはありません。",
     "Korean": "배는 일곱 시에 떠나며 늦은 사람을 기다려 주지 않는다.",

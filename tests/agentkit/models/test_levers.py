@@ -78,7 +78,7 @@ LEVERS: list[dict[str, Any]] = [
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.parametrize("lever", LEVERS, ids=lambda lever: next(iter(lever)))
-def test_a_lever_works_bound_or_free(
+def test_a_lever_goes_with_an_answer_bound_or_free(
     engine: Engine, tools: tuple[ToolSpec, ...], lever: dict[str, Any]
 ) -> None:
     free = finish(engine.complete(QUESTION, sampling=replace(DRAWN, **lever)))
@@ -97,6 +97,21 @@ def test_a_bias_forbids_and_forces(engine: Engine) -> None:
     assert first not in {signal.token for signal in banned.signals}
     forced = finish(engine.complete(QUESTION, sampling=Sampling(max_tokens=3, logit_bias=((first, 100.0),))))
     assert [signal.token for signal in forced.signals] == [first] * 3
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lever", [{"frequency_penalty": 2.0}, {"dry_multiplier": 5.0}], ids=["penalty", "dry"]
+)
+def test_what_was_written_counts_against_writing_it_again(engine: Engine, lever: dict[str, Any]) -> None:
+    first = finish(engine.complete(QUESTION, sampling=Sampling(max_tokens=1))).signals[0].token
+    biased = Sampling(max_tokens=30, logit_bias=((first, 30.0),))
+    plain = finish(engine.complete(QUESTION, sampling=biased))
+    assert {signal.token for signal in plain.signals} == {first}
+    held = finish(engine.complete(QUESTION, sampling=replace(biased, **lever)))
+    assert held.signals[0].token == first
+    assert len({signal.token for signal in held.signals}) > 1
 
 
 @pytest.mark.model

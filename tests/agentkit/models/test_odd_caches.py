@@ -26,7 +26,7 @@ ENDLESS = Sampling(max_tokens=480, logit_bias=((2, -100.0),), temperature=1.0)
 class Model(GGUFWriter):
     """A model of random weights, small enough to be written in a moment."""
 
-    def __init__(self, architecture: str) -> None:
+    def __init__(self, architecture: str, *, last_norm: str = "output_norm") -> None:
         super().__init__()
         self._chance = np.random.default_rng(1)
         tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
@@ -45,7 +45,7 @@ class Model(GGUFWriter):
         self.text(
             "tokenizer.chat_template", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
         )
-        self.weights("token_embd.weight", WIDTH, SIZE).weights("output_norm.weight", WIDTH)
+        self.weights("token_embd.weight", WIDTH, SIZE).weights(f"{last_norm}.weight", WIDTH)
 
     def weights(self, name: str, *shape: int) -> Model:
         """Add a tensor of small random numbers, or of ones where it is a norm."""
@@ -99,7 +99,28 @@ def recurrent(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("write", [sliding, recurrent])
+def hybrid(path: Path) -> Path:
+    """Write a model of which one layer keeps keys and values, and the other one state a sequence."""
+    model = Model("lfm2", last_norm="token_embd_norm")
+    model.u32s("lfm2.attention.head_count_kv", [0, HEADS]).u32("lfm2.shortconv.l_cache", 3)
+    for number in range(BLOCKS):
+        block = f"blk.{number}."
+        for norm in ("attn_norm", "ffn_norm"):
+            model.weights(f"{block}{norm}.weight", WIDTH)
+        model.weights(f"{block}ffn_gate.weight", WIDTH, INNER).weights(f"{block}ffn_up.weight", WIDTH, INNER)
+        model.weights(f"{block}ffn_down.weight", INNER, WIDTH)
+    model.weights("blk.0.shortconv.conv.weight", 3, WIDTH)
+    model.weights("blk.0.shortconv.in_proj.weight", WIDTH, 3 * WIDTH)
+    model.weights("blk.0.shortconv.out_proj.weight", WIDTH, WIDTH)
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+        model.weights(f"blk.1.{name}.weight", WIDTH, WIDTH)
+    for name in ("attn_q_norm", "attn_k_norm"):
+        model.weights(f"blk.1.{name}.weight", WIDTH // HEADS)
+    path.write_bytes(model.file())
+    return path
+
+
+@pytest.mark.parametrize("write", [sliding, recurrent, hybrid])
 def test_what_cannot_be_moved_is_computed_again_and_nothing_breaks(
     write: Callable[[Path], Path], tmp_path: Path
 ) -> None:

@@ -193,16 +193,16 @@ def _wide(count: int) -> dict[str, Any]:
 def test_large_schemas_are_bound_without_long_waits(
     model: LlamaModel, backend: Backend, schema: Any, right: str
 ) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     constraint = bind_schema(backend, schema)
-    assert time.monotonic() - started < 2  # 1 s on a machine with nothing else to do
+    assert time.process_time() - started < 1  # of the processor: what else runs does not count
     slowest = 0.0
     for token in model.tokenise(right):
-        started = time.monotonic()
+        started = time.process_time()
         assert constraint.mask()[token]
         assert constraint.allowed(token)
         constraint.commit(token)
-        slowest = max(slowest, time.monotonic() - started)
+        slowest = max(slowest, time.process_time() - started)
     assert slowest < 1
     assert constraint.done or constraint.allowed(model.eos)
 

@@ -12,6 +12,7 @@ from agentkit.errors import ContextOverflowError
 from agentkit.messages import Message
 from agentkit.models.base import Sampling, StopReason, finish
 from agentkit.models.engine import Engine
+from agentkit.models.sliding import MAX_SHIFTS
 from agentkit.spawn import LocalSpawner
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -45,6 +46,17 @@ def test_where_nothing_may_be_moved_it_is_computed_again(shifting: Engine) -> No
     assert completion.usage.completion_tokens == 240
     assert "window recomputed" in completion.usage.cache
     assert "shifted" not in completion.usage.cache
+
+
+def test_after_so_many_moves_in_one_answer_it_is_computed_again(smollm2_path: Path) -> None:
+    engine = Engine(smollm2_path, LocalSpawner(), context_tokens=64, window="shift")
+    try:
+        completion = finish(engine.complete(STORY, sampling=replace(ENDLESS, max_tokens=260)))
+    finally:
+        engine.close()
+    assert completion.usage.completion_tokens == 260
+    assert completion.usage.cache == f"cold; window shifted {MAX_SHIFTS} times; window recomputed 1 times"
+    assert all(-20 < signal.log_probability <= 0 for signal in completion.signals)
 
 
 def test_an_exact_window_refuses_what_does_not_fit(engine: Engine) -> None:

@@ -25,6 +25,7 @@ from agentkit.errors import (
 )
 from agentkit.models.catalogue import CATALOGUE
 from agentkit.models.describe import describe
+from agentkit.models.formats.choose import fingerprint
 from agentkit.models.manifest import StoredModel, check_file_name, name_for
 from agentkit.models.progress import Meter, Progress
 from agentkit.models.store import ModelStore, Transfer
@@ -292,6 +293,7 @@ def test_describe_says_all_of_it_as_json(store: ModelStore, original: Path) -> N
     assert said["gguf"]["architecture"] == "llama"
     assert said["gguf"]["chat_template"] == "{{ messages }}"
     assert said["tool_calls"]["format"] == "generic"
+    assert said["tool_calls"]["fingerprint"] == fingerprint("{{ messages }}")
     assert said["files"][0]["sha256"] == said["sha256"]
 
 

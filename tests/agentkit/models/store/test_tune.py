@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentkit.errors import ConfigError, ModelError
+from agentkit.errors import ConfigError, EngineError, ModelError
 from agentkit.models.gguf import read_header
 from agentkit.models.gpu import GpuUse, read_gpu
 from agentkit.models.levers import Levers
@@ -185,7 +185,7 @@ class ScriptedChild:
                 return {"is": "speed", "prefill": prefill, "generate": 100.0, "memory": 1}
             case "score":
                 loss = np.asarray([3.0 + self._bench.losses.get(level or "", 0.0)], "<f4").tobytes()
-                return {"is": "scored", "losses": loss, "divergences": b"", "reference": [b"", b"", 0]}
+                return {"is": "scored", "losses": loss, "divergences": bytes(4), "reference": [b"", b"", 0]}
             case _:
                 Path(request["target"]).write_bytes(self._path.read_bytes())
                 return {"is": "quantised"}
@@ -318,6 +318,22 @@ def test_the_chosen_variant_is_stored_and_run(real: ModelStore) -> None:
     assert names == ({"parent"} if profile.variant is None else {"parent", "parent-q8_0"})
     made = make_variant(real, "parent", "Q8_0", LocalSpawner())
     assert path in (real.get("parent").path, made.path)
+
+
+def test_a_level_that_fails_while_its_speed_is_measured_is_left_out_of_the_table(store: ModelStore) -> None:
+    left_out: list[tuple[str, str]] = []
+    rows = quant_table(
+        store,
+        "tiny",
+        ScriptedBench(lambda level, _: None if level == "Q8_0" else 100.0),
+        levels=["F16", "Q8_0", "Q4_0"],
+        rounds=2,
+        leave_out=lambda *told: left_out.append(told),
+    )
+    assert [row.quantisation for row in rows if not row.is_reference] == ["F16", "Q4_0"]
+    assert left_out == [("Q8_0", "it failed")]
+    with pytest.raises(EngineError, match="it failed"):
+        quant_table(store, "tiny", ScriptedBench(lambda *_: None), levels=["F16"], rounds=1)
 
 
 @pytest.mark.model
