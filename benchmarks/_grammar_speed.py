@@ -99,6 +99,26 @@ def overhead(session: Session, tools: Sequence[ToolSpec], rounds: int) -> float 
     return round(statistics.median(ratios), 3) if ratios else None
 
 
+def bound(session: Session, cases: Sequence[tuple[str, ToolSpec]]) -> float:
+    """Return tokens a second of calls in which each token is drawn under the grammar, as a share of free text's."""
+    ratios = []
+    for number, (text, tool) in enumerate(cases):
+        say(session, text, [tool], REQUIRED, most=1)
+
+        def call() -> float:
+            said = say(session, text, [tool], REQUIRED, most=CALL_TOKENS, forced=False)  # noqa: B023 - called at once
+            return said.tokens / said.seconds
+
+        def talk() -> float:
+            said = say(session, text, [tool], AUTO, most=CALL_TOKENS // 4, grammar=False)  # noqa: B023 - likewise
+            return said.tokens / said.seconds
+
+        first, second = (call, talk) if number % 2 else (talk, call)
+        rates = {first: first(), second: second()}
+        ratios.append(rates[call] / rates[talk])
+    return round(statistics.median(ratios), 3)
+
+
 def forced(session: Session, cases: Sequence[tuple[str, ToolSpec]]) -> dict[str, Any]:
     """Compare calls written with batches of forced tokens and token by token, where both say the same."""
     with_, without = [], []
@@ -179,5 +199,6 @@ def speeds(path: Path, cases: Sequence[tuple[str, ToolSpec]], rounds: int) -> di
         )
         session = Session(path, settings, adapters={}, beat=lambda: None)
         found[f"{prefix}overhead_ratio"] = overhead(session, [tool for _, tool in cases[:2]], rounds)
+        found[f"{prefix}bound_ratio"] = bound(session, cases)
         found |= {prefix + key: value for key, value in forced(session, cases).items()}
     return found

@@ -50,6 +50,7 @@ KEYS = (
     "bfcl_gold_total",
     "gbnf_bfcl_gold_accepted",
     "overhead_ratio",
+    "bound_ratio",
     "forced_ratio",
     "forced_share",
     "gold_forced_share",
