@@ -40,6 +40,7 @@ from agentkit.selection import Selection, intent
 from agentkit.support import support
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
+from agentkit.votes import Votes, settle
 
 if TYPE_CHECKING:
     from agentkit_tools import Policy, Tool, Toolbox
@@ -76,6 +77,7 @@ class Loop:
         limits: Limits = DEFAULT_LIMITS,
         sampling: Sampling = GREEDY,
         calling: Sampling | None = None,
+        votes: Votes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compose a loop; nothing runs yet.
@@ -93,6 +95,7 @@ class Loop:
             limits: What one turn may use.
             sampling: How answers are drawn; `max_tokens` is cut to the budget for the reply.
             calling: The same where tools are shown, which may want an adapter and no penalties; default: `sampling`.
+            votes: When a call the model doubts is asked for again; absent means never.
             clock: Seconds, never going back.
         """
         self._model = model
@@ -106,6 +109,7 @@ class Loop:
         self._limits = limits
         self._sampling = sampling
         self._calling = calling or sampling
+        self._votes = votes
         self._clock = clock
         self._unusable = {**_unusable(toolbox), **(unusable or {})}
 
@@ -230,12 +234,8 @@ class Loop:
         """Generate one message, passing on its text; end it early when the time is up."""
         sampling = self._calling if window.tools else self._sampling
         room = min(sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
-        stream = self._model.complete(
-            window.messages,
-            tools=window.tools,
-            choice=choice,
-            sampling=replace(sampling, max_tokens=room),
-        )
+        sampling = replace(sampling, max_tokens=room)
+        stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said: list[str] = []
         try:
             while True:
@@ -246,6 +246,9 @@ class Loop:
                     return Completion("".join(said), (), StopReason.CANCELLED)
         except StopIteration as end:
             completion: Completion = end.value
+            if self._votes is not None:
+                asked = window.messages, window.tools, choice, sampling
+                completion = settle(self._model, *asked, completion, self._votes)
             spent.used(completion.usage)
             return completion
         finally:

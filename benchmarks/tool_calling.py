@@ -43,6 +43,7 @@ from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
+from agentkit.votes import Votes, settle
 from benchmarks._adapter import shipped_path
 from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questions, score
 from benchmarks._talk import unless_long
@@ -78,8 +79,11 @@ class Result:
 class Asker:
     """Asks one model."""
 
-    def __init__(self, engine: Engine, selection: Selection | None, adapter: str | None) -> None:
+    def __init__(
+        self, engine: Engine, selection: Selection | None, adapter: str | None, votes: Votes | None
+    ) -> None:
         self._engine = engine
+        self._votes = votes
         self._adapter = adapter
         self._selection = selection
 
@@ -120,7 +124,10 @@ class Asker:
         messages = [Message.system(prompt.ASSISTANT), Message.user(question.text)]
         choice = REQUIRED if must else AUTO
         stream = self._engine.complete(messages, tools=tools, choice=choice, sampling=sampling)
-        return unless_long(stream, TALK_CHARACTERS)
+        said = unless_long(stream, TALK_CHARACTERS)
+        if said is None or self._votes is None:
+            return said
+        return settle(self._engine, messages, tools, choice, sampling, said, self._votes)
 
 
 class Kept:
@@ -261,6 +268,7 @@ def measure(options: argparse.Namespace) -> int:
         "size": path.stat().st_size,
         "adapter": None if adapter is None else hashlib.sha256(adapter.read_bytes()).hexdigest(),
         "selection": options.selection,
+        "votes": options.votes,
         "layout": _layout(),
     }
     kept = Kept(options.results, settings)
@@ -277,7 +285,8 @@ def measure(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     try:
         engine.describe()  # a model that cannot be loaded is an error, and not as many wrong answers
-        run(Asker(engine, selection, name), asked, ways, kept, options.streams)
+        votes = Votes() if options.votes else None
+        run(Asker(engine, selection, name, votes), asked, ways, kept, options.streams)
     except KeyboardInterrupt:
         engine.close()
         print(
@@ -332,6 +341,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--selection", action="store_true", help="let the agent choose which functions are shown"
+    )
+    parser.add_argument(
+        "--votes",
+        action="store_true",
+        help="ask again where the model doubts its call, and let the majority decide",
     )
     parser.add_argument("--streams", type=int, default=8, metavar="N", help="how many are asked at once")
     parser.add_argument("--results", type=Path, metavar="FILE", help="keep each result, and go on from there")

@@ -34,6 +34,7 @@ LAYERS = (
         "evidence",
         "memory_tools",
         "answer",
+        "votes",
         "typed_output",
         "loop",
     },

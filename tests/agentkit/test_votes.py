@@ -1,0 +1,78 @@
+"""A call the model doubts is asked for again, and the majority decides."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from agentkit.messages import Message, ToolCall, ToolSpec, Usage
+from agentkit.models.base import AUTO, Completion, Sampling, StopReason, Stream, TokenSignal
+from agentkit.votes import Votes, doubt, settle
+
+TOOL = ToolSpec("add", "Add.", {"type": "object", "properties": {"n": {"type": "integer"}}})
+ASKED = ([Message.user("Add something.")], (TOOL,), AUTO, Sampling(seed=7))
+
+
+def said(*numbers: int, sure: float = -0.1) -> Completion:
+    calls = tuple(ToolCall(f"call_{n}", "add", {"n": n}) for n in numbers)
+    signals = (TokenSignal(1, "a", -0.01, 0.1), TokenSignal(2, "b", sure, 0.5))
+    return Completion("" if calls else "No.", calls, StopReason.END, Usage(10, 5), signals=signals)
+
+
+class Voices:
+    """A model with one completion for each seed."""
+
+    name, context_tokens = "voices", 2048
+
+    def __init__(self, *completions: Completion) -> None:
+        self._completions = completions
+        self._lock = threading.Lock()
+        self.asked: list[Sampling] = []
+
+    def complete(self, messages: Sequence[Message], *, sampling: Sampling, **_: Any) -> Stream:
+        with self._lock:
+            self.asked.append(sampling)
+        yield ""
+        return self._completions[sampling.seed - 8]
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "wins"),
+    [
+        (said(1, sure=-2.0), (said(2), said(2), said(3), said(2)), [2]),
+        (said(1, sure=-2.0), (said(2), said(3), said(4), said(5)), [1]),
+        (said(1, sure=-2.0), (said(2), said(2), said(1), said(4)), [1]),
+        (said(1, sure=-2.0), (said(1, 2), said(1, 2), said(3), said(4)), [1, 2]),
+        (said(1, sure=-2.0), (said(), said(), said(), said(4)), [1]),
+    ],
+)
+def test_what_most_say_stands_and_the_first_wins_a_tie(
+    first: Completion, others: Sequence[Completion], wins: list[int]
+) -> None:
+    voices: Any = Voices(*others)
+    settled = settle(voices, *ASKED, first, Votes())
+    assert [call.arguments["n"] for call in settled.calls] == wins
+    assert (settled.usage.prompt_tokens, settled.usage.completion_tokens) == (50, 25)
+    assert sorted(each.seed for each in voices.asked) == [8, 9, 10, 11]
+    assert {each.temperature for each in voices.asked} == {0.7}
+
+
+@pytest.mark.parametrize("first", [said(1), said(sure=-3.0)])
+def test_what_is_sure_or_no_call_is_not_asked_for_again(first: Completion) -> None:
+    voices: Any = Voices()
+    assert settle(voices, *ASKED, first, Votes()) is first
+    assert not voices.asked
+
+
+def test_doubt_is_the_least_likely_token() -> None:
+    assert doubt(said(1, sure=-2.5)) == -2.5
+    assert doubt(Completion("", (), StopReason.END)) == 0.0
+
+
+@pytest.mark.parametrize("votes", [{"count": 0}, {"temperature": 0.0}])
+def test_votes_that_ask_for_nothing_are_refused(votes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="votes need"):
+        Votes(**votes)
