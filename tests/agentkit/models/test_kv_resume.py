@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -17,8 +18,10 @@ from agentkit.errors import WorkerHungError, WorkerLostError
 from agentkit.messages import Message, Usage
 from agentkit.models.base import Completion, Sampling, finish
 from agentkit.models.connection import Connection
+from agentkit.models.decoder import Decoder
 from agentkit.models.engine import Engine
 from agentkit.models.kv_state import Resume, State
+from agentkit.models.kv_transfer import put_back
 from agentkit.spawn import LocalSpawner
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -161,6 +164,16 @@ def test_nothing_of_it_is_in_clear(store: Saved, told: tuple[list[Message], Comp
         data = path.read_bytes()
         assert b"periwinkle" not in data
         assert b"lighthouse" not in data
+
+
+def test_a_state_without_room_is_refused_and_not_an_error() -> None:
+    """More than any address space holds; nothing is asked of the cache."""
+    file = os.memfd_create("state", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(file, 1 << 62)
+        assert not put_back(cast("Decoder", None), 0, file, [1, 2, 3])
+    finally:
+        os.close(file)
 
 
 ENDS = {"killed": (signal.SIGKILL, WorkerLostError), "hung": (signal.SIGSTOP, WorkerHungError)}
