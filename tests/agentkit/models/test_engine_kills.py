@@ -52,7 +52,8 @@ TEXTS = [
 ]
 """Long enough to be saved, and together more than the cache holds: by the time one is asked again, it is gone."""
 STATES_BYTES = 128 << 20
-MOMENTS = ("anywhere", "save", "restore")
+MOMENTS = {"anywhere": 1.0, "save": 0.03, "restore": 0.1}
+"""Where a disturbance is aimed, and within how many seconds from its beginning."""
 
 
 def kill(pid: int) -> None:
@@ -123,20 +124,30 @@ def resident_bytes() -> int:
 
 
 class Watched:
-    """A keeper that says when a state was found: it is put back within the next moments."""
+    """A keeper that says when a state is asked for: it is put back within the next moments."""
 
     def __init__(self, store: KvStore) -> None:
         self._keeper = store.keeper()
-        self.found: Callable[[], None] = lambda: None
+        self.opened: Callable[[], None] = lambda: None
 
-    def find(self, conversation: str, shape: Shape) -> SealedState | None:
-        state = self._keeper.find(conversation, shape)
-        if state is not None:
-            self.found()
-        return state
+    def find(self, conversation: str, shape: Shape) -> WatchedState | None:
+        found = self._keeper.find(conversation, shape)
+        return None if found is None else WatchedState(found, self.opened)
 
     def save(self, state: State, file: int) -> None:
         self._keeper.save(state, file)
+
+
+class WatchedState:
+    def __init__(self, found: SealedState, opened: Callable[[], None]) -> None:
+        self._found = found
+        self._opened = opened
+        self.state = found.state
+        self.close = found.close
+
+    def open(self) -> int:
+        self._opened()
+        return self._found.open()
 
 
 def states(folder: Path) -> KvStore:
@@ -174,7 +185,7 @@ def disturb(path: Path, folder: Path, times: int, tools: tuple[ToolSpec, ...]) -
         ours = children()
         files, memory = descriptors(), resident_bytes()
         for at in range(times):
-            way, moment, number = list(WAYS)[at % 3], MOMENTS[at // 3 % 3], at % len(TEXTS)
+            way, moment, number = list(WAYS)[at % 3], list(MOMENTS)[at // 3 % 3], at % len(TEXTS)
             name = f"fresh {at}" if moment == "save" else f"kept {number}"
             asked[name] = number
             if moment == "anywhere":
@@ -239,13 +250,13 @@ def attempt(
     """Disturb one request; return what happened, in words, and what was said where that is always the same."""
     patience = engine._hang_seconds
     pid = engine.describe()["worker_pid"]
-    shot = threading.Timer(chance.uniform(0.0, 1.0 if moment == "anywhere" else 0.1), shoot, (way, pid))
+    shot = threading.Timer(chance.uniform(0.0, MOMENTS[moment]), shoot, (way, pid))
     if way == "hung":
         engine._hang_seconds = HUNG_SECONDS
     where, said = "in prefill" if moment == "anywhere" else f"in {moment}", None
     try:
         if moment == "restore":
-            keeper.found = shot.start
+            keeper.opened = shot.start
             said = finish(stream)
         elif moment == "save":
             next(stream)  # what follows is one more token, and the save
@@ -256,9 +267,9 @@ def attempt(
             for _ in stream:
                 where = "in decoding"
         if shot.ident is None:
-            return f"{way}: nothing to restore", said
+            return f"{way}: was in the cache", said
         shot.join()  # it was quicker than the shot; the next call notices, or there is nothing to notice
-        where = where if way == "out of memory" else "afterwards"
+        where = where if way == "out of memory" else f"after {where.removeprefix('in ')}"
         engine.count_text(f"not counted before {chance.random()}")
     except (WorkerLostError, WorkerHungError) as error:
         kind = "hung" if isinstance(error, WorkerHungError) else "lost"
@@ -266,7 +277,7 @@ def attempt(
     except (EngineError, ModelError):  # there was no room for the context of a reproducible answer
         return f"{way} {where}: refused", said
     finally:
-        keeper.found = lambda: None
+        keeper.opened = lambda: None
         if shot.ident is not None:
             shot.join()
         engine._hang_seconds = patience
