@@ -110,7 +110,7 @@ def take_out(decoder: Decoder, sequence: int) -> int | None:
 
 
 def put_back(decoder: Decoder, sequence: int, file: int, tokens: Sequence[int]) -> bool:
-    """Fill the empty `sequence` with a state; return whether llama.cpp took it.
+    """Fill the empty `sequence` with a state; return whether there was memory for it and llama.cpp took it.
 
     Args:
         decoder: Whose cache.
@@ -121,10 +121,12 @@ def put_back(decoder: Decoder, sequence: int, file: int, tokens: Sequence[int]) 
     size = os.fstat(file).st_size
     if not size:
         return False
-    with mmap.mmap(
-        file, size
-    ) as room:  # shared, so that it does not count against the memory of this process
-        return decoder.read_state(sequence, _address(room), size, tokens)
+    try:
+        # shared, so that it does not count against the memory of this process
+        with mmap.mmap(file, size) as room:
+            return decoder.read_state(sequence, _address(room), size, tokens)
+    except OSError:  # no room for it: the prompt is computed again
+        return False
 
 
 def _address(room: mmap.mmap) -> int:

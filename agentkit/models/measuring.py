@@ -6,13 +6,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from agentkit.errors import EngineError
+from agentkit.errors import ConfigError, EngineError
 from agentkit.models.connection import Connection
+from agentkit.models.gguf import read_header
 from agentkit.models.levers import Levers
-from agentkit.models.sliding import Window
+from agentkit.models.ram_need import default_context
+from agentkit.models.sliding import SINK_TOKENS, Window
 from agentkit.spawn import ENGINE_ENVIRONMENT, Spawner
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 WORKER = "agentkit.models.workbench_worker"
 QUIET_SECONDS = 300.0
@@ -152,32 +158,49 @@ class Measured:
             (kept, values, int(width)),
         )
 
-    def slide(
+    def losses(
         self,
         levers: Levers,
         text: str,
         *,
-        tokens: int,
-        window: Window,
-        shift: bool,
+        tokens: int | None = None,
+        window: Window | None = None,
+        shift: bool = False,
         beat: Beat | None = None,
-    ) -> float:
-        """Return the mean loss of a text that outgrows its window; see `Workbench.slide`.
+    ) -> NDArray[np.float32]:
+        """Return the negative log-probability of each token of a text but the first, in nats; their sum is its NLL.
+
+        At most `CHUNK_TOKENS` rows of logits exist at a time, however long the text is.
+
+        Args:
+            levers: How to run the model.
+            text: Any; read as plain text, without a template.
+            tokens: Score no more than the first so many.
+            window: What the model sees at once of a longer text; default: 4096 tokens, or what it was trained for.
+            shift: Move what stays in a full window, which is quicker; else compute it again, which is exact.
+            beat: Called with the tokens decoded and their total.
 
         Raises:
+            ConfigError: The text has less than two tokens, or the window is too small to score in.
             EngineError: The worker sent nonsense.
         """
         import numpy as np
 
         from agentkit.models.scoring import CHUNK_TOKENS
 
+        window = window or Window(default_context(read_header(self._path)), SINK_TOKENS)
+        least = window.keep + 2 * CHUNK_TOKENS
+        if window.tokens < least:
+            raise ConfigError(
+                f"a window of {window.tokens} tokens is too small to score in: {least} are needed"
+            )
         self.open(levers, context_tokens=window.tokens, rows=CHUNK_TOKENS)
         asked = [window.tokens, window.keep]
         said = self.ask("slide", "slid", beat, text=text, tokens=tokens, window=asked, shift=shift)
         losses = np.frombuffer(said["losses"], "<f4")
         if not losses.size or not np.isfinite(losses).all():
             raise EngineError(f"{self._path.name} predicts nothing that is a number")
-        return float(losses.mean(dtype=np.float64))
+        return losses
 
     @property
     def pid(self) -> int:

@@ -49,7 +49,7 @@ class Workbench:
         self._size = llama_cpp.llama_vocab_n_tokens(self._vocab)
         if self._size <= 0:
             raise ModelError("the model file has no vocabulary")
-        batch = min(levers.batch_tokens, context_tokens)
+        batch = min(max(levers.batch_tokens, rows), context_tokens)  # rows are those of one batch
         options = llama_cpp.llama_context_default_params()
         options.n_ctx = context_tokens
         options.n_batch = options.n_ubatch = batch
@@ -189,8 +189,13 @@ class Workbench:
             shift: Move what stays in a full window, as the engine does; else compute it again.
 
         Raises:
-            ConfigError: It is to be moved, and this model's cache cannot do that.
+            ConfigError: There is nothing to score, or it is to be moved, and this model's cache cannot do that.
         """
+        if len(tokens) < 2:
+            raise ConfigError(
+                f"a text of {len(tokens)} tokens cannot be scored",
+                hint="the first has nothing before it: give two",
+            )
         if shift and not llama_cpp.llama_memory_can_shift(self._memory):
             raise ConfigError("the cache of this model cannot be shifted")
         self.clear()

@@ -60,7 +60,7 @@ class Run:
         self._at: list[tuple[int, float]] = []
         with Measured(model_path(), LocalSpawner()) as worker:
             self._pid = worker.pid
-            self.loss = worker.slide(
+            losses = worker.losses(
                 Levers(default_threads()),
                 text,
                 tokens=QUICK_TOKENS if quick else TOKENS,
@@ -68,6 +68,7 @@ class Run:
                 shift=shift,
                 beat=self._note,
             )
+        self.loss = float(losses.mean(dtype="f8"))
 
     def _note(self, done: int, _total: int) -> None:
         pages = int(Path(f"/proc/{self._pid}/statm").read_text(encoding="ascii").split()[1])

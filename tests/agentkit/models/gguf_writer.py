@@ -54,3 +54,26 @@ class GGUFWriter:
         head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.pairs))
         head += b"".join(self.pairs) + b"".join(self.tensors)
         return head + b"\0" * (-len(head) % 32) + self.data
+
+
+def tiny_gguf(*, architecture: str = "llama", seed: int = 0) -> GGUFWriter:
+    vocabulary = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    return (
+        GGUFWriter()
+        .text("general.architecture", architecture)
+        .text("general.name", f"tiny {seed}")
+        .text("general.license", "cc0-1.0")
+        .u32("general.file_type", 1)
+        .u32(f"{architecture}.context_length", 512)
+        .u32(f"{architecture}.block_count", 2)
+        .u32(f"{architecture}.embedding_length", 8)
+        .u32(f"{architecture}.attention.head_count", 2)
+        .u32s(f"{architecture}.attention.head_count_kv", [1, 2])
+        .text("tokenizer.ggml.model", "llama")
+        .texts("tokenizer.ggml.tokens", vocabulary)
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .u32("tokenizer.ggml.eos_token_id", 2)
+        .text("tokenizer.chat_template", "{{ messages }}")
+        .tensor("token_embd.weight", (8, 259), kind=1, size=8 * 259 * 2)
+        .tensor("output_norm.weight", (8,), size=32)
+    )

@@ -15,6 +15,7 @@ from agentkit.errors import ConfigError, ContextOverflowError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason, finish
 from agentkit.models.engine import Engine
+from agentkit_tools import landlock
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 QUESTION = [Message.user("Tell me about a fox.")]
@@ -38,6 +39,8 @@ def test_the_worker_is_locked(engine: Engine) -> None:
     assert values["Seccomp"] == "2"
     assert values["NoNewPrivs"] == "1"
     assert "no socket, program or new process (seccomp)" in said["lock"]
+    if landlock.abi():  # what that comes to: test_engine_lock.py
+        assert {"files: read", "files: write", "files: execute"} <= set(said["lock"])
     environment = Path(f"/proc/{said['worker_pid']}/environ").read_bytes()
     assert b"AGENTKIT" not in environment
     assert b"GGML_NO_BACKTRACE=1" in environment

@@ -6,17 +6,22 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from agentkit.core.kv_store import KvStore
-from agentkit.errors import WorkerLostError
+from agentkit.errors import WorkerHungError, WorkerLostError
 from agentkit.messages import Message, Usage
 from agentkit.models.base import Completion, Sampling, finish
+from agentkit.models.connection import Connection
+from agentkit.models.decoder import Decoder
 from agentkit.models.engine import Engine
-from agentkit.models.kv_state import State
+from agentkit.models.kv_state import Resume, State
+from agentkit.models.kv_transfer import put_back
 from agentkit.spawn import LocalSpawner
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -86,6 +91,10 @@ def usage(engine: Engine, messages: list[Message], conversation: str = "one") ->
         return finish(engine.complete(messages, sampling=SHORT, conversation=conversation)).usage
     finally:
         engine.close()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_it_goes_on_where_it_was_with_the_same_words(
@@ -159,17 +168,130 @@ def test_nothing_of_it_is_in_clear(store: Saved, told: tuple[list[Message], Comp
         assert b"lighthouse" not in data
 
 
-def test_a_worker_killed_over_a_state_costs_one_answer(
-    start: Callable[..., Engine], store: Saved, told: tuple[list[Message], Completion]
+def test_a_state_without_room_is_refused_and_not_an_error() -> None:
+    """More than any address space holds; nothing is asked of the cache."""
+    file = os.memfd_create("state", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(file, 1 << 62)
+        assert not put_back(cast("Decoder", None), 0, file, [1, 2, 3])
+    finally:
+        os.close(file)
+
+
+ENDS = {"killed": (signal.SIGKILL, WorkerLostError), "hung": (signal.SIGSTOP, WorkerHungError)}
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_a_worker_that_ends_with_a_state_on_its_way_to_it_costs_one_answer(
+    start: Callable[..., Engine],
+    store: Saved,
+    told: tuple[list[Message], Completion],
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
 ) -> None:
+    end, error = ENDS[way]
+    handed = []
+    hand_over = Resume.hand_over
+
+    def ends(resume: Resume, connection: Connection, number: int) -> None:
+        os.kill(connection.pid, signal.SIGSTOP)  # it has asked for the state, and will never take it
+        hand_over(resume, connection, number)
+        os.kill(connection.pid, end)
+        handed.append(number)
+
     engine = start(keeper=Unchanged(store))
     try:
-        pid = engine.describe()["worker_pid"]
-        stream = engine.complete(told[0], sampling=SHORT, conversation="one")
-        os.kill(pid, signal.SIGSTOP)  # it will be killed with the state on its way
-        threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
-        with pytest.raises(WorkerLostError):
-            finish(stream)
-        assert finish(engine.complete(told[0], sampling=SHORT, conversation="one")).usage.cache == "restored"
+        expected = finish(engine.complete(told[0], sampling=SHORT, conversation="one"))
+        assert expected.usage.cache == "restored"
+        engine.close()
+        engine.describe()
+        opened = descriptors()
+        with monkeypatch.context() as patched:
+            patched.setattr(Resume, "hand_over", ends)
+            patched.setattr(engine, "_hang_seconds", 2.0)
+            with pytest.raises(error):
+                finish(engine.complete(told[0], sampling=SHORT, conversation="one"))
+        assert len(handed) == 1
+        again = finish(engine.complete(told[0], sampling=SHORT, conversation="one"))
+        assert (again.usage.cache, again.text) == ("restored", expected.text)
+        assert descriptors() == opened
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_a_worker_that_ends_while_it_saves_a_state_costs_one_answer(
+    start: Callable[..., Engine],
+    told: tuple[list[Message], Completion],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    """The state is there, all of it, or is not; the same is said with it and without it."""
+    end, error = ENDS[way]
+    store = KvStore(tmp_path / "states", b"k" * 32)
+    engine = start(keeper=store.keeper())
+    try:
+        finish(engine.complete(LONG, sampling=SHORT))  # so that the rest is quick
+        pid, opened = engine.describe()["worker_pid"], descriptors()
+        for number in range(20):  # a save that was over too soon is no trial
+            stream = engine.complete(LONG, sampling=SHORT, conversation=f"try {number}")
+            next(stream)
+            stopper = Stopper(pid)
+            with monkeypatch.context() as patched:
+                patched.setattr(engine, "_hang_seconds", 2.0)
+                caught: Exception | None = None
+                try:
+                    stopper.start(then=end)
+                    finish(stream)
+                except (WorkerLostError, WorkerHungError) as raised:
+                    caught = raised
+                stopper.end()
+            assert (caught is not None) == stopper.stopped
+            if caught is not None:
+                break
+        assert type(caught) is error
+        again = finish(engine.complete(LONG, sampling=SHORT, conversation=f"try {number}"))
+        assert again.usage.cache in ("cold", "restored")
+        assert again.text == told[1].text
+    finally:
+        engine.close()
+        store.close()
+    assert descriptors() <= opened
+    assert not list((tmp_path / "states").glob("*.new"))
+
+
+class Stopper:
+    """Stops a worker while it has a state open, which is from the first byte of a save until it is sent."""
+
+    def __init__(self, pid: int) -> None:
+        self.stopped = False
+        self._pid = pid
+        self._over = threading.Event()
+
+    def start(self, *, then: signal.Signals) -> None:
+        self._thread = threading.Thread(target=self._run, args=(then,))
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self, then: signal.Signals) -> None:
+        while not self._over.is_set():
+            if self._saves():
+                os.kill(self._pid, signal.SIGSTOP)
+                while Path(f"/proc/{self._pid}/stat").read_text().rpartition(") ")[2][0] not in "Tt":
+                    pass
+                if self._saves():
+                    self.stopped = True
+                    os.kill(self._pid, then)
+                    return
+                os.kill(self._pid, signal.SIGCONT)
+
+    def _saves(self) -> bool:
+        for file in Path(f"/proc/{self._pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if file.readlink().name.startswith("memfd:state"):
+                    return True
+        return False

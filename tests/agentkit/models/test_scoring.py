@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agentkit.errors import ConfigError
 from agentkit.models.levers import Levers
 from agentkit.models.measuring import Measured, text
 from agentkit.models.scoring import (
@@ -81,10 +82,45 @@ def test_the_real_model_scores_the_same_twice_and_differs_from_itself_by_nothing
 @pytest.mark.model
 @pytest.mark.slow
 def test_a_window_that_moves_predicts_about_as_well_as_one_computed_again(smollm2_path: Path) -> None:
-    window = Window(256, SINK_TOKENS)
+    window = Window(256 + SINK_TOKENS, SINK_TOKENS)
     with Measured(smollm2_path, LocalSpawner()) as worker:
         moved, again = (
-            worker.slide(Levers(1), text(), tokens=513, window=window, shift=shift) for shift in (True, False)
+            worker.losses(Levers(1), text(), tokens=513, window=window, shift=shift).mean()
+            for shift in (True, False)
         )
     assert moved != again
     assert moved == pytest.approx(again, abs=math.log(1.05))
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_any_text_is_scored_as_llama_cpp_predicts_it(smollm2_path: Path) -> None:
+    import llama_cpp  # noqa: TID251 - what is promised is that both agree
+
+    llama = llama_cpp.Llama(str(smollm2_path), n_ctx=768, logits_all=True, n_threads=2, verbose=False)
+    try:
+        for sample in (text()[:2500], "A fox and <|im_end|> naïve 猫 🦊."):
+            tokens = llama.tokenize(sample.encode(), add_bos=False, special=False)
+            llama.n_tokens = 0
+            llama.eval(tokens)
+            logits = np.asarray(llama.scores[: len(tokens) - 1], np.float32)
+            exact = loss(log_softmax(logits), tokens[1:])
+            with Measured(smollm2_path, LocalSpawner()) as worker:
+                ours = worker.losses(Levers(2, flash_attention=False, batch_tokens=32), sample)
+            assert len(ours) == len(tokens) - 1
+            assert ours == pytest.approx(exact, abs=0.05)
+            assert ours.sum(dtype="f8") == pytest.approx(exact.sum(dtype="f8"), rel=1e-3)
+    finally:
+        llama.close()
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_what_cannot_be_scored_is_a_typed_error(smollm2_path: Path) -> None:
+    with Measured(smollm2_path, LocalSpawner()) as worker:
+        for nothing, count in (("", 0), ("a", 1)):
+            with pytest.raises(ConfigError, match=f"a text of {count} tokens cannot be scored"):
+                worker.losses(Levers(1), nothing)
+        with pytest.raises(ConfigError, match="a window of 128 tokens is too small"):
+            worker.losses(Levers(1), "a b c", window=Window(128, SINK_TOKENS))
+        assert worker.losses(Levers(1), "a b c").shape == (2,)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import socket
-import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from agentkit.errors import ConfigError, EngineError, ModelError
 from agentkit.models.gguf import read_header
-from agentkit.models.gpu import GpuUse, read_gpu
+from agentkit.models.gpu import GpuUse
 from agentkit.models.levers import Levers
 from agentkit.models.profile import (
     PROFILE,
@@ -34,9 +30,9 @@ from agentkit.models.ram_need import ram_need
 from agentkit.models.store import ModelStore
 from agentkit.models.tune import Tuning, tune
 from agentkit.models.tuning_notes import MAX_AGE_SECONDS, NOTES, TuningNotes
-from agentkit.models.variants import LEVELS, make_variant
+from agentkit.models.variants import make_variant
 from agentkit.spawn import LocalSpawner
-from agentkit.wire import Channel, ConnectionLost
+from tests.agentkit.models.scripted_bench import ScriptedBench, quicker
 
 PLAIN = Profile(Levers(3, flash_attention=False, repack=False), None, None, 0.0, (1.0, 2.0), (3.0, 4.0))
 
@@ -148,74 +144,6 @@ def test_notes_are_recalled_within_the_hour_and_up_to_any_damage(tmp_path: Path)
     path.write_bytes(b"[" * 100_000)
     TuningNotes(tmp_path, "key", 1.0).forget()
     assert not path.exists()
-
-
-class ScriptedChild:
-    """A workbench that computes nothing: it says what the script has for a file and its levers."""
-
-    pid = 0
-
-    def __init__(self, bench: ScriptedBench, path: Path) -> None:
-        ours, theirs = socket.socketpair()
-        self.channel, self._theirs = Channel(ours), Channel(theirs)
-        self._bench, self._path, self._levers = bench, path, Levers(1)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            while True:
-                request = self._theirs.receive()
-                self._theirs.send({"id": request["id"], **self._answer(request)})
-        except ConnectionLost:
-            self._theirs.close()
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        level = self._path.stem if self._path.stem in LEVELS else None
-        match request["do"]:
-            case "open":
-                values = request["levers"]
-                self._levers = Levers(**{**values, "gpu": read_gpu(values["gpu"])})
-                return {"is": "opened"}
-            case "speed":
-                self._bench.measured += 1
-                prefill = self._bench.speed(level, self._levers)
-                if prefill is None:
-                    return {"is": "failed", "kind": "engine", "message": "it failed", "hint": None}
-                return {"is": "speed", "prefill": prefill, "generate": 100.0, "memory": 1}
-            case "score":
-                loss = np.asarray([3.0 + self._bench.losses.get(level or "", 0.0)], "<f4").tobytes()
-                return {"is": "scored", "losses": loss, "divergences": bytes(4), "reference": [b"", b"", 0]}
-            case _:
-                Path(request["target"]).write_bytes(self._path.read_bytes())
-                return {"is": "quantised"}
-
-    def kill(self) -> None:
-        self.channel.close()
-        self._thread.join()
-
-    def exit_status(self) -> int | None:
-        return 0
-
-
-class ScriptedBench:
-    """Starts scripted workbenches, and may have the user interrupt after so many measurements."""
-
-    def __init__(self, speed: Callable[[str | None, Levers], float | None], **losses: float) -> None:
-        self.speed, self.losses = speed, losses
-        self.measured = 0
-        self.stop_after = 10**9
-
-    def spawn(self, module: str, arguments: Sequence[str] = (), **_: Any) -> ScriptedChild:
-        if self.measured >= self.stop_after:
-            raise KeyboardInterrupt
-        return ScriptedChild(self, Path(arguments[0]))
-
-
-def quicker(level: str | None, levers: Levers) -> float:
-    """Return how fast prompts are read: Q8_0 is quickest, Q2_K too coarse, a batch of 128 a little better."""
-    rate = {"Q8_0": 300.0, "F16": 200.0, "Q2_K": 900.0}.get(level or "", 100.0)
-    return rate * (1.2 if levers.batch_tokens == 128 else 1) * (0.8 if not levers.flash_attention else 1)
 
 
 def script(**changes: Any) -> ScriptedBench:
