@@ -128,6 +128,7 @@ class LlamaModel:
         self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._adapters: dict[str, Any] = {}
         self._piece = ctypes.create_string_buffer(1024)
+        self._pieces: dict[tuple[int, bool], bytes] = {}
 
     def load_adapter(self, name: str, path: Path) -> None:
         """Load a LoRA adapter; it was checked before (`agentkit.models.adapters`).
@@ -184,11 +185,15 @@ class LlamaModel:
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """Return the bytes of `token`; a control token has some only where `special`."""
+        known = self._pieces.get((token, special))
+        if known is not None:
+            return known
         length = llama_cpp.llama_token_to_piece(self._vocab, token, self._piece, len(self._piece), 0, special)
         if length < 0:
             self._piece = ctypes.create_string_buffer(-length)
             length = llama_cpp.llama_token_to_piece(self._vocab, token, self._piece, -length, 0, special)
-        return self._piece.raw[: max(0, length)]
+        piece = self._pieces[token, special] = self._piece.raw[: max(0, length)]
+        return piece
 
     def ends(self, token: int) -> bool:
         """Return whether `token` ends a generation."""
