@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from agentkit.cli.connect import confirm, connect, open_vault, passphrase_now
-from agentkit.cli.options import Json
+from agentkit.cli.options import Json, whole_path
 from agentkit.cli.output import Output, excerpt
 from agentkit.errors import ConfigError
 
@@ -77,7 +77,7 @@ def search(
     """Find memories and rounds of conversations by meaning and by words, best first."""
     output = Output(as_json=as_json)
     with connect(output) as client:
-        found = client.request("search", text=" ".join(words), k=k, kinds=list(KINDS), source_prefix="")
+        found = client.request("search", text=" ".join(words), k=k, kinds=list(KINDS))
     output.json(found)
     output.rows(("id", "when", "who", "what"), [_row(hit["record"]) for hit in found["hits"]])
 
@@ -191,7 +191,7 @@ def forget(
     """
     wanted: dict[str, Any] = {
         "ids": ids,
-        "source_prefix": source,
+        "under": source and whole_path(source),
         "query": query,
         "since": since and since.timestamp(),
         "until": until and until.timestamp(),

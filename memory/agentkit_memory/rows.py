@@ -293,9 +293,10 @@ def sql(where: Filter) -> tuple[str, list[Any]]:
         if values:
             terms.append(f"records.{column} IN ({_marks(values)})")
             bindings += values
-    if where.source_prefix:
-        terms.append("records.source >= ? AND records.source < ?")
-        bindings += [where.source_prefix, where.source_prefix + _LAST]
+    if where.under:
+        inside = where.under.rstrip("/") + "/"
+        terms.append("(records.source = ? OR (records.source >= ? AND records.source < ?))")
+        bindings += [where.under, inside, inside + _LAST]
     if where.source:
         terms.append("records.source = ?")
         bindings.append(where.source)

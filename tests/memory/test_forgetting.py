@@ -71,11 +71,22 @@ def test_forgetting_by_source_query_and_time(vaults: Vaults) -> None:
     vaults.add(vault, ["red bricks"], created=200.0)
     vaults.add(vault, ["yesterday"], created=300.0)
     assert len(vault.forget(query="red apples").ids) == 1
-    assert len(vault.forget(where=Filter(source_prefix="/notes/")).ids) == 1
+    assert len(vault.forget(where=Filter(under="/notes/")).ids) == 1
     assert len(vault.forget(where=Filter(since=250.0)).ids) == 1
     assert [record.text for record in vault.records()] == ["red bricks"]
     with pytest.raises(RecordError):
         vault.forget()
+
+
+def test_forgetting_a_folder_leaves_what_only_begins_like_it(vaults: Vaults) -> None:
+    vault = vaults.create()
+    for source in ("/me/tax", "/me/tax/2023.md", "/me/tax-2024/a.md", "/me/tax.md", "/me/taxes"):
+        vaults.add(vault, [f"of {source}"], source=source, kind="document")
+    vaults.add(vault, ["of pets2"], source="pets2", kind="round")
+    assert vault.forget(where=Filter(under="pets")).ids == ()
+    assert len(vault.forget(where=Filter(under="/me/tax")).ids) == 2
+    kept = [record.source for record in vault.records()]
+    assert kept == ["/me/tax-2024/a.md", "/me/tax.md", "/me/taxes", "pets2"]
 
 
 def test_a_forgotten_files_name_goes_with_its_text(vaults: Vaults) -> None:
@@ -84,7 +95,7 @@ def test_a_forgotten_files_name_goes_with_its_text(vaults: Vaults) -> None:
         texts = [f"first of {path}", f"second of {path}"]
         records = [NewRecord(text, source=path, kind="document") for text in texts]
         vault.replace_file(FileState(path, 1, 1, "digest", 2), records, HashEmbedder(64).embed(texts))
-    vault.forget(where=Filter(source_prefix="/notes/diary.md"))
+    vault.forget(where=Filter(under="/notes/diary.md"))
     assert list(vault.files()) == ["/notes/kept.md"]
     assert {record.source for record in vault.records()} == {"/notes/kept.md"}
 
@@ -122,7 +133,7 @@ def test_no_page_that_somebody_else_decrypts_holds_what_was_forgotten(
     pieces = [SECRET[:32].encode(), SECRET[-20:].encode(), title.encode(), path.encode()]
     assert all(_decrypted(vaults).count(piece) for piece in pieces)  # the look has power
     vault.warm(wait=True)
-    gone = vault.forget(where=Filter(source_prefix=path))
+    gone = vault.forget(where=Filter(under=path))
     assert gone.proven
     assert gone.messages == 1
     for moment in ("open", "closed", "opened again"):
