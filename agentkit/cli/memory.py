@@ -204,18 +204,19 @@ def forget(
     with connect(output) as client:
         if wanted:
             said |= client.request("forget", **wanted)
-            output.line(f"forgot {said['forgotten']}{_proof(said)}")
+            output.line(f"forgot {said['forgotten']}{proof_of(said)}")
         if conversation is not None:
             said |= client.request("forget_conversation", id=conversation)
             said["conversation"] = conversation
-            output.line(f"forgot the conversation {conversation}{_proof(said)}")
+            output.line(f"forgot the conversation {conversation}{proof_of(said)}")
         if shred:
             said["rotated"] = client.request("rotate", passphrase=passphrase_now())["dropped"]
             output.line("everything is under fresh keys")
     output.json(said)
 
 
-def _proof(said: dict[str, Any]) -> str:
+def proof_of(said: dict[str, Any]) -> str:
+    """Return what a proof of forgetting says, as the end of a sentence."""
     if not said.get("probes"):
         return ""
     messages = f", and {said['messages']} messages made from it" if said["messages"] else ""

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentkit_memory import rows, terms
+from agentkit_memory import citations, rows, terms
 from agentkit_memory.database import Database
 from agentkit_memory.record import Record
 from agentkit_memory.search import Finder
@@ -25,6 +25,8 @@ from agentkit_memory.search import Finder
 FORGOTTEN: Final = "[forgotten]"
 SHORTEST: Final = 12
 """Characters from which a text repeated in a message counts as the same; shorter ones occur by chance."""
+_FEW: Final = 50
+"""Texts that are sought one after the other; more are sought together."""
 _SPEAKER: Final = re.compile(r"^(?:user|assistant): ", re.MULTILINE)
 _PROBES: Final = 96
 _PROBE_CHARACTERS: Final = 32
@@ -35,6 +37,7 @@ _WORDS: Final = {
     "roots": ("path",),
     "messages": ("message",),
     "settings": ("value",),
+    "cited": ("source",),
 }
 """Where words of what is kept may lie."""
 
@@ -81,16 +84,18 @@ def repeating(database: Database, gone: Sequence[Record]) -> list[str]:
     """Return the ids of the rounds of conversations that repeat the text of one of `gone`."""
     texts = _texts(gone)
     rounds = database.rows("SELECT id, text FROM records WHERE kind = 'round'") if texts else []
-    return [identity.hex() for identity, said in rounds if any(text in said for text in texts)]
+    return [identity.hex() for identity, said in rounds if texts.occur_in(said)]
 
 
 def redact(database: Database, gone: Sequence[Record]) -> tuple[int, tuple[str, ...]]:
     """Take the words out of messages made from `gone`, repeating one or said in one; return how many, and where."""
     ids, texts, rounds = {record.id for record in gone}, _texts(gone), _spoken(gone)
+    none = _Sought(())
     touched, conversations = 0, dict[str, None]()
     for conversation, number, text in database.rows("SELECT conversation, number, message FROM messages"):
         message = json.loads(text)
-        if not (_sources(message) & ids or _repeats(message, [*texts, *rounds.get(conversation, ())])):
+        said = rounds.get(conversation, none)
+        if not (citations.of_message(message) & ids or _repeats(message, texts) or _repeats(message, said)):
             continue
         kept = _blank(message)
         database.change(
@@ -133,19 +138,42 @@ def prove(
     return len(wanted), pages, traces, orphans + finder.traces(gone, vectors)
 
 
-def _texts(gone: Sequence[Record]) -> list[str]:
-    texts = (record.text.strip() for record in gone if record.kind != "round")
-    return [text for text in texts if len(text) >= SHORTEST]
+class _Sought:
+    """Texts that are sought in others. A folder's are many: those are sought by the characters they begin with."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = [text for text in dict.fromkeys(texts) if len(text) >= SHORTEST]
+        self._by_start: dict[str, list[str]] = {}
+        for text in self._texts if len(self._texts) > _FEW else ():
+            self._by_start.setdefault(text[:SHORTEST], []).append(text)
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def occur_in(self, value: str) -> bool:
+        """Whether one of them occurs in `value`."""
+        if not self._by_start:
+            return any(text in value for text in self._texts)
+        starts = range(len(value) - SHORTEST + 1)
+        return any(
+            value.startswith(text, at)
+            for at in starts
+            for text in self._by_start.get(value[at : at + SHORTEST], ())
+        )
 
 
-def _spoken(gone: Sequence[Record]) -> dict[str, list[str]]:
+def _texts(gone: Sequence[Record]) -> _Sought:
+    return _Sought(record.text.strip() for record in gone if record.kind != "round")
+
+
+def _spoken(gone: Sequence[Record]) -> dict[str, _Sought]:
     """Return what was said in rounds, by conversation: phrases of a model may well recur in others."""
     found: dict[str, list[str]] = {}
     for record in gone:
         if record.kind == "round":
             parts = (part.strip() for part in _SPEAKER.split(record.text))
-            found.setdefault(record.source, []).extend(part for part in parts if len(part) >= SHORTEST)
-    return found
+            found.setdefault(record.source, []).extend(parts)
+    return {conversation: _Sought(parts) for conversation, parts in found.items()}
 
 
 def _pieces(text: str) -> list[str]:
@@ -182,24 +210,10 @@ def _elsewhere(database: Database, piece: bytes, gone: Sequence[bytes]) -> bool:
     )
 
 
-def _sources(message: dict[str, Any]) -> set[str]:
-    """Return the record ids in a message's labels: `[origin, privacy, [ids]]`, or a plain list of `sources`."""
-    found: set[str] = set()
-    match message.get("labels"):
-        case [_, _, [*ids]]:
-            found |= {str(each) for each in ids}
-        case {"sources": [*ids]}:
-            found |= {str(each) for each in ids}
-    match message.get("sources"):
-        case [*ids]:
-            found |= {str(each) for each in ids}
-    return found
-
-
-def _repeats(value: Any, texts: Sequence[str]) -> bool:  # noqa: ANN401 - any JSON value
+def _repeats(value: Any, texts: _Sought) -> bool:  # noqa: ANN401 - any JSON value
     match value:
         case str():
-            return any(text in value for text in texts)
+            return texts.occur_in(value)
         case [*each]:
             return any(_repeats(one, texts) for one in each)
         case dict():

@@ -74,6 +74,11 @@ def test_folders_and_unindex(core: Any, run: Any) -> None:
     assert run("folders").out == "/notes\t2\t5\t1\n"
     assert json.loads(run("folders", "--json").out)["folders"][0]["chunks"] == 5
     assert run("unindex", "/notes").out == "forgot 5 passages of /notes\n"
+    core.answers["unindex"] |= {"derived": 2, "messages": 3, "probes": 9, "pages_scanned": 40, "proven": True}
+    assert run("unindex", "/notes").out == (
+        "forgot 5 passages of /notes and 2 facts or rounds made from them, and 3 messages made from it; "
+        "9 pieces of it looked for in 40 pages, none found\n"
+    )
 
 
 def test_search_shows_the_place_and_no_escape_sequence(core: Any, run: Any) -> None:

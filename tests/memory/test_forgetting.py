@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from agentkit_memory import FileState, Filter, HashEmbedder, NewRecord, RecordError
+from agentkit_memory import FileState, Filter, HashEmbedder, NewRecord, RecordError, Vault
+from agentkit_memory.database import Database
+from agentkit_memory.schema import MIGRATIONS
+from tests.memory.conftest import EMBEDDER
 from tests.vectors import second_reader
 
 if TYPE_CHECKING:
@@ -98,6 +102,168 @@ def test_a_forgotten_files_name_goes_with_its_text(vaults: Vaults) -> None:
     vault.forget(where=Filter(under="/notes/diary.md"))
     assert list(vault.files()) == ["/notes/kept.md"]
     assert {record.source for record in vault.records()} == {"/notes/kept.md"}
+
+
+DIARY = "/notes/diary-of-the-zinnia-affair.md"
+
+
+def _read(vault: Vault, path: str, *texts: str, created: float = 100.0) -> list[str]:
+    """Index a file, in place of what it said before."""
+    records = [NewRecord(text, source=path, kind="document", created=created) for text in texts]
+    return vault.replace_file(FileState(path, 1, 1, "digest", len(texts)), records, EMBEDDER.embed(texts))
+
+
+def _answered(vault: Vault, vaults: Vaults, source: str) -> None:
+    """Keep a round that was answered from a record, its messages, and a note that was made of the round."""
+    question, answer = "where is the key of Mrs Okafor?", "It lies under her third pot."
+    vault.append_message("talk", {"role": "user", "text": question, "labels": ["user", "private", []]})
+    labels = ["document", "private", [source]]
+    vault.append_message("talk", {"role": "assistant", "text": answer, "labels": labels})
+    text = f"user: {question}\nassistant: {answer}"
+    (made,) = vaults.add(vault, [text], kind="round", source="talk", sources=(source,))
+    vaults.add(vault, ["in short: third pot, Okafor"], sources=(made,))
+
+
+@pytest.mark.parametrize(
+    ("then", "named"),
+    [
+        ("read anew", Filter(under=DIARY)),
+        ("read anew", Filter(under="/notes")),
+        ("emptied", Filter(source=DIARY)),
+        ("removed", Filter(under=DIARY)),
+        ("removed", Filter(kinds=("document",), since=99.0, until=101.0)),
+        ("renamed and removed", Filter(under="/new")),
+        ("removed and written over", Filter(under=DIARY)),
+    ],
+)
+def test_forgetting_a_file_reaches_what_was_made_from_its_older_text(
+    vaults: Vaults, then: str, named: Filter
+) -> None:
+    """Its chunks have other ids by now, or none: what was made from them names the old ones."""
+    vault = vaults.create()
+    (source, _) = _read(vault, DIARY, f"dear diary, {SECRET}", "and it rained")
+    _read(vault, "/other.md", "nothing of the kind", created=300.0)
+    _answered(vault, vaults, source)
+    match then:
+        case "read anew":
+            _read(vault, DIARY, "a new page", created=200.0)
+        case "emptied":
+            _read(vault, DIARY)
+        case "removed":
+            vault.remove_file(DIARY)
+        case "renamed and removed":
+            vault.rename_file(DIARY, "/new/diary.md")
+            vault.remove_file("/new/diary.md")
+        case "removed and written over":
+            vault.remove_file(DIARY)
+            _read(vault, "/draft.md", "a draft")
+            vault.rename_file("/draft.md", DIARY)
+    vault.close()
+    vault = vaults.open()
+    told: list[str] = []
+    vault.on_forget.append(told.extend)
+    gone = vault.forget(where=named)
+    assert (gone.derived, gone.messages, gone.proven) == (2, 2, True)
+    assert source in told  # for caches made from it
+    assert [record.text for record in vault.records()] == ["nothing of the kind"]
+    assert {message["text"] for message in vault.conversation("talk")} == {"[forgotten]"}
+    vault.verify()
+    pages = _decrypted(vaults)
+    forgotten = (b"Okafor", b"third pot", b"zinnia", DIARY.encode(), b"/new/diary.md", bytes.fromhex(source))
+    assert {piece: pages.count(piece) for piece in forgotten} == dict.fromkeys(forgotten, 0)
+    assert vault.forget(where=named).ids == ()
+
+
+def test_what_was_made_from_a_file_stays_until_it_is_forgotten(vaults: Vaults) -> None:
+    vault = vaults.create()
+    (source,) = _read(vault, DIARY, SECRET)
+    _answered(vault, vaults, source)
+    assert vault.remove_file(DIARY) == 1
+    assert vault.count() == 2
+    for other in (
+        Filter(under="/notes/diary"),
+        Filter(kinds=("memory",), under=DIARY),
+        Filter(since=101.0, until=102.0),
+    ):
+        assert vault.forget(where=other).ids == ()
+    assert vault.count() == 2
+
+
+def test_an_answer_that_ends_after_its_source_was_read_anew_is_reached_too(vaults: Vaults) -> None:
+    """A folder is watched while the answer is written: its ids are of chunks that are gone already."""
+    vault = vaults.create()
+    (source,) = _read(vault, DIARY, SECRET)
+    _read(vault, DIARY, "a new page")
+    _answered(vault, vaults, source)
+    vault.close()
+    vault = vaults.open()
+    gone = vault.forget(where=Filter(under=DIARY))
+    assert (gone.derived, gone.messages, vault.count()) == (2, 2, 0)
+
+
+def test_where_records_came_from_is_kept_no_longer_than_something_names_them(vaults: Vaults) -> None:
+    vault = vaults.create()
+    (source,) = _read(vault, DIARY, SECRET)
+    _read(vault, "/other.md", "nobody asks about this")
+    _answered(vault, vaults, source)
+    for path in (DIARY, "/other.md"):
+        vault.remove_file(path)
+    assert _cited(vault) == [DIARY, "talk"]
+    vault.delete_conversation("talk")
+    vault.forget(where=Filter(kinds=("round",), source="talk"))
+    assert _cited(vault) == []
+    assert _decrypted(vaults).count(DIARY.encode()) == 0
+
+
+def test_a_vault_of_version_3_learns_where_its_records_came_from(tmp_path: Path) -> None:
+    path, key = tmp_path / "a.db", bytes(32)
+    database = Database(path, key, key, create=True, migrations=MIGRATIONS[:3])
+    ids = [bytes([number] * 16) for number in range(6)]
+    made = json.dumps([ids[0].hex(), "elsewhere"])
+    for number, identity in enumerate(ids):
+        database.change(
+            "INSERT INTO records VALUES (?, ?, 'document', ?, 0, '', '', 'x', 'document', 'private', 1.0, ?)",
+            (number, identity, f"/{number}.md", made if number == 5 else "[]"),
+        )
+    for number, message in enumerate(
+        (
+            {"labels": ["document", "private", [ids[1].hex()]]},
+            {"labels": {"sources": [ids[2].hex()]}},
+            {"sources": [ids[3].hex()], "labels": "none"},
+            {"text": "hello"},
+        )
+    ):
+        database.change("INSERT INTO messages VALUES ('talk', ?, 1.0, ?)", (number, json.dumps(message)))
+    database.close()
+    database = Database(path, key, key)
+    database.update()
+    cited = database.rows("SELECT id, kind, source, origin, privacy, created FROM cited ORDER BY id")
+    assert cited == [
+        (ids[number], "document", f"/{number}.md", "document", "private", 1.0) for number in range(4)
+    ]
+    database.close()
+
+
+def test_many_texts_are_sought_as_few_are(vaults: Vaults) -> None:
+    """A folder has more passages than can be sought one after the other in every message."""
+    vault = vaults.create()
+    texts = [f"passage number {number} of a long report" for number in range(60)]
+    _read(vault, "/report.md", *texts, "too short")
+    (said, kept) = [
+        "user: he wrote: passage number 59 of a long report!",
+        "user: passage number 6 of it, too short",
+    ]
+    for text in (said, kept):
+        vault.append_message("talk", {"role": "user", "text": text})
+        vaults.add(vault, [text], kind="round", source="talk")
+    assert len(vault.forget(where=Filter(under="/report.md")).ids) == 62
+    assert [record.text for record in vault.records()] == [kept]
+    assert [message["text"] for message in vault.conversation("talk")] == ["[forgotten]", kept]
+
+
+def _cited(vault: Vault) -> list[str]:
+    with vault._access.reading() as database:
+        return [source for (source,) in database.rows("SELECT source FROM cited ORDER BY source")]
 
 
 def test_the_proof_finds_what_was_not_deleted(vaults: Vaults) -> None:
