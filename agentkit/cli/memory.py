@@ -219,7 +219,7 @@ def proof_of(said: dict[str, Any]) -> str:
     """Return what a proof of forgetting says, as the end of a sentence."""
     if not said.get("probes"):
         return ""
-    messages = f", and {said['messages']} messages made from it" if said["messages"] else ""
+    messages = f", and the words of {said['messages']} messages" if said["messages"] else ""
     if not said["proven"]:
         left = f"{said['pages_with_traces']} in pages, {said['searches_with_traces']} in searches"
         return f"{messages}; traces are left: {left}"

@@ -132,8 +132,10 @@ class Contents(Ledger):
 
         Args:
             ids: These records.
-            where: And those that pass; a filter without restriction forgets everything.
-            query: Of all records (or those that pass `where`), those in which every one of these words occurs.
+            where: And those that pass; a filter without restriction forgets everything. One that asks for nothing but
+                time takes the words of messages of that time, too.
+            query: Of all records (or those that pass `where`), those in which every one of these words occurs; and
+                the words of messages like that, if `where` asks for nothing but time.
 
         Raises:
             RecordError: Nothing was named, or an id is none.
@@ -159,15 +161,16 @@ class Contents(Ledger):
                         database, path
                     )  # its name goes too; a file that is still there is read again
                 citations.drop(database, every)
-                messages, conversations = forgetting.redact(database, records)
+                redacted = forgetting.redact(database, records, forgetting.Named(where, query))
                 citations.prune(database)
             self._finder.delete(gone)
             self._finder.purge()
             for told in self.on_forget:
                 told(every)
             with self._access.reading() as database:
-                found = forgetting.prove(database, self._finder, records, vectors)
-        return Forgotten(tuple(gone), len(gone) - named, messages, conversations, *found)
+                found = forgetting.prove(database, self._finder, records, vectors, redacted.words)
+        blank = redacted.messages, redacted.conversations
+        return Forgotten(tuple(gone), len(gone) - named, *blank, *found)
 
     def search(
         self,

@@ -76,7 +76,7 @@ def test_folders_and_unindex(core: Any, run: Any) -> None:
     assert run("unindex", "/notes").out == "forgot 5 passages of /notes\n"
     core.answers["unindex"] |= {"derived": 2, "messages": 3, "probes": 9, "pages_scanned": 40, "proven": True}
     assert run("unindex", "/notes").out == (
-        "forgot 5 passages of /notes and 2 facts or rounds made from them, and 3 messages made from it; "
+        "forgot 5 passages of /notes and 2 facts or rounds made from them, and the words of 3 messages; "
         "9 pieces of it looked for in 40 pages, none found\n"
     )
 

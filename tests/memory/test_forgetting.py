@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -102,6 +102,144 @@ def test_a_forgotten_files_name_goes_with_its_text(vaults: Vaults) -> None:
     vault.forget(where=Filter(under="/notes/diary.md"))
     assert list(vault.files()) == ["/notes/kept.md"]
     assert {record.source for record in vault.records()} == {"/notes/kept.md"}
+
+
+FACT = "PIN 4711"
+
+
+def _say(vault: Vault, conversation: str, *said: str) -> None:
+    """Keep messages: a question, a call with one argument, what the tool said, an answer."""
+    for number, text in enumerate(said):
+        message: dict[str, Any] = {"role": ("user", "assistant", "tool", "assistant")[number], "text": text}
+        if number == 1:
+            call = {"id": "c1", "name": "remember", "arguments": {"fact": text, "more": [{"in": text}]}}
+            message |= {"text": "", "calls": [call]}
+        elif number == 2:
+            message |= {"call_id": "c1", "name": "remember"}
+        vault.append_message(conversation, message)
+
+
+def _turn(vault: Vault, vaults: Vaults, conversation: str, *said: str) -> str:
+    _say(vault, conversation, *said)
+    text = f"user: {said[0].strip()}\nassistant: {said[-1].strip()}"
+    return vaults.add(vault, [text], kind="round", source=conversation)[0]
+
+
+def test_a_round_takes_the_calls_and_results_of_its_turn(vaults: Vaults) -> None:
+    """However short its question, and though they hold other words than the round."""
+    vault = vaults.create()
+    vault.append_message("talk", {"role": "assistant", "text": "welcome to the conversation"})
+    kept = _turn(vault, vaults, "talk", "my pin?", "kept fact", "kept result", "Fine, as ever.")
+    gone = _turn(vault, vaults, "talk", " my pin? ", FACT, f"remembered: {FACT}", "Fine!")
+    other = _turn(vault, vaults, "attic", "my pin?", "another fact", "another result", "Fine!")
+    _say(vault, "talk", "what else?")
+    before = vault.conversation("talk")
+    assert FACT.encode() in _decrypted(vaults)
+    found = vault.forget([gone])
+    assert (found.messages, found.conversations, found.proven) == (4, ("talk",), True)
+    after = vault.conversation("talk")
+    assert (after[:5], after[9:]) == (before[:5], before[9:])
+    assert after[6] == {
+        **before[6],
+        "text": "[forgotten]",
+        "calls": [{**before[6]["calls"][0], "arguments": {}}],
+    }
+    assert after[7] == {**before[7], "text": "[forgotten]"}
+    assert [vault.conversation("attic")[at]["text"] for at in (0, 2)] == ["my pin?", "another result"]
+    assert [record.id for record in vault.records()] == [kept, other]
+    assert _decrypted(vaults).count(FACT.encode()) == 0
+
+
+def test_a_fact_takes_the_call_that_stored_it(vaults: Vaults) -> None:
+    """Too short to be sought in messages; the result names it, and the call is what the result answers."""
+    vault = vaults.create()
+    (fact,) = vaults.add(vault, [FACT])
+    _say(vault, "talk", "keep my number safe", FACT)
+    result = {"role": "tool", "text": "remembered", "call_id": "c1", "labels": ["user", "private", [fact]]}
+    vault.append_message("talk", result)
+    _say(vault, "talk", "and another one?", "of c1 too, but in another turn")
+    assert vault.forget([fact]).messages == 2
+    assert [each["calls"][0]["arguments"] == {} for each in vault.conversation("talk")[1::3]] == [True, False]
+    assert _decrypted(vaults).count(FACT.encode()) == 0
+
+
+def test_messages_of_any_shape_lose_their_words(vaults: Vaults) -> None:
+    """A call may be an object or a list; what is neither goes, for nobody knows where its words are."""
+    vault = vaults.create()
+    calls: list[Any] = [
+        ["c1", "remember", {"fact": SECRET}],
+        {"id": ["c"], "arguments": [SECRET]},
+        SECRET,
+        7,
+        [],
+        None,
+    ]
+    vault.append_message("talk", {"role": "assistant", "text": ["no", SECRET], "calls": calls})
+    vault.append_message("talk", {"role": "tool", "text": SECRET, "call_id": ["c"], "labels": 7})
+    gone = vault.forget(query="zinnia")
+    assert (gone.messages, gone.proven) == (2, True)
+    assert vault.conversation("talk")[0] == {
+        "role": "assistant", "text": "[forgotten]",
+        "calls": [["c1", "remember", {}], {"id": ["c"], "arguments": {}}],
+    }  # fmt: skip
+
+
+def test_a_question_takes_what_followed_from_it(vaults: Vaults) -> None:
+    vault = vaults.create()
+    (fact,) = vaults.add(vault, [SECRET])
+    _say(vault, "talk", f"note that {SECRET}", "Okafor: zinnia", "noted: Okafor", "stopped")
+    _say(vault, "talk", "and the weather?", "rain", "it rains", "It rains.")
+    assert vault.forget([fact]).messages == 4
+    assert [message["text"] for message in vault.conversation("talk")[4:]] == [
+        "and the weather?", "", "it rains", "It rains.",
+    ]  # fmt: skip
+    assert not any(_decrypted(vaults).count(piece) for piece in (b"Okafor", b"zinnia"))
+
+
+def test_words_and_time_reach_messages_that_no_round_was_kept_of(vaults: Vaults) -> None:
+    """A turn that was stopped has none; what the model wrote into a call stands in no round at all."""
+    now = [100.0]
+    vault = vaults.create(clock=lambda: now[0])
+    _say(vault, "talk", "keep my number safe", f"the {FACT}", "saved", "Done.")
+    now[0] = 200.0
+    _say(vault, "talk", "and the user's fact?", "remember the role")
+    now[0] = 301.0
+    _say(vault, "late", "pins and needles")
+    for nothing in (
+        {"query": "4711 needles"}, {"query": "role user"}, {"query": "assistant remember c1"}, {"query": "?!"},
+        {"query": "pin", "where": Filter(since=150.0, until=301.0)},
+        {"query": "pin", "where": Filter(kinds=("round",))},
+        {"where": Filter(until=99.0)}, {"where": Filter(source="talk")}, {"where": Filter(under="talk")},
+    ):  # fmt: skip
+        assert vault.forget(**nothing).messages == 0, nothing
+    gone = vault.forget(query="4711 pin")
+    assert (gone.ids, gone.messages, gone.proven) == ((), 1, True)
+    assert gone.probes > 0
+    assert _decrypted(vaults).count(FACT.encode()) == 0
+    assert _words(vault, "talk") == [
+        "keep my number safe", "[forgotten]", "saved", "Done.", "and the user's fact?", "",
+    ]  # fmt: skip
+    assert vault.forget(query="number").messages == 3  # a question, and what followed from it
+    assert vault.forget(query="number").messages == 0
+    assert vault.forget(where=Filter(since=200.0, until=300.0)).messages == 2
+    assert (set(_words(vault, "talk")), _words(vault, "late")) == ({"[forgotten]"}, ["pins and needles"])
+    assert vault.forget(query="pin", where=Filter(since=300.0)).messages == 1
+    _say(vault, "late", "something new")
+    assert vault.forget(where=Filter()).messages == 1
+
+
+def test_an_answer_that_was_slow_goes_with_its_question(vaults: Vaults) -> None:
+    now = [100.0]
+    vault = vaults.create(clock=lambda: now[0])
+    vault.append_message("talk", {"role": "user", "text": "before midnight"})
+    now[0] = 200.0
+    vault.append_message("talk", {"role": "assistant", "text": "after midnight"})
+    assert vault.forget(where=Filter(since=150.0)).messages == 0
+    assert vault.forget(where=Filter(until=150.0)).messages == 2
+
+
+def _words(vault: Vault, conversation: str) -> list[str]:
+    return [message["text"] for message in vault.conversation(conversation)]
 
 
 DIARY = "/notes/diary-of-the-zinnia-affair.md"
