@@ -112,7 +112,10 @@ def edit(
     ],
     as_json: Json = False,
 ) -> None:
-    """Put another text in the place of a memory or round; its time and labels stay."""
+    """Put another text in the place of a memory or round; its time and labels stay.
+
+    Messages that hold the old words lose them.
+    """
     output = Output(as_json=as_json)
     text = sys.stdin.read() if words == ["-"] else " ".join(words)
     with connect(output) as client:

@@ -98,7 +98,8 @@ class Contents(Ledger):
 
         Args:
             record_id: Which.
-            text: In place of the old one, which leaves table, terms and index.
+            text: In place of the old one, which leaves table, terms and index, and messages that repeat it; a round
+                that does stays, and is forgotten with this record.
             embedding: (dimensions,).
             title: In place of the old one.
 
@@ -110,13 +111,18 @@ class Contents(Ledger):
         vectors = self._checked([fresh], embedding.reshape(1, -1))
         with self._access.lock:
             with self._access.transaction() as database:
+                old = rows.get(database, [record_id]).get(record_id)
                 written = rows.rewrite(database, record_id, fresh, vectors[0])
-                if written is None:
+                if old is None or written is None:
                     return False
+                if old.text != text:
+                    forgetting.unsay(database, old)
                 self._new_epoch(database)
             self._finder.delete([record_id])
             self._finder.purge()
             self._finder.put(written, vectors)
+            with self._access.reading() as database:
+                database.fold_log()  # it holds the old words
         return True
 
     def delete(self, ids: Sequence[str]) -> int:

@@ -158,6 +158,21 @@ def redact(database: Database, gone: Sequence[Record], named: Named) -> Redacted
     return Redacted(len(conversations), tuple(dict.fromkeys(conversations)), tuple(said))
 
 
+def unsay(database: Database, old: Record) -> None:
+    """Take the words a record had before it was written anew out of messages that repeat them.
+
+    A round that repeats them is what was said, and stays; the record becomes one of its sources, so that forgetting the
+    one still reaches the other. Messages made from the record stay as well: their labels name it.
+    """
+    redact(database, [replace(old, id="")], Named())
+    for identity in repeating(database, [old]):
+        database.change(
+            "UPDATE records SET sources = json_insert(sources, '$[#]', ?) WHERE id = ? AND NOT instr(sources, ?)",
+            (old.id, bytes.fromhex(identity), old.id),
+        )
+        citations.note(database, [old.id])
+
+
 def prove(
     database: Database,
     finder: Finder,

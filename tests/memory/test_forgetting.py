@@ -242,6 +242,61 @@ def _words(vault: Vault, conversation: str) -> list[str]:
     return [message["text"] for message in vault.conversation(conversation)]
 
 
+def _rewrite(vault: Vault, record_id: str, text: str) -> None:
+    assert vault.rewrite(record_id, text, EMBEDDER.embed([text])[0])
+
+
+def test_the_old_words_of_an_edited_round_leave_its_messages(vaults: Vaults) -> None:
+    vault = vaults.create()
+    _turn(vault, vaults, "talk", "hello there", "greeting", "greeted", "Hello!")
+    edited = _turn(vault, vaults, "talk", SECRET, FACT, f"remembered: {FACT}", "I shall keep it for good.")
+    short = _turn(vault, vaults, "talk", "my pin?", FACT, "4711", "4711")
+    assert SECRET.encode() in _decrypted(vaults)
+    _rewrite(vault, edited, "user: the key is elsewhere now\nassistant: I see.")
+    pages = _decrypted(vaults)  # before anything else folds the log
+    forgotten = (SECRET.encode(), b"zinnia", b"keep it for good", b"remembered: PIN")
+    assert {piece: pages.count(piece) for piece in forgotten} == dict.fromkeys(forgotten, 0)
+    assert _words(vault, "talk") == [
+        "hello there", "", "greeted", "Hello!", *["[forgotten]"] * 4, "my pin?", "", "4711", "4711",
+    ]  # fmt: skip
+    _rewrite(vault, short, "user: never mind\nassistant: Fine.")
+    assert _decrypted(vaults).count(b"4711") == 0
+    gone = vault.forget([edited])
+    assert (gone.ids, gone.messages, gone.proven) == ((edited,), 0, True)
+    assert _words(vault, "talk")[:4] == ["hello there", "", "greeted", "Hello!"]
+    vault.verify()
+
+
+def test_the_old_words_of_an_edited_fact_leave_messages_and_lead_to_its_rounds(vaults: Vaults) -> None:
+    vault = vaults.create()
+    (fact,) = vaults.add(vault, [SECRET])
+    repeats = _turn(vault, vaults, "talk", f"note that {SECRET}", SECRET, f"remembered: {SECRET}", "Done.")
+    kept = _turn(vault, vaults, "talk", "and now?", "x", "y", "Nothing.")
+    answer = {"role": "assistant", "text": "it lies there", "labels": ["user", "private", [fact]]}
+    vault.append_message("attic", answer)
+    for text in ("the spare key is with the neighbours", "the spare key is with the neighbours"):
+        _rewrite(vault, fact, text)
+    assert _words(vault, "talk") == [*["[forgotten]"] * 4, "and now?", "", "y", "Nothing."]
+    assert _words(vault, "attic") == ["it lies there"]
+    assert [record.id for record in vault.records()] == [fact, repeats, kept]
+    assert [record.sources for record in vault.records()] == [(), (fact,), ()]
+    gone = vault.forget([fact])
+    assert (set(gone.ids), gone.messages, gone.proven) == ({fact, repeats}, 1, True)
+    pages = _decrypted(vaults)
+    assert not any(
+        pages.count(piece) for piece in (SECRET.encode(), b"zinnia", b"neighbours", b"it lies there")
+    )
+
+
+def test_an_edit_that_changes_no_word_takes_none_out_of_messages(vaults: Vaults) -> None:
+    vault = vaults.create()
+    said = _turn(vault, vaults, "talk", "a question of some length", "x", "y", "an answer of some length")
+    (text,) = [record.text for record in vault.records()]
+    _rewrite(vault, said, text)
+    assert _words(vault, "talk") == ["a question of some length", "", "y", "an answer of some length"]
+    assert not vault.rewrite("0" * 32, "x", EMBEDDER.embed(["x"])[0])
+
+
 DIARY = "/notes/diary-of-the-zinnia-affair.md"
 
 
