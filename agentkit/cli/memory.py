@@ -171,14 +171,25 @@ def forget(
     query: Annotated[
         str,
         typer.Option(
-            "--query", metavar="WORDS", help="All that has every one of these words.", show_default=False
+            "--query",
+            metavar="WORDS",
+            help="All that has every one of these words, messages too.",
+            show_default=False,
         ),
     ] = "",
     since: Annotated[
-        datetime | None, typer.Option(help="What was stored from then on.", show_default=False)
+        datetime | None,
+        typer.Option(
+            help="What was stored or said from then on; a file counts by the time it was changed.",
+            show_default=False,
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="What was stored before.", show_default=False)
+        datetime | None,
+        typer.Option(
+            help="What was stored or said before; a file counts by the time it was changed.",
+            show_default=False,
+        ),
     ] = None,
     shred: Annotated[
         bool,

@@ -157,6 +157,15 @@ def select(database: Database, where: Filter, *, limit: int, offset: int) -> lis
     ]
 
 
+def page(database: Database, after: int, limit: int) -> tuple[list[Record], int]:
+    """Return up to `limit` records of the rows after `after`, in order, and the last of those rows."""
+    found = database.rows(
+        f"SELECT {_COLUMNS}, row FROM records WHERE row > ? ORDER BY row LIMIT ?",  # noqa: S608
+        (after, limit),
+    )
+    return [_record(row[:-1]) for row in found], found[-1][-1] if found else after
+
+
 def count(database: Database, where: Filter) -> int:
     """Return how many records pass `where`."""
     condition, bindings = sql(where)
