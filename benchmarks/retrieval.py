@@ -146,7 +146,12 @@ def large(number: int, folder: Path, questions: list[str]) -> float:
         texts = [f"{' '.join(chosen.sample(words, 40))} {text}"[:1024] for text in texts]
         vectors = np.asarray(chance.normal(size=(len(texts), 384)), np.float32)
         records = [
-            NewRecord(text, source=f"/notes/{place // 20}.md", kind=_kind(place), position=place % 20)
+            NewRecord(
+                text,
+                source=f"/notes/{place // 20 % 5}/{place // 20}.md",
+                kind=_kind(place),
+                position=place % 20,
+            )
             for place, text in enumerate(texts, start)
         ]
         vault.add(records, vectors)
@@ -168,7 +173,7 @@ def large(number: int, folder: Path, questions: list[str]) -> float:
         "as it is": taken,
         "words alone": p95(lambda text: vault.search(text, None, k=DEPTH), questions[:200]),
         "filter, 1 in 100 pass": ask(where=Filter(kinds=("round",))),
-        "filter, 1 in 5 pass": ask(where=Filter(source_prefix="/notes/1")),
+        "filter, 1 in 5 pass": ask(where=Filter(under="/notes/1")),
         "filter, 99 in 100 pass": ask(where=Filter(kinds=("document",))),
         "diversity": ask(diversity=0.3),
         "with neighbours": p95(with_neighbours, questions[:200]),

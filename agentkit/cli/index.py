@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from agentkit.cli.connect import connect
-from agentkit.cli.options import Json
+from agentkit.cli.memory import proof_of
+from agentkit.cli.options import Json, whole_path
 from agentkit.cli.output import Meter, Output, clean
 
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder.", show_default=False)]
@@ -27,7 +28,7 @@ def index(
     With --json, one document at the end; with --watch too, one line for each event.
     """
     output = Output(as_json=as_json)
-    wanted = str(path.expanduser().absolute())
+    wanted = whole_path(path)
     skipped: list[dict[str, Any]] = []
     with connect(output) as client, output.meter("indexing") as meter:
         events = client.stream("index", path=wanted, watch=watch)
@@ -68,12 +69,13 @@ def folders(as_json: Json = False) -> None:
 
 
 def unindex(path: Folder, as_json: Json = False) -> None:
-    """Forget everything read from a file or folder; the files stay."""
+    """Forget everything read from a file or folder, and what was made from it; the files stay."""
     output = Output(as_json=as_json)
     with connect(output) as client:
-        gone = client.request("unindex", path=str(path.expanduser().absolute()))
+        gone = client.request("unindex", path=whole_path(path))
     output.json(gone)
-    output.line(f"forgot {gone['forgotten']} passages of {gone['path']}")
+    derived = f" and {gone['derived']} facts or rounds made from them" if gone.get("derived") else ""
+    output.line(f"forgot {gone['forgotten']} passages of {gone['path']}{derived}{proof_of(gone)}")
 
 
 def show_indexing(event: dict[str, Any], output: Output, meter: Meter, *, watching: bool = False) -> None:

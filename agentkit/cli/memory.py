@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from agentkit.cli.connect import confirm, connect, open_vault, passphrase_now
-from agentkit.cli.options import Json
+from agentkit.cli.options import Json, whole_path
 from agentkit.cli.output import Output, excerpt
 from agentkit.errors import ConfigError
 
@@ -77,7 +77,7 @@ def search(
     """Find memories and rounds of conversations by meaning and by words, best first."""
     output = Output(as_json=as_json)
     with connect(output) as client:
-        found = client.request("search", text=" ".join(words), k=k, kinds=list(KINDS), source_prefix="")
+        found = client.request("search", text=" ".join(words), k=k, kinds=list(KINDS))
     output.json(found)
     output.rows(("id", "when", "who", "what"), [_row(hit["record"]) for hit in found["hits"]])
 
@@ -112,7 +112,10 @@ def edit(
     ],
     as_json: Json = False,
 ) -> None:
-    """Put another text in the place of a memory or round; its time and labels stay."""
+    """Put another text in the place of a memory or round; its time and labels stay.
+
+    Messages that hold the old words lose them.
+    """
     output = Output(as_json=as_json)
     text = sys.stdin.read() if words == ["-"] else " ".join(words)
     with connect(output) as client:
@@ -168,14 +171,25 @@ def forget(
     query: Annotated[
         str,
         typer.Option(
-            "--query", metavar="WORDS", help="All that has every one of these words.", show_default=False
+            "--query",
+            metavar="WORDS",
+            help="All that has every one of these words, messages too.",
+            show_default=False,
         ),
     ] = "",
     since: Annotated[
-        datetime | None, typer.Option(help="What was stored from then on.", show_default=False)
+        datetime | None,
+        typer.Option(
+            help="What was stored or said from then on; a file counts by the time it was changed.",
+            show_default=False,
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="What was stored before.", show_default=False)
+        datetime | None,
+        typer.Option(
+            help="What was stored or said before; a file counts by the time it was changed.",
+            show_default=False,
+        ),
     ] = None,
     shred: Annotated[
         bool,
@@ -191,7 +205,7 @@ def forget(
     """
     wanted: dict[str, Any] = {
         "ids": ids,
-        "source_prefix": source,
+        "under": source and whole_path(source),
         "query": query,
         "since": since and since.timestamp(),
         "until": until and until.timestamp(),
@@ -204,21 +218,22 @@ def forget(
     with connect(output) as client:
         if wanted:
             said |= client.request("forget", **wanted)
-            output.line(f"forgot {said['forgotten']}{_proof(said)}")
+            output.line(f"forgot {said['forgotten']}{proof_of(said)}")
         if conversation is not None:
             said |= client.request("forget_conversation", id=conversation)
             said["conversation"] = conversation
-            output.line(f"forgot the conversation {conversation}{_proof(said)}")
+            output.line(f"forgot the conversation {conversation}{proof_of(said)}")
         if shred:
             said["rotated"] = client.request("rotate", passphrase=passphrase_now())["dropped"]
             output.line("everything is under fresh keys")
     output.json(said)
 
 
-def _proof(said: dict[str, Any]) -> str:
+def proof_of(said: dict[str, Any]) -> str:
+    """Return what a proof of forgetting says, as the end of a sentence."""
     if not said.get("probes"):
         return ""
-    messages = f", and {said['messages']} messages made from it" if said["messages"] else ""
+    messages = f", and the words of {said['messages']} messages" if said["messages"] else ""
     if not said["proven"]:
         left = f"{said['pages_with_traces']} in pages, {said['searches_with_traces']} in searches"
         return f"{messages}; traces are left: {left}"

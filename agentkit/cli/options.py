@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,11 @@ PolicyFile = Annotated[
         show_default=False,
     ),
 ]
+
+
+def whole_path(path: str | Path) -> str:
+    """Return a path as the vault knows it: from the root, `~` and `..` resolved, links in it as they were written."""
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - both leave links, and neither raises
 
 
 def sampling(

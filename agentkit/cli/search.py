@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agentkit.cli.connect import connect
-from agentkit.cli.options import Json
+from agentkit.cli.options import Json, whole_path
 from agentkit.cli.output import Output, excerpt, place_of
 
 
@@ -42,7 +42,7 @@ def search(
             text=" ".join(words),
             k=k,
             kinds=[each.value for each in kind or ()],
-            source_prefix="" if under is None else str(under.expanduser().absolute()),
+            under="" if under is None else whole_path(under),
         )
     output.json(found)
     for hit in found["hits"]:

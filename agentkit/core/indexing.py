@@ -146,14 +146,16 @@ class IndexOps:
         return {"folders": listed}
 
     def _unindex(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit_memory import Filter
+
         vault, root = self._service.vault, os.path.abspath(request["path"])  # noqa: PTH100 - not through links
         with self._working, self._service.runs.forgetting():
-            removed = 0
-            for path in vault.files(root):
-                session.check()
-                removed += vault.remove_file(path)
+            gone = vault.forget(where=Filter(kinds=("document",), under=root))
+            for path in vault.files(root):  # those without a passage: empty ones, and what could not be read
+                vault.remove_file(path)
             vault.remove_root(root)
-        return {"path": root, "forgotten": removed}
+        found = {name: value for name, value in asdict(gone).items() if name != "ids"}
+        return {"path": root, **found, "forgotten": len(gone.ids) - gone.derived, "proven": gone.proven}
 
 
 def _follow(changed: set[Path], sync: Sync) -> Iterable[IndexEvent]:

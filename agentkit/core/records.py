@@ -83,7 +83,7 @@ class RecordOps:
         for prefix in [each for each in ids if len(each) < 32]:
             ids.remove(prefix)
             ids.append(self._complete(prefix))
-        restricts = any(request.get(name) for name in ("source", "source_prefix", "since", "until"))
+        restricts = any(request.get(name) for name in ("source", "under", "since", "until"))
         where = _filter(request) if restricts else None
         query = str(request.get("query") or "")
         if not ids and where is None and not query:
@@ -185,7 +185,7 @@ def _filter(request: Mapping[str, Any]) -> Filter:
 
     return Filter(
         kinds=tuple(request.get("kinds") or ()),
-        source_prefix=str(request.get("source_prefix") or ""),
+        under=str(request.get("under") or ""),
         source=str(request.get("source") or ""),
         origins=tuple(request.get("origins") or ()),
         since=_time(request.get("since")),

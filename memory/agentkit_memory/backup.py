@@ -18,7 +18,6 @@ from agentkit_memory.guard import hash_file, hash_header
 from agentkit_memory.head import FILE as HEAD_FILE
 from agentkit_memory.head import Head, HeadFile
 from agentkit_memory.header import FILE as HEADER_FILE
-from agentkit_memory.record import Filter
 
 PAGE = 500
 
@@ -42,14 +41,15 @@ def backup(access: Access, folder: Path) -> None:
 
 def export(access: Access) -> Iterator[dict[str, Any]]:
     """Yield every record and message as a JSON-able dict, without vectors; see `Vault.export`."""
-    offset = 0
+    last = -1
     while True:
-        with access.reading() as database:
-            page = rows.select(database, Filter(), limit=PAGE, offset=offset)
-        yield from ({"type": "record", **asdict(record)} for record in page)
-        if len(page) < PAGE:
+        with (
+            access.reading() as database
+        ):  # not held between two pages: by row, a deletion meanwhile shifts nothing
+            page, last = rows.page(database, last, PAGE)
+        if not page:
             break
-        offset += PAGE
+        yield from ({"type": "record", **asdict(record)} for record in page)
     with access.reading() as database:
         infos = state.conversations(database)
     for info in infos:

@@ -135,9 +135,12 @@ class Catalogue:
         for column, wanted in asked:
             if wanted:
                 passes &= np.isin(rows[column], [self._names[each] for each in wanted if each in self._names])
-        if where.source_prefix:
+        if where.under:
+            folder = where.under.rstrip("/") + "/"
             inside = [
-                number for source, number in self._sources.items() if source.startswith(where.source_prefix)
+                number
+                for source, number in self._sources.items()
+                if source == where.under or source.startswith(folder)
             ]
             passes &= np.isin(rows["source"], inside)
         if where.source:

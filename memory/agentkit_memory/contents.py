@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkit_memory import forgetting, fusion, reembedding, rows, state
+from agentkit_memory import citations, forgetting, fusion, reembedding, rows, state
 from agentkit_memory.access import Access
 from agentkit_memory.database import Database
 from agentkit_memory.embed import Embedder
@@ -66,6 +66,7 @@ class Contents(Ledger):
         with self._access.lock:
             with self._access.transaction() as database:
                 added = rows.insert(database, records, vectors, self._clock())
+                citations.note(database, (source for record in records for source in record.sources))
             self._finder.put(added, vectors)
         return added.ids
 
@@ -97,7 +98,8 @@ class Contents(Ledger):
 
         Args:
             record_id: Which.
-            text: In place of the old one, which leaves table, terms and index.
+            text: In place of the old one, which leaves table, terms and index, and messages that repeat it; a round
+                that does stays, and is forgotten with this record.
             embedding: (dimensions,).
             title: In place of the old one.
 
@@ -109,13 +111,18 @@ class Contents(Ledger):
         vectors = self._checked([fresh], embedding.reshape(1, -1))
         with self._access.lock:
             with self._access.transaction() as database:
+                old = rows.get(database, [record_id]).get(record_id)
                 written = rows.rewrite(database, record_id, fresh, vectors[0])
-                if written is None:
+                if old is None or written is None:
                     return False
+                if old.text != text:
+                    forgetting.unsay(database, old)
                 self._new_epoch(database)
             self._finder.delete([record_id])
             self._finder.purge()
             self._finder.put(written, vectors)
+            with self._access.reading() as database:
+                database.fold_log()  # it holds the old words
         return True
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -131,8 +138,10 @@ class Contents(Ledger):
 
         Args:
             ids: These records.
-            where: And those that pass; a filter without restriction forgets everything.
-            query: Of all records (or those that pass `where`), those in which every one of these words occurs.
+            where: And those that pass; a filter without restriction forgets everything. One that asks for nothing but
+                time takes the words of messages of that time, too.
+            query: Of all records (or those that pass `where`), those in which every one of these words occurs; and
+                the words of messages like that, if `where` asks for nothing but time.
 
         Raises:
             RecordError: Nothing was named, or an id is none.
@@ -145,26 +154,29 @@ class Contents(Ledger):
                 if query:
                     wanted += self._finder.every_word(query, where or EVERYTHING)
                 elif where is not None:
-                    wanted += rows.ids_where(database, where)
+                    wanted += [*rows.ids_where(database, where), *citations.ids_where(database, where)]
                 named = len(rows.get(database, wanted))
                 every = forgetting.with_derived(database, wanted)
                 if more := forgetting.repeating(database, list(rows.get(database, every).values())):
                     every = forgetting.with_derived(database, [*every, *more])
-                records = list(rows.get(database, every).values())
+                records = [*rows.get(database, every).values(), *citations.gone(database, every)]
                 vectors = forgetting.vectors_of(database, every, self.dimensions)
                 gone = self._drop(database, every)
                 for path in {record.source for record in records if record.kind == "document"}:
                     state.drop_file(
                         database, path
                     )  # its name goes too; a file that is still there is read again
-                messages, conversations = forgetting.redact(database, records)
+                citations.drop(database, every)
+                redacted = forgetting.redact(database, records, forgetting.Named(where, query))
+                citations.prune(database)
             self._finder.delete(gone)
             self._finder.purge()
             for told in self.on_forget:
-                told(gone)
+                told(every)
             with self._access.reading() as database:
-                found = forgetting.prove(database, self._finder, records, vectors)
-        return Forgotten(tuple(gone), len(gone) - named, messages, conversations, *found)
+                found = forgetting.prove(database, self._finder, records, vectors, redacted.words)
+        blank = redacted.messages, redacted.conversations
+        return Forgotten(tuple(gone), len(gone) - named, *blank, *found)
 
     def search(
         self,
@@ -237,7 +249,7 @@ class Contents(Ledger):
             state.note_file(database, file)
 
     def remove_file(self, path: str) -> int:
-        """Forget a file and its chunks; return how many chunks there were."""
+        """Drop a file and its chunks; return how many chunks there were. What was made from them stays (`forget`)."""
         with self._access.lock:
             with self._access.transaction() as database:
                 gone = self._drop(database, state.chunk_ids(database, path))
@@ -254,6 +266,7 @@ class Contents(Ledger):
                 gone = self._drop(database, state.chunk_ids(database, new))
                 state.drop_file(database, new)
                 state.move_file(database, old, new)
+                citations.move(database, old, new)
             self._finder.delete(gone)
             self._finder.rename_source(old, new)
 
@@ -336,6 +349,7 @@ class Contents(Ledger):
 
     def _drop(self, database: Database, ids: Sequence[str]) -> list[str]:
         """Delete records; a new epoch begins with it, so that no older snapshot is used again."""
+        citations.retire(database, ids)
         gone = rows.delete(database, ids)
         if gone:
             self._new_epoch(database)

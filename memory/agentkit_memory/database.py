@@ -28,7 +28,7 @@ from agentkit_memory.errors import (
     VaultBusyError,
     disk_errors,
 )
-from agentkit_memory.schema import MIGRATIONS
+from agentkit_memory.schema import MIGRATIONS, SESSION
 from agentkit_memory.terms import pack
 
 FILE: Final = "vault.db"
@@ -150,6 +150,7 @@ class Database:
         for name, function in (("row_added", digest.add), ("row_removed", digest.subtract)):
             connection.create_scalar_function(name, cast("Any", function), flags=apsw.SQLITE_INNOCUOUS)
         connection.execute(triggers(self._tables()))
+        connection.execute(SESSION)
         self._following = True
 
     def _tables(self) -> dict[str, tuple[str, ...]]:

@@ -28,6 +28,7 @@ TABLES: Final[dict[str, tuple[str, ...]]] = {
     "roots": ("path",),
     "messages": ("conversation", "number", "created", "message"),
     "settings": ("key", "value"),
+    "cited": ("id", "kind", "source", "origin", "privacy", "created"),
 }  # fmt: skip
 """Every table that holds rows of ours, with its columns in the order they are hashed."""
 SIZE: Final = 32

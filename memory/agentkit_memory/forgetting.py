@@ -2,7 +2,7 @@
 
 What was derived carries the ids of its sources: records made from a forgotten one go with it, and messages of a
 conversation that were made from one, or repeat its text, keep their place but lose their words; a round that repeats
-one goes, and with a round the words of its messages.
+one goes, and with a round the words of its turn: question, calls, results and answer.
 The proof reads every page of the database as it is on the disk, decrypted, free pages too; the log is empty by then and
 the snapshot removed. A piece that a record or message still kept also holds is not counted.
 Not covered: copies and backups made before (rotate, and destroy what opened them), and the file a document was
@@ -11,20 +11,23 @@ read from.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from agentkit_memory import rows, terms
+from agentkit_memory import citations, rows, terms
 from agentkit_memory.database import Database
-from agentkit_memory.record import Record
-from agentkit_memory.search import Finder
+from agentkit_memory.record import Filter, Record
+from agentkit_memory.search import EVERYTHING, Finder
 
 FORGOTTEN: Final = "[forgotten]"
 SHORTEST: Final = 12
 """Characters from which a text repeated in a message counts as the same; shorter ones occur by chance."""
+_FEW: Final = 50
+"""Texts that are sought one after the other; more are sought together."""
 _SPEAKER: Final = re.compile(r"^(?:user|assistant): ", re.MULTILINE)
 _PROBES: Final = 96
 _PROBE_CHARACTERS: Final = 32
@@ -35,6 +38,7 @@ _WORDS: Final = {
     "roots": ("path",),
     "messages": ("message",),
     "settings": ("value",),
+    "cited": ("source",),
 }
 """Where words of what is kept may lie."""
 
@@ -81,40 +85,111 @@ def repeating(database: Database, gone: Sequence[Record]) -> list[str]:
     """Return the ids of the rounds of conversations that repeat the text of one of `gone`."""
     texts = _texts(gone)
     rounds = database.rows("SELECT id, text FROM records WHERE kind = 'round'") if texts else []
-    return [identity.hex() for identity, said in rounds if any(text in said for text in texts)]
+    return [identity.hex() for identity, said in rounds if texts.occur_in(said)]
 
 
-def redact(database: Database, gone: Sequence[Record]) -> tuple[int, tuple[str, ...]]:
-    """Take the words out of messages made from `gone`, repeating one or said in one; return how many, and where."""
+class Named:
+    """Which messages are named themselves: by words, by time, or by both. What asks for more is about records alone.
+
+    A turn, from a question to the next one, has the time of its question.
+    """
+
+    def __init__(self, where: Filter | None = None, query: str = "") -> None:
+        self._words = terms.of_question(query)
+        self._since, self._until = (None, None) if where is None else (where.since, where.until)
+        of_messages = where is None or replace(where, since=None, until=None) == EVERYTHING
+        self._any = of_messages and (bool(self._words) if query else where is not None)
+
+    def turn(self, created: float) -> bool:
+        """Whether a turn of this time is named, all of it if no words are asked for."""
+        early = self._since is not None and created < self._since
+        late = self._until is not None and created >= self._until
+        return self._any and not early and not late
+
+    def message(self, message: dict[str, Any]) -> bool:
+        """Whether a message of such a turn has every word."""
+        return terms.occur(self._words, " ".join(_words(message)))
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """Messages that lost their words."""
+
+    messages: int
+    conversations: tuple[str, ...]
+    words: tuple[str, ...]
+    """What they said, as JSON has it."""
+
+
+def redact(database: Database, gone: Sequence[Record], named: Named) -> Redacted:
+    """Take the words out of messages that are named, made from `gone` or repeat one, and out of the turns of rounds.
+
+    With a question goes all that follows up to the next one: calls, results and the answer were made from it.
+    """
     ids, texts, rounds = {record.id for record in gone}, _texts(gone), _spoken(gone)
-    touched, conversations = 0, dict[str, None]()
-    for conversation, number, text in database.rows("SELECT conversation, number, message FROM messages"):
-        message = json.loads(text)
-        if not (_sources(message) & ids or _repeats(message, [*texts, *rounds.get(conversation, ())])):
-            continue
-        kept = _blank(message)
+    said, whole, none = list[str](), {(record.source, record.text) for record in gone}, _Sought(())
+    conversations: list[str] = []
+    for conversation, turn in _turns(database):
+        spoken, in_time = rounds.get(conversation, none), named.turn(turn[0].created)
+        chosen = [
+            not ids.isdisjoint(citations.of_message(each.message))
+            or _repeats(each.message, texts)
+            or _repeats(each.message, spoken)
+            or (in_time and named.message(each.message))
+            for each in turn
+        ]
+        results = {str(each.message.get("call_id")) for each in itertools.compress(turn, chosen)} - {"None"}
+        chosen = [
+            is_chosen or not results.isdisjoint(_call_ids(each.message))  # what was asked for is in the call
+            for is_chosen, each in zip(chosen, turn, strict=True)
+        ]
+        if (chosen[0] and _asks(turn[0].message)) or (conversation, _as_round(turn)) in whole:
+            chosen = [True] * len(turn)
+        for each in itertools.compress(turn, chosen):
+            kept = _blank(each.message)
+            if kept == each.message:
+                continue
+            database.change(
+                "UPDATE messages SET message = ? WHERE conversation = ? AND number = ?",
+                (_json(kept), conversation, each.number),
+            )
+            said += (_json(words)[1:-1] for words in _words(each.message))
+            conversations.append(conversation)
+    return Redacted(len(conversations), tuple(dict.fromkeys(conversations)), tuple(said))
+
+
+def unsay(database: Database, old: Record) -> None:
+    """Take the words a record had before it was written anew out of messages that repeat them.
+
+    A round that repeats them is what was said, and stays; the record becomes one of its sources, so that forgetting the
+    one still reaches the other. Messages made from the record stay as well: their labels name it.
+    """
+    redact(database, [replace(old, id="")], Named())
+    for identity in repeating(database, [old]):
         database.change(
-            "UPDATE messages SET message = ? WHERE conversation = ? AND number = ?",
-            (json.dumps(kept, ensure_ascii=False, separators=(",", ":")), conversation, number),
+            "UPDATE records SET sources = json_insert(sources, '$[#]', ?) WHERE id = ? AND NOT instr(sources, ?)",
+            (old.id, bytes.fromhex(identity), old.id),
         )
-        touched += 1
-        conversations[conversation] = None
-    return touched, tuple(conversations)
+        citations.note(database, [old.id])
 
 
 def prove(
-    database: Database, finder: Finder, gone: Sequence[Record], vectors: Sequence[bytes]
+    database: Database,
+    finder: Finder,
+    gone: Sequence[Record],
+    vectors: Sequence[bytes],
+    said: Sequence[str] = (),
 ) -> tuple[int, int, int, int]:
-    """Return how many pieces were sought, pages read, traces found in pages, and traces found by searching."""
+    """Look for records that are gone, and for what messages `said`.
+
+    Returns:
+        How many pieces were sought, pages read, traces found in pages, and traces found by searching.
+    """
     packed = (terms.pack(f"{record.title} {record.text}") for record in gone)
     pieces = [bytes.fromhex(record.id) for record in gone]
     pieces += [piece for blob in (*vectors, *packed) for piece in _telling(blob)]
-    pieces += [
-        piece.encode()
-        for record in gone
-        for text in (record.text, record.title, record.source)
-        for piece in _pieces(text)
-    ]
+    texts = [text for record in gone for text in (record.text, record.title, record.source)]
+    pieces += [piece.encode() for text in (*texts, *said) for piece in _pieces(text)]
     pieces = list(dict.fromkeys(pieces))
     step = max(1, len(pieces) // _PROBES)
     wanted = pieces[::step][: 2 * _PROBES]
@@ -133,19 +208,42 @@ def prove(
     return len(wanted), pages, traces, orphans + finder.traces(gone, vectors)
 
 
-def _texts(gone: Sequence[Record]) -> list[str]:
-    texts = (record.text.strip() for record in gone if record.kind != "round")
-    return [text for text in texts if len(text) >= SHORTEST]
+class _Sought:
+    """Texts that are sought in others. A folder's are many: those are sought by the characters they begin with."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = [text for text in dict.fromkeys(texts) if len(text) >= SHORTEST]
+        self._by_start: dict[str, list[str]] = {}
+        for text in self._texts if len(self._texts) > _FEW else ():
+            self._by_start.setdefault(text[:SHORTEST], []).append(text)
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+    def occur_in(self, value: str) -> bool:
+        """Whether one of them occurs in `value`."""
+        if not self._by_start:
+            return any(text in value for text in self._texts)
+        starts = range(len(value) - SHORTEST + 1)
+        return any(
+            value.startswith(text, at)
+            for at in starts
+            for text in self._by_start.get(value[at : at + SHORTEST], ())
+        )
 
 
-def _spoken(gone: Sequence[Record]) -> dict[str, list[str]]:
+def _texts(gone: Sequence[Record]) -> _Sought:
+    return _Sought(record.text.strip() for record in gone if record.kind != "round")
+
+
+def _spoken(gone: Sequence[Record]) -> dict[str, _Sought]:
     """Return what was said in rounds, by conversation: phrases of a model may well recur in others."""
     found: dict[str, list[str]] = {}
     for record in gone:
         if record.kind == "round":
             parts = (part.strip() for part in _SPEAKER.split(record.text))
-            found.setdefault(record.source, []).extend(part for part in parts if len(part) >= SHORTEST)
-    return found
+            found.setdefault(record.source, []).extend(parts)
+    return {conversation: _Sought(parts) for conversation, parts in found.items()}
 
 
 def _pieces(text: str) -> list[str]:
@@ -182,29 +280,76 @@ def _elsewhere(database: Database, piece: bytes, gone: Sequence[bytes]) -> bool:
     )
 
 
-def _sources(message: dict[str, Any]) -> set[str]:
-    """Return the record ids in a message's labels: `[origin, privacy, [ids]]`, or a plain list of `sources`."""
-    found: set[str] = set()
-    match message.get("labels"):
-        case [_, _, [*ids]]:
-            found |= {str(each) for each in ids}
-        case {"sources": [*ids]}:
-            found |= {str(each) for each in ids}
-    match message.get("sources"):
-        case [*ids]:
-            found |= {str(each) for each in ids}
-    return found
+def _repeats(value: Any, texts: _Sought) -> bool:  # noqa: ANN401 - any JSON value
+    return bool(texts) and any(map(texts.occur_in, _strings(value)))
 
 
-def _repeats(value: Any, texts: Sequence[str]) -> bool:  # noqa: ANN401 - any JSON value
+@dataclass(frozen=True, slots=True)
+class _Said:
+    number: int
+    created: float
+    message: dict[str, Any]
+
+
+def _turns(database: Database) -> Iterator[tuple[str, list[_Said]]]:
+    """Yield each conversation's turns, and what stands before its first question as one of them."""
+    found = database.rows(
+        "SELECT conversation, number, created, message FROM messages ORDER BY conversation, number"
+    )
+    for conversation, messages in itertools.groupby(found, key=lambda row: row[0]):
+        turn: list[_Said] = []
+        for _, number, created, message in messages:
+            said = _Said(number, created, json.loads(message))
+            if turn and _asks(said.message):
+                yield conversation, turn
+                turn = []
+            turn.append(said)
+        yield conversation, turn
+
+
+def _asks(message: dict[str, Any]) -> bool:
+    return message.get("role") == "user"
+
+
+def _as_round(turn: Sequence[_Said]) -> str:
+    """Return the text of the round that a turn was kept as."""
+    return "\n".join(
+        f"{each.message.get('role')}: {str(each.message.get('text')).strip()}" for each in (turn[0], turn[-1])
+    )
+
+
+def _words(message: dict[str, Any]) -> list[str]:
+    """Return what a message says: its text, and the texts in the arguments of its calls."""
+    arguments = [call.get("arguments") if isinstance(call, dict) else call[2:] for call in _calls(message)]
+    return list(_strings([message.get("text"), arguments]))
+
+
+def _call_ids(message: dict[str, Any]) -> list[str]:
+    return [str(call.get("id") if isinstance(call, dict) else call[0]) for call in _calls(message)]
+
+
+def _calls(message: dict[str, Any]) -> list[Any]:
+    """Return the calls of a message: each an object, or a list of id, name and arguments."""
+    calls = message.get("calls")
+    return (
+        [call for call in calls if isinstance(call, dict | list) and call] if isinstance(calls, list) else []
+    )
+
+
+def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
     match value:
         case str():
-            return any(text in value for text in texts)
+            yield value
         case [*each]:
-            return any(_repeats(one, texts) for one in each)
+            for one in each:
+                yield from _strings(one)
         case dict():
-            return any(_repeats(one, texts) for one in value.values())
-    return False
+            for one in value.values():
+                yield from _strings(one)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _blank(message: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +358,7 @@ def _blank(message: dict[str, Any]) -> dict[str, Any]:
     if isinstance(message.get("calls"), list):
         kept["calls"] = [
             {**call, "arguments": {}} if isinstance(call, dict) else [*call[:2], {}]
-            for call in message["calls"]
+            for call in _calls(message)
         ]
     return kept
 

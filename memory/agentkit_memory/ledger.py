@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agentkit_memory import backup, recovery, state
+from agentkit_memory import backup, citations, recovery, state
 from agentkit_memory.access import Access
 from agentkit_memory.header import SlotInfo
 from agentkit_memory.keys import KdfParameters
@@ -77,7 +77,9 @@ class Ledger:
     def append_message(self, conversation: str, message: dict[str, Any]) -> int:
         """Add a JSON-able message at the end of a conversation; return its number, from 0."""
         with self._access.transaction() as database:
-            return state.append_message(database, conversation, message, self._clock())
+            number = state.append_message(database, conversation, message, self._clock())
+            citations.note(database, citations.of_message(message))
+        return number
 
     def conversation(self, conversation: str) -> list[dict[str, Any]]:
         """Return the messages of a conversation, oldest first; none when it does not exist."""

@@ -66,7 +66,8 @@ class Filter:
     """Which records a question is about; empty fields do not restrict."""
 
     kinds: tuple[str, ...] = ()
-    source_prefix: str = ""
+    under: str = ""
+    """This path, or a file in this folder: `/a` passes `/a` and `/a/b`, not `/ab` and not `/a.md`."""
     source: str = ""
     """Exactly this one."""
     origins: tuple[str, ...] = ()

@@ -138,7 +138,7 @@ def get(database: Database, ids: Sequence[str]) -> dict[str, Record]:
         _record(row)
         for some in chunks([id_bytes(each) for each in ids])
         for row in database.rows(
-            f"SELECT {_COLUMNS} FROM records WHERE id IN ({_marks(some)})",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM records WHERE id IN ({marks(some)})",  # noqa: S608
             some,
         )
     )
@@ -155,6 +155,15 @@ def select(database: Database, where: Filter, *, limit: int, offset: int) -> lis
             [*bindings, limit, offset],
         )
     ]
+
+
+def page(database: Database, after: int, limit: int) -> tuple[list[Record], int]:
+    """Return up to `limit` records of the rows after `after`, in order, and the last of those rows."""
+    found = database.rows(
+        f"SELECT {_COLUMNS}, row FROM records WHERE row > ? ORDER BY row LIMIT ?",  # noqa: S608
+        (after, limit),
+    )
+    return [_record(row[:-1]) for row in found], found[-1][-1] if found else after
 
 
 def count(database: Database, where: Filter) -> int:
@@ -216,7 +225,7 @@ def delete(database: Database, ids: Iterable[str]) -> list[str]:
     """Delete records with their vectors and postings; return the ids that existed."""
     gone = []
     for some in chunks([id_bytes(each) for each in ids]):
-        rows = database.rows(f"DELETE FROM records WHERE id IN ({_marks(some)}) RETURNING id", some)  # noqa: S608
+        rows = database.rows(f"DELETE FROM records WHERE id IN ({marks(some)}) RETURNING id", some)  # noqa: S608
         gone += [identity.hex() for (identity,) in rows]
     return gone
 
@@ -229,7 +238,7 @@ def vectors_of(database: Database, ids: Sequence[str], dimensions: int) -> dict[
         identity.hex(): np.frombuffer(vector, "<f4", dimensions)
         for some in chunks([id_bytes(each) for each in ids])
         for identity, vector in database.rows(
-            f"SELECT id, vector FROM records JOIN vectors USING (row) WHERE id IN ({_marks(some)})",  # noqa: S608
+            f"SELECT id, vector FROM records JOIN vectors USING (row) WHERE id IN ({marks(some)})",  # noqa: S608
             some,
         )
     }
@@ -241,7 +250,7 @@ def vectors_at(database: Database, at: Sequence[int], dimensions: int) -> NDArra
 
     found = dict[int, bytes]()
     for some in chunks(at):
-        found |= dict(database.rows(f"SELECT row, vector FROM vectors WHERE row IN ({_marks(some)})", some))  # noqa: S608
+        found |= dict(database.rows(f"SELECT row, vector FROM vectors WHERE row IN ({marks(some)})", some))  # noqa: S608
     return np.frombuffer(b"".join(found[each] for each in at), "<f4").reshape(len(at), dimensions)
 
 
@@ -283,7 +292,7 @@ def term_page(database: Database, after: int) -> tuple[list[Entry], list[bytes],
 
 
 def sql(where: Filter) -> tuple[str, list[Any]]:
-    """Return a filter as an SQL condition over `records`, and its bindings."""
+    """Return a filter as an SQL condition over the columns of `records`, and its bindings."""
     terms, bindings = ["1"], list[Any]()
     for column, values in (
         ("kind", where.kinds),
@@ -291,19 +300,20 @@ def sql(where: Filter) -> tuple[str, list[Any]]:
         ("privacy", where.privacies),
     ):
         if values:
-            terms.append(f"records.{column} IN ({_marks(values)})")
+            terms.append(f"{column} IN ({marks(values)})")
             bindings += values
-    if where.source_prefix:
-        terms.append("records.source >= ? AND records.source < ?")
-        bindings += [where.source_prefix, where.source_prefix + _LAST]
+    if where.under:
+        inside = where.under.rstrip("/") + "/"
+        terms.append("(source = ? OR (source >= ? AND source < ?))")
+        bindings += [where.under, inside, inside + _LAST]
     if where.source:
-        terms.append("records.source = ?")
+        terms.append("source = ?")
         bindings.append(where.source)
     if where.since is not None:
-        terms.append("records.created >= ?")
+        terms.append("created >= ?")
         bindings.append(where.since)
     if where.until is not None:
-        terms.append("records.created < ?")
+        terms.append("created < ?")
         bindings.append(where.until)
     return " AND ".join(terms), bindings
 
@@ -329,7 +339,8 @@ def chunks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
         yield values[start : start + CHUNK]
 
 
-def _marks(values: Sequence[object]) -> str:
+def marks(values: Sequence[object]) -> str:
+    """Return as many marks of bound variables."""
     return ",".join("?" * len(values))
 
 

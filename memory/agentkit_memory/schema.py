@@ -88,5 +88,34 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         row INTEGER PRIMARY KEY REFERENCES records ON DELETE CASCADE, vector BLOB NOT NULL
     ) STRICT;
     """,
+    # 4: where records that others were made from came from, for when they are gone.
+    """
+    CREATE TABLE cited (
+        id BLOB PRIMARY KEY,
+        kind TEXT NOT NULL,
+        source TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        privacy TEXT NOT NULL,
+        created REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO cited SELECT id, kind, source, origin, privacy, created FROM records WHERE lower(hex(id)) IN (
+        SELECT value FROM records AS made, json_each(made.sources)
+        UNION SELECT value FROM messages, json_each(message, '$.labels[2]')
+        UNION SELECT value FROM messages, json_each(message, '$.labels.sources')
+        UNION SELECT value FROM messages, json_each(message, '$.sources')
+    );
+    """,
 )
 VERSION: Final = len(MIGRATIONS)
+SESSION: Final = """
+CREATE TEMP TABLE IF NOT EXISTS retired (
+    row INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    source TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    privacy TEXT NOT NULL,
+    created REAL NOT NULL
+) STRICT;
+"""
+"""In memory only, while the vault is open: records that were deleted (`citations.py`)."""

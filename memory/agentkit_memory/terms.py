@@ -14,7 +14,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -70,6 +70,11 @@ def of_question(question: str) -> list[int]:
     every = _words(question)
     chosen = [word for word in every if word not in STOP_WORDS] or every
     return list(dict.fromkeys(map(_term, chosen)))[:TERM_LIMIT]
+
+
+def occur(wanted: Iterable[int], text: str) -> bool:
+    """Whether all of these terms occur in a text."""
+    return set(wanted) <= set(map(_term, _words(text)))
 
 
 def forget_words() -> None:

@@ -91,6 +91,7 @@ def test_every_error_becomes_two_lines_and_a_documented_code(kind: Any, core: An
         (["ask", "x", "--bogus"], "--bogus"),
         (["keyring", "perhaps"], "'perhaps'"),
         (["memory", "forget"], "nothing to forget was named"),
+        (["memory", "forget", "--source", ""], "nothing to forget was named"),
         (["models", "pull", "a", "b", "--name", "c"], "--name and --sha256 belong to one model"),
         (["run", "x", "--policy", "/nowhere.toml"], "'/nowhere.toml' does not exist"),
         (["ask", " "], "there is nothing to answer"),

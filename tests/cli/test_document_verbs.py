@@ -74,6 +74,11 @@ def test_folders_and_unindex(core: Any, run: Any) -> None:
     assert run("folders").out == "/notes\t2\t5\t1\n"
     assert json.loads(run("folders", "--json").out)["folders"][0]["chunks"] == 5
     assert run("unindex", "/notes").out == "forgot 5 passages of /notes\n"
+    core.answers["unindex"] |= {"derived": 2, "messages": 3, "probes": 9, "pages_scanned": 40, "proven": True}
+    assert run("unindex", "/notes").out == (
+        "forgot 5 passages of /notes and 2 facts or rounds made from them, and the words of 3 messages; "
+        "9 pieces of it looked for in 40 pages, none found\n"
+    )
 
 
 def test_search_shows_the_place_and_no_escape_sequence(core: Any, run: Any) -> None:
@@ -82,7 +87,7 @@ def test_search_shows_the_place_and_no_escape_sequence(core: Any, run: Any) -> N
     assert ended.out == "/notes/boiler.md, lines 1-2  (0.91)\n    The boiler was serviced.\n"
     asked = core.asked_for("search")
     assert (asked["text"], asked["k"], asked["kinds"]) == ("boiler service", 3, ["document"])
-    assert asked["source_prefix"] == "/notes"
+    assert asked["under"] == "/notes"
     raw = run("search", "boiler", "--json").out
     assert "\x1b" not in raw
     assert json.loads(raw) == HITS
@@ -101,6 +106,7 @@ def test_memory_verbs(core: Any, run: Any) -> None:
         "records": {"total": 3, "records": [memory]},
         "search": {"hits": [{"record": memory, "score": 1.0, "dense": 1.0, "lexical": 1.0}]},
         "forget": {"forgotten": 1},
+        "unindex": {"path": "/x", "forgotten": 5},
         "forget_conversation": {},
         "conversations": {
             "conversations": [
@@ -121,6 +127,15 @@ def test_memory_verbs(core: Any, run: Any) -> None:
     assert run("memory", "forget", "-c", "work").out == "forgot the conversation work\n"
     assert run("memory", "conversations").out.startswith("work\t4\t")
     assert run("memory", "conversations", "work").out == "user:\n    Hello\n"
+    for source, whole in (
+        ("notes/tax/", str(Path.cwd() / "notes/tax")),
+        ("~/tax", str(Path.home() / "tax")),
+        ("/home/me/../you/tax.md", "/home/you/tax.md"),
+    ):
+        assert run("memory", "forget", "--source", source).out == "forgot 1\n"
+        assert core.asked_for("forget")["under"] == whole
+        assert run("unindex", source).code == run("search", "x", "--under", source).code == 0
+        assert core.asked_for("unindex")["path"] == core.asked_for("search")["under"] == whole
     for verb in (["list"], ["search", "x"], ["add", "x"], ["forget", "babb"], ["conversations"]):
         assert json.loads(run("memory", *verb, "--json").out)
 

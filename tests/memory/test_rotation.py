@@ -14,6 +14,7 @@ from agentkit_memory import (
     StorageError,
     TamperedError,
     WrongPassphraseError,
+    backup,
     recovery,
 )
 from agentkit_memory.header import VaultHeader
@@ -104,6 +105,20 @@ def test_a_rotation_killed_at_any_step_is_undone_or_finished(
 
 def _fail(*_: object) -> None:
     raise StorageError("the disk failed")
+
+
+def test_an_export_holds_what_was_kept_while_records_were_deleted(
+    vaults: Vaults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vault is not locked between two pages."""
+    monkeypatch.setattr(backup, "PAGE", 2)
+    vault = vaults.create()
+    ids = vaults.add(vault, [f"note {number}" for number in range(7)])
+    exported = vault.export()
+    seen = [next(exported)["text"], next(exported)["text"]]
+    vault.delete(ids[:2])
+    seen += [entry["text"] for entry in exported]
+    assert seen == [f"note {number}" for number in range(7)]
 
 
 def test_a_backup_opens_elsewhere_and_an_export_holds_everything(vaults: Vaults, tmp_path: Path) -> None:

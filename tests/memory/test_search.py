@@ -133,7 +133,8 @@ def test_filters_hold_for_both_arms_whatever_the_index_and_however_few_pass(vaul
         (Filter(kinds=("memory",)), 60),
         (Filter(kinds=("memory", "round")), 69),
         (Filter(origins=("model",)), 9),
-        (Filter(source_prefix="/doc"), 240),
+        (Filter(under="/document"), 240),
+        (Filter(under="/doc"), 0),
         (Filter(source="/memory/user.txt"), 60),
         (Filter(source="/memory/user"), 0),
         (Filter(since=60.0, until=240.0), 60),
@@ -162,7 +163,7 @@ def test_a_renamed_file_is_found_under_its_new_name_only(vaults: Vaults) -> None
         vault.replace_file(FileState(path, 1, 1, "d", 1), [record], EMBEDDER.embed([record.text]))
     assert len(vaults.search(vault, "boiler")) == 2
     vault.rename_file("/old.txt", "/new.txt")
-    assert vaults.search(vault, "boiler", where=Filter(source_prefix="/old")) == []
-    assert vaults.search(vault, "boiler", where=Filter(source_prefix="/new")) == ["boiler in /old.txt"]
+    assert vaults.search(vault, "boiler", where=Filter(under="/old.txt")) == []
+    assert vaults.search(vault, "boiler", where=Filter(under="/new.txt")) == ["boiler in /old.txt"]
     vault.rename_file("/new.txt", "/other.txt")  # over another one
-    assert vaults.search(vault, "boiler", where=Filter(source_prefix="/other")) == ["boiler in /old.txt"]
+    assert vaults.search(vault, "boiler", where=Filter(under="/other.txt")) == ["boiler in /old.txt"]

@@ -103,20 +103,27 @@ def test_filters_restrict_lists_counts_and_both_arms_of_search(vaults: Vaults) -
     vault.add(
         [
             NewRecord("red apple", source="/a/1", kind="document", origin="document", created=1.0),
+            NewRecord("red apple cake", source="/a", kind="document", created=1.5, origin="tool"),
+            NewRecord("red apple jam", source="/a.md", kind="memory", created=1.5, origin="tool"),
             NewRecord("red apple pie", source="/ab/2", kind="document", origin="user", created=2.0),
             NewRecord("red apple tart", source="c", kind="round", origin="model", created=3.0),
         ],
-        vaults.embedder.embed(["red apple"] * 3),
+        vaults.embedder.embed(["red apple"] * 5),
     )
     cases: list[tuple[Filter, set[str]]] = [
         (Filter(kinds=("round",)), {"red apple tart"}),
         (Filter(origins=("user", "model")), {"red apple pie", "red apple tart"}),
-        (Filter(source_prefix="/a/"), {"red apple"}),
-        (Filter(source_prefix="/a"), {"red apple", "red apple pie"}),
+        (Filter(under="/a/"), {"red apple"}),
+        (Filter(under="/a"), {"red apple", "red apple cake"}),
+        (Filter(under="/a.md"), {"red apple jam"}),
+        (Filter(under="/ab/2"), {"red apple pie"}),
+        (Filter(under="/"), {"red apple", "red apple cake", "red apple jam", "red apple pie"}),
+        (Filter(under="c"), {"red apple tart"}),
+        (Filter(under="/a/1/"), set()),
         (Filter(since=2.0), {"red apple pie", "red apple tart"}),
-        (Filter(until=2.0), {"red apple"}),
+        (Filter(until=1.5), {"red apple"}),
         (Filter(kinds=("document",), since=2.0, origins=("user",)), {"red apple pie"}),
-        (Filter(kinds=("memory",)), set()),
+        (Filter(kinds=("message",)), set()),
     ]
     for where, expected in cases:
         assert {record.text for record in vault.records(where)} == expected
@@ -164,7 +171,7 @@ def test_neighbours_are_those_beside_it_in_the_same_source(vaults: Vaults) -> No
     texts = [f"part {number}" for number in range(5)]
     vault.replace_file(_file("/a", 5), _chunks("/a", texts), vaults.embedder.embed(texts))
     vault.replace_file(_file("/b", 5), _chunks("/b", texts), vaults.embedder.embed(texts))
-    middle = next(each for each in vault.records(Filter(source_prefix="/a")) if each.position == 2)
+    middle = next(each for each in vault.records(Filter(under="/a")) if each.position == 2)
     assert [(each.source, each.position) for each in vault.neighbours(middle.id, before=2, after=1)] == [
         ("/a", 0),
         ("/a", 1),

@@ -80,7 +80,7 @@ def _vaults(folder: Path, work: Path) -> str:
                 shutil.copy(work / "vault" / file, folder / name / file)
 
     vault = _create(work / "vault")
-    _add(vault, "the boiler was serviced in march")
+    boiler = _add(vault, "the boiler was serviced in march")
     vault.add_passphrase("second", SECOND, kdf=WEAK)
     vault.add_keyring_slot(KEYRING_SECRET)
     code = vault.add_recovery_code()
@@ -90,6 +90,9 @@ def _vaults(folder: Path, work: Path) -> str:
     _add(vault, "lena starts school in september")
     vault.replace_file(FileState("/notes/a.txt", 12, 1_700_000_000_000_000_000, "d" * 64, 0), [], _embed())
     vault.append_message("talk", {"role": "user", "text": "when was the boiler serviced?"})
+    vault.append_message(
+        "talk", {"role": "assistant", "text": "in march", "labels": ["user", "private", [boiler]]}
+    )
     vault.set_setting("language", "en")
     vault.add_root("/notes")
     master, vault_id, epoch = vault._access.master, vault.id, vault._access.meta["epoch"]
@@ -132,8 +135,8 @@ def _open(folder: Path) -> Vault:
     return Vault.open(folder, passphrase=PASSPHRASE, allow_weak_kdf=True, clock=lambda: CLOCK)
 
 
-def _add(vault: Vault, text: str) -> None:
-    vault.add([NewRecord(text)], EMBEDDER.embed([text]))
+def _add(vault: Vault, text: str) -> str:
+    return vault.add([NewRecord(text)], EMBEDDER.embed([text]))[0]
 
 
 def _embed() -> Any:

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 PAGE, TAIL = 4096, 32
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-NEWEST = 3
-SINCE_3 = {"next_vectors", "terms"}
+NEWEST = 4
+SINCE = {"next_vectors": 3, "terms": 3, "cited": 4}
 ROWS = {
     "meta": "key, value",
     "records": "row, id, kind, source, position, place, title, text, origin, privacy, created, sources",
@@ -37,6 +37,7 @@ ROWS = {
     "roots": "path",
     "messages": "conversation, number, created, message",
     "settings": "key, value",
+    "cited": "id, kind, source, origin, privacy, created",
 }
 
 
@@ -267,7 +268,7 @@ def read_vault(folder: Path, passphrase: bytes, keyring_secret: bytes | None = N
         total = sum(
             row_hash(keys.of("digest"), table, row)
             for table, columns in ROWS.items()
-            if version >= NEWEST or table not in SINCE_3
+            if version >= SINCE.get(table, 0)
             for row in database.execute(f"SELECT {columns} FROM {table}")
         )
         generation, digest = database.execute("SELECT generation, digest FROM newest").fetchone()

@@ -88,7 +88,7 @@ def test_a_record_says_where_it_comes_from(sync: Sync, vault: Vault, folder: Pat
     path = write(folder / "house.md", "# House\n\n## Boiler\n\nIt is old.")
     os.utime(path, (1_700_000_000, 1_700_000_000))
     list(sync.run(folder))
-    (record,) = vault.records(Filter(source_prefix=str(path)))
+    (record,) = vault.records(Filter(under=str(path)))
     assert (record.kind, record.origin, record.privacy) == ("document", "document", "private")
     assert (record.source, record.title, record.place, record.position) == (
         str(path),
@@ -347,9 +347,7 @@ def test_the_example_notes_are_all_read(sync: Sync, vault: Vault) -> None:
     assert not [event for event in events if isinstance(event, FileSkipped)]
     assert finished.indexed == sum(1 for path in NOTES.rglob("*") if path.is_file())
     (report,) = [path for path in vault.files() if path.endswith(".pdf")]
-    places = {
-        record.place for record in vault.records(Filter(source_prefix=report)) if "expansion" in record.text
-    }
+    places = {record.place for record in vault.records(Filter(under=report)) if "expansion" in record.text}
     assert places == {"page 2"}
 
 
