@@ -46,10 +46,12 @@ class RecordOps:
     def remember(self, text: str, *, origin: str, sources: tuple[str, ...] = ()) -> str:
         """Store one fact with its labels and return its id."""
         from agentkit_memory import NewRecord
+        from agentkit_memory.embed import embed_record
 
         text = _memory(text)
         record = NewRecord(text=text, kind="memory", origin=origin, sources=sources)
-        (record_id,) = self._service.vault.add([record], self._service.embedder().embed([text]))
+        vectors = embed_record(self._service.embedder(), record.kind, record.title, text)
+        (record_id,) = self._service.vault.add([record], vectors, counts=[len(vectors)])
         return record_id
 
     def search(self, text: str, *, k: int, where: Filter) -> list[Hit]:
@@ -131,7 +133,8 @@ class RecordOps:
         return {"record": asdict(record)}
 
     def _rewrite(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        from agentkit.rounds import KIND, keys, vector_of
+        from agentkit.rounds import KIND, keys
+        from agentkit_memory.embed import embed_record
 
         record = self._record(request, session)["record"]
         if record["kind"] not in WRITTEN:
@@ -141,9 +144,9 @@ class RecordOps:
         text, title = _memory(request["text"]), ""
         if record["kind"] == KIND:
             title = keys(text, datetime.fromtimestamp(record["created"]).astimezone())
-        vector = vector_of(self._service.embedder(), title, text)[0]
+        vectors = embed_record(self._service.embedder(), record["kind"], title, text)
         with self._service.runs.forgetting():
-            self._service.vault.rewrite(record["id"], text, vector, title=title)
+            self._service.vault.rewrite(record["id"], text, vectors, title=title)
         return {"id": record["id"]}
 
     def _reembed(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
