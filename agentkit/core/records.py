@@ -43,13 +43,15 @@ class RecordOps:
             "reembed": self._reembed,
         }
 
-    def remember(self, text: str, *, origin: str, sources: tuple[str, ...] = ()) -> str:
+    def remember(
+        self, text: str, *, origin: str, privacy: str = "private", sources: tuple[str, ...] = ()
+    ) -> str:
         """Store one fact with its labels and return its id."""
         from agentkit_memory import NewRecord
         from agentkit_memory.embed import embed_record
 
         text = _memory(text)
-        record = NewRecord(text=text, kind="memory", origin=origin, sources=sources)
+        record = NewRecord(text=text, kind="memory", origin=origin, privacy=privacy, sources=sources)
         vectors = embed_record(self._service.embedder(), record.kind, record.title, text)
         (record_id,) = self._service.vault.add([record], vectors, counts=[len(vectors)])
         return record_id
