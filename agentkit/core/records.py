@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.core.server import Handler, Session
 from agentkit.errors import ConfigError, EngineError, LimitError, NotFoundError
+from agentkit.labels import Origin, Privacy
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
@@ -192,10 +193,19 @@ def _filter(request: Mapping[str, Any]) -> Filter:
         kinds=tuple(request.get("kinds") or ()),
         source_prefix=str(request.get("source_prefix") or ""),
         source=str(request.get("source") or ""),
-        origins=tuple(request.get("origins") or ()),
+        origins=_labels(Origin, request.get("origins")),
+        privacies=_labels(Privacy, request.get("privacies")),
         since=_time(request.get("since")),
         until=_time(request.get("until")),
     )
+
+
+def _labels(known: type[Origin | Privacy], given: Iterable[object] | None) -> tuple[str, ...]:
+    """Return the labels asked for; one that does not exist would find nothing, and say nothing."""
+    labels = tuple(map(str, given or ()))
+    if not set(labels) <= set(known):
+        raise ConfigError(f"there is no such {known.__name__.lower()}", hint=f"one of {', '.join(known)}")
+    return labels
 
 
 def _time(given: object) -> float | None:
