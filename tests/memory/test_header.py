@@ -182,6 +182,7 @@ def test_a_passphrase_costs_one_derivation_for_each_slot_up_to_its_own(
         header = header.with_added_passphrase(name, text, WEAK, master)
     header = header.with_keyring(SECRET, master)
     derived: list[bytes] = []
+
     def counted(passphrase: bytes, salt: bytes, kdf: KdfParameters) -> bytes:
         derived.append(passphrase)
         return derive(passphrase, salt, kdf)
