@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -127,9 +128,44 @@ class Agent:
         """
         return self._request("index", path=str(Path(path).expanduser().absolute()))
 
-    def search(self, text: str, *, k: int = 8) -> list[Found]:
-        """Find the passages and memories nearest to `text`, best first."""
-        hits = self._request("search", text=text, k=k)["hits"]
+    def search(
+        self,
+        text: str,
+        *,
+        k: int = 8,
+        kinds: Iterable[str] = (),
+        under: str | Path | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        origins: Iterable[str] = (),
+        privacies: Iterable[str] = (),
+    ) -> list[Found]:
+        """Find the passages and memories nearest to `text`, best first.
+
+        Args:
+            text: What to look for.
+            k: Results at most, 1 to 100.
+            kinds: Only of these: `document`, `memory`, `round`.
+            under: Only documents under this path.
+            since: Only what was said, or a file changed, from then on.
+            until: Only what was said, or a file changed, before.
+            origins: Only what these wrote: `user`, `model`, `tool`, `document`.
+            privacies: Only what is this private: `public`, `private`, `secret`.
+
+        Raises:
+            ConfigError: `k` is out of range, or there is no such origin or privacy.
+        """
+        hits = self._request(
+            "search",
+            text=text,
+            k=k,
+            kinds=list(kinds),
+            under="" if under is None else str(Path(under).expanduser().absolute()),
+            since=since and since.timestamp(),
+            until=until and until.timestamp(),
+            origins=list(origins),
+            privacies=list(privacies),
+        )["hits"]
         return [
             Found(
                 **{name: hit["record"][name] for name in ("id", "text", "source", "place", "kind")},

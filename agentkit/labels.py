@@ -10,7 +10,9 @@ Source: FIDES, Costa et al. 2025 (information-flow control for agents); `docs/ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,3 +77,24 @@ class Labels:
 def join_all(labels: Iterable[Labels], start: Labels = Labels(Origin.SYSTEM, Privacy.PUBLIC)) -> Labels:
     """Join any number of labels; of none, the most trusted and most public."""
     return start.join(*labels)
+
+
+_CALL: ContextVar[Labels] = ContextVar("call", default=Labels(Origin.DOCUMENT, Privacy.SECRET))  # noqa: B039 - frozen
+
+
+@contextmanager
+def calling_with(labels: Labels) -> Iterator[None]:
+    """Let a tool that runs inside know the labels of its arguments; see `call_labels`."""
+    token = _CALL.set(labels)
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+def call_labels() -> Labels:
+    """Return the labels of the arguments a tool was called with: of all the model had read when it wrote them.
+
+    Outside of a turn nothing is known of them, and they are the least trusted and most private.
+    """
+    return _CALL.get()

@@ -31,7 +31,7 @@ from agentkit.events import (
     ToolFinished,
     ToolStarted,
 )
-from agentkit.labels import Labels, Origin, Privacy, join_all
+from agentkit.labels import Labels, Origin, Privacy, calling_with, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
@@ -308,7 +308,8 @@ class Loop:
             return
         yield ToolStarted(call)
         began = self._clock()
-        output = self._toolbox.call(call.name, call.arguments)
+        with calling_with(labels):
+            output = self._toolbox.call(call.name, call.arguments)
         seconds = self._clock() - began
         text = prompt.failed(output.text) if output.is_error else output.text
         # A result can repeat the arguments, and those came from everything the model had read.

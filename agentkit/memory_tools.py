@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkit.context.words import terms
+from agentkit.labels import Labels, Origin, call_labels, join_all
 from agentkit.messages import Evidence
 from agentkit.recall import Recall
 
@@ -37,7 +38,9 @@ FACT = {
 class Remembers(Protocol):
     """Whatever stores a fact with its labels."""
 
-    def remember(self, text: str, *, origin: str, sources: tuple[str, ...] = ()) -> str:
+    def remember(
+        self, text: str, *, origin: str, privacy: str = "private", sources: tuple[str, ...] = ()
+    ) -> str:
         """Store `text` and return its id."""
         ...
 
@@ -49,8 +52,8 @@ def memory_tools(memory: Remembers, vault: Vault, embedder: Embedder, *, said: s
         memory: Stores what is to be remembered.
         vault: Unlocked.
         embedder: The one the vault was filled with.
-        said: What the user said in this turn: a fact in the user's own words is labelled as the user's, any other
-            as the model's.
+        said: What the user said in this turn: a fact in the user's own words is labelled as the user's. Any other
+            is as untrusted and as private as all the model had read, and was made from the same records.
     """
     from agentkit_tools import Tool, ToolOutput
 
@@ -65,7 +68,10 @@ def memory_tools(memory: Remembers, vault: Vault, embedder: Embedder, *, said: s
     def remember(arguments: Mapping[str, Any]) -> ToolOutput:
         fact = arguments["fact"].strip()
         own = set(terms(fact)) <= set(terms(said))
-        record_id = memory.remember(fact, origin="user" if own else "model")
+        labels = Labels() if own else call_labels().join(Labels(Origin.MODEL))
+        record_id = memory.remember(
+            fact, origin=labels.origin.value, privacy=labels.privacy.value, sources=labels.sources
+        )
         return ToolOutput(f"remembered: {fact}", sources=(record_id,))
 
     return [
@@ -102,9 +108,10 @@ def _listed(found: list[Evidence], nothing: str) -> ToolOutput:
     lines = [
         f"[{number}] {each.quote.strip()} ({_where(each)})" for number, each in enumerate(found, start=1)
     ]
-    origin = max((each.labels.origin for each in found), key=list(type(found[0].labels.origin)).index)
-    sources = tuple(sorted({source for each in found for source in each.labels.sources}))
-    return ToolOutput("\n".join(lines), origin=origin.value, sources=sources)
+    labels = join_all(each.labels for each in found)
+    return ToolOutput(
+        "\n".join(lines), origin=labels.origin.value, privacy=labels.privacy.value, sources=labels.sources
+    )
 
 
 def _where(evidence: Evidence) -> str:

@@ -1,8 +1,9 @@
 """Conversation memory: a round of a kept conversation, verbatim, under keys by which it is found again.
 
 The keys are found by rules and not by a model: the day it was said, the days it speaks of made absolute, names, and
-numbers in one spelling. A round is as untrusted and as private as what was read for its answer, and carries the ids of
-those records, so that forgetting them reaches it.
+numbers in one spelling. Each turn has a vector of its own (a long one several), and the whole round is served. A round
+is as untrusted and as private as what was read for its answer, and carries the ids of those records, so that forgetting
+them reaches it.
 Not covered: facts that change; a later round does not replace an earlier one, both are found, with their days.
 """
 
@@ -19,8 +20,6 @@ from agentkit.labels import join_all
 from agentkit.messages import Message, Role
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from agentkit_memory import Embedder, NewRecord, Vault
 
 KIND = "round"
@@ -64,6 +63,7 @@ class Rounds:
             StoreError: It could not be stored.
         """
         from agentkit_memory import Filter
+        from agentkit_memory.embed import embed_record
 
         asked = [message for message in turn if message.role is Role.USER]
         if not asked or turn[-1].role is not Role.ASSISTANT or not turn[-1].text.strip():
@@ -80,7 +80,8 @@ class Rounds:
             privacy=labels.privacy.value,
             sources=labels.sources,
         )
-        (record_id,) = self._vault.add([record], vector_of(self._embedder, record.title, record.text))
+        vectors = embed_record(self._embedder, KIND, record.title, record.text)
+        (record_id,) = self._vault.add([record], vectors, counts=[len(vectors)])
         return record_id
 
 
@@ -89,10 +90,3 @@ def new_round(text: str, when: datetime, **fields: Any) -> NewRecord:
     from agentkit_memory import NewRecord
 
     return NewRecord(text, kind=KIND, title=keys(text, when), created=when.timestamp(), **fields)
-
-
-def vector_of(embedder: Embedder, title: str, text: str) -> NDArray[Any]:
-    """Return the vector of a record, (1, dimensions), as re-embedding would make it."""
-    from agentkit_memory.embed import embedding_text
-
-    return embedder.embed([embedding_text(embedder, title, text)])

@@ -272,12 +272,20 @@ def backup(
     as_json: Json = False,
 ) -> None:
     """Copy the vault, encrypted, while it is in use."""
+    from agentkit_memory import Vault
+
     output = Output(as_json=as_json)
     if folder.exists():
         raise ConfigError(f"{folder} exists", hint="name a folder that does not")
     with connect(output) as client:
-        made = client.request("backup")["folder"]
-        shutil.move(made, folder)
+        made = Path(client.request("backup")["folder"])
+        try:
+            Vault.restore(made, folder)  # on the disk when it returns
+        except BaseException:  # an interrupt, too, leaves no half of a copy
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
     output.json({"folder": str(folder)})
     output.line(f"copied to {folder}; it opens with what opens this vault now")
     output.note(f"to use it in another home: agentkit memory restore {folder}")
@@ -299,9 +307,24 @@ def restore(
 
 
 @app.command("verify")
-def verify(as_json: Json = False) -> None:
-    """Read and check every page, row and index of the vault."""
+def verify(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="What `backup` made; else the vault.", exists=True, file_okay=False, show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read and check every page, row and index of the vault, or every byte of a backup, which stays as it is."""
     output = Output(as_json=as_json)
+    if folder is not None:
+        with connect(output, unlock=False) as client:
+            path = str(folder.resolve())
+            said = client.request("verify_backup", path=path, passphrase=passphrase_now())
+        output.json(said)
+        output.line(f"every byte is what was written, of generation {said['generation']}")
+        return
     with connect(output) as client:
         said = client.request("verify")
     output.json(said)

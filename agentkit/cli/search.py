@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from agentkit.cli.connect import connect
 from agentkit.cli.options import Json, whole_path
 from agentkit.cli.output import Output, excerpt, place_of
+from agentkit.labels import Origin, Privacy
 
 
 class Kind(StrEnum):
@@ -31,6 +33,22 @@ def search(
     under: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Only documents under this path.", show_default=False)
     ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Only what was said, or a file changed, from then on.", show_default=False),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(help="Only what was said, or a file changed, before.", show_default=False),
+    ] = None,
+    origin: Annotated[
+        list[Origin] | None,
+        typer.Option(help="Only what this one wrote; may be repeated.", show_default=False),
+    ] = None,
+    privacy: Annotated[
+        list[Privacy] | None,
+        typer.Option(help="Only what is this private; may be repeated.", show_default=False),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show whole passages.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -43,6 +61,10 @@ def search(
             k=k,
             kinds=[each.value for each in kind or ()],
             under="" if under is None else whole_path(under),
+            since=since and since.timestamp(),
+            until=until and until.timestamp(),
+            origins=[each.value for each in origin or ()],
+            privacies=[each.value for each in privacy or ()],
         )
     output.json(found)
     for hit in found["hits"]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.core.server import Handler, Session
 from agentkit.errors import ConfigError, EngineError, LimitError, NotFoundError
+from agentkit.labels import Origin, Privacy
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
@@ -43,13 +44,17 @@ class RecordOps:
             "reembed": self._reembed,
         }
 
-    def remember(self, text: str, *, origin: str, sources: tuple[str, ...] = ()) -> str:
+    def remember(
+        self, text: str, *, origin: str, privacy: str = "private", sources: tuple[str, ...] = ()
+    ) -> str:
         """Store one fact with its labels and return its id."""
         from agentkit_memory import NewRecord
+        from agentkit_memory.embed import embed_record
 
         text = _memory(text)
-        record = NewRecord(text=text, kind="memory", origin=origin, sources=sources)
-        (record_id,) = self._service.vault.add([record], self._service.embedder().embed([text]))
+        record = NewRecord(text=text, kind="memory", origin=origin, privacy=privacy, sources=sources)
+        vectors = embed_record(self._service.embedder(), record.kind, record.title, text)
+        (record_id,) = self._service.vault.add([record], vectors, counts=[len(vectors)])
         return record_id
 
     def search(self, text: str, *, k: int, where: Filter) -> list[Hit]:
@@ -131,7 +136,8 @@ class RecordOps:
         return {"record": asdict(record)}
 
     def _rewrite(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        from agentkit.rounds import KIND, keys, vector_of
+        from agentkit.rounds import KIND, keys
+        from agentkit_memory.embed import embed_record
 
         record = self._record(request, session)["record"]
         if record["kind"] not in WRITTEN:
@@ -141,9 +147,9 @@ class RecordOps:
         text, title = _memory(request["text"]), ""
         if record["kind"] == KIND:
             title = keys(text, datetime.fromtimestamp(record["created"]).astimezone())
-        vector = vector_of(self._service.embedder(), title, text)[0]
+        vectors = embed_record(self._service.embedder(), record["kind"], title, text)
         with self._service.runs.forgetting():
-            self._service.vault.rewrite(record["id"], text, vector, title=title)
+            self._service.vault.rewrite(record["id"], text, vectors, title=title)
         return {"id": record["id"]}
 
     def _reembed(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -187,10 +193,19 @@ def _filter(request: Mapping[str, Any]) -> Filter:
         kinds=tuple(request.get("kinds") or ()),
         under=str(request.get("under") or ""),
         source=str(request.get("source") or ""),
-        origins=tuple(request.get("origins") or ()),
+        origins=_labels(Origin, request.get("origins")),
+        privacies=_labels(Privacy, request.get("privacies")),
         since=_time(request.get("since")),
         until=_time(request.get("until")),
     )
+
+
+def _labels(known: type[Origin | Privacy], given: Iterable[object] | None) -> tuple[str, ...]:
+    """Return the labels asked for; one that does not exist would find nothing, and say nothing."""
+    labels = tuple(map(str, given or ()))
+    if not set(labels) <= set(known):
+        raise ConfigError(f"there is no such {known.__name__.lower()}", hint=f"one of {', '.join(known)}")
+    return labels
 
 
 def _time(given: object) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ class VaultOps:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._no_keyring = False
+        self._copies = service.home.root / "backups"
+        shutil.rmtree(self._copies, ignore_errors=True)  # of clients that ended before they took theirs
 
     def table(self) -> dict[str, Handler]:
         """Return the requests answered here."""
@@ -38,6 +41,7 @@ class VaultOps:
             "remove_slot": self._remove_slot,
             "rotate": self._rotate,
             "verify": self._verify,
+            "verify_backup": self._verify_backup,
             "backup": self._backup,
             "restore": self._restore,
             "export": self._export,
@@ -140,9 +144,18 @@ class VaultOps:
         vault.verify()
         return {"verified": True, "generation": vault.generation, "anchored": vault.anchored}
 
+    def _verify_backup(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        from agentkit_memory import Vault
+
+        folder = Path(request["path"])
+        if not Vault.exists(folder):
+            raise NotFoundError(f"there is no backup of a vault in {folder}")
+        generation = Vault.check_backup(folder, passphrase=_bytes(request["passphrase"]))
+        return {"verified": True, "generation": generation}
+
     def _backup(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        # Inside the home, the only place the core may write; the client moves it to where it is wanted.
-        folder = self._service.home.root / "backups" / secrets.token_hex(8)
+        # Inside the home, the only place the core may write; the client copies it to where it is wanted.
+        folder = self._copies / secrets.token_hex(8)
         self._service.vault.backup(folder)
         return {"folder": str(folder)}
 

@@ -13,11 +13,12 @@ from agentkit_memory import database as db
 from agentkit_memory import rows, state
 from agentkit_memory.access import Access
 from agentkit_memory.durable import sync_folder
-from agentkit_memory.errors import VaultExistsError, disk_errors
+from agentkit_memory.errors import TamperedError, VaultExistsError, disk_errors
 from agentkit_memory.guard import hash_file, hash_header
 from agentkit_memory.head import FILE as HEAD_FILE
 from agentkit_memory.head import Head, HeadFile
 from agentkit_memory.header import FILE as HEADER_FILE
+from agentkit_memory.header import VaultHeader
 
 PAGE = 500
 
@@ -59,6 +60,21 @@ def export(access: Access) -> Iterator[dict[str, Any]]:
             yield {"type": "message", "conversation": info.id, "number": number, "message": message}
 
 
+def check(folder: Path, passphrase: bytes, *, allow_weak_kdf: bool) -> int:
+    """Compare a backup with its sealed head, byte for byte, and write nothing; see `Vault.check_backup`."""
+    header = VaultHeader.read(folder)
+    master = header.unlock(passphrase=passphrase, allow_weak_kdf=allow_weak_kdf)
+    head = HeadFile(folder, master.subkey("head"), header.id).read()
+    if not head.clean:
+        raise TamperedError(
+            "the vault was in use when its files were copied", hint="copy it with: agentkit memory backup"
+        )
+    whole = (folder / db.FILE).is_file() and hash_file(folder / db.FILE) == (head.file_bytes, head.file_hash)
+    if not whole or hash_header(header) not in head.headers:
+        raise TamperedError("the backup is not what was written", hint="make another one, on another disk")
+    return head.generation
+
+
 def restore(source: Path, folder: Path) -> None:
     """Copy a backup's files into `folder`; the header last, so that half a copy is no vault."""
     with disk_errors("the backup"):
@@ -72,3 +88,4 @@ def restore(source: Path, folder: Path) -> None:
                 os.fsync(written.fileno())
             fresh.replace(folder / name)
             sync_folder(folder)
+        sync_folder(folder.parent)

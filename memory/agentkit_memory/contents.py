@@ -50,22 +50,30 @@ class Contents(Ledger):
 
     # Records
 
-    def add(self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]) -> list[str]:
+    def add(
+        self,
+        records: Sequence[NewRecord],
+        embeddings: NDArray[np.floating[Any]],
+        *,
+        counts: Sequence[int] | None = None,
+    ) -> list[str]:
         """Store records with their vectors, all or none; return their ids, in order.
 
         Args:
             records: Any number.
-            embeddings: (n, dimensions), one row a record.
+            embeddings: (n, dimensions), those of a record one after the other; it is as near as its nearest.
+            counts: How many rows each record has, at least 1; 1 each when left out.
 
         Raises:
             RecordError: One cannot be stored; none was.
             EmbeddingMismatchError: The vectors have another shape than the vault's.
             DiskFullError, StorageError: Nothing was stored.
         """
-        vectors = self._checked(records, embeddings)
+        counts = [1] * len(records) if counts is None else counts
+        vectors = self._checked(records, embeddings, counts)
         with self._access.lock:
             with self._access.transaction() as database:
-                added = rows.insert(database, records, vectors, self._clock())
+                added = rows.insert(database, records, vectors, counts, self._clock())
                 citations.note(database, (source for record in records for source in record.sources))
             self._finder.put(added, vectors)
         return added.ids
@@ -94,13 +102,13 @@ class Contents(Ledger):
     def rewrite(
         self, record_id: str, text: str, embedding: NDArray[np.floating[Any]], *, title: str = ""
     ) -> bool:
-        """Put another text, title and vector in a record's place; return whether it exists. The rest of it stays.
+        """Put another text, title and vectors in a record's place; return whether it exists. The rest of it stays.
 
         Args:
             record_id: Which.
             text: In place of the old one, which leaves table, terms and index, and messages that repeat it; a round
                 that does stays, and is forgotten with this record.
-            embedding: (dimensions,).
+            embedding: (dimensions,), or (n, dimensions) for several.
             title: In place of the old one.
 
         Raises:
@@ -108,11 +116,13 @@ class Contents(Ledger):
             EmbeddingMismatchError: The vector has another size than the vault's.
         """
         fresh = NewRecord(text, title=title)
-        vectors = self._checked([fresh], embedding.reshape(1, -1))
+        matrix = embedding.reshape(1, -1) if embedding.ndim == 1 else embedding
+        vectors = self._checked([fresh], matrix, [len(matrix)])
         with self._access.lock:
             with self._access.transaction() as database:
                 old = rows.get(database, [record_id]).get(record_id)
-                written = rows.rewrite(database, record_id, fresh, vectors[0])
+                self._finder.vectors.note(rows.several(database, [record_id], self.dimensions))
+                written = rows.rewrite(database, record_id, fresh, vectors)
                 if old is None or written is None:
                     return False
                 if old.text != text:
@@ -233,11 +243,12 @@ class Contents(Ledger):
         """
         if any(record.kind != "document" or record.source != file.path for record in records):
             raise RecordError("a file's chunks are of kind document, and their source is its path")
-        vectors = self._checked(records, embeddings)
+        counts = [1] * len(records)
+        vectors = self._checked(records, embeddings, counts)
         with self._access.lock:
             with self._access.transaction() as database:
                 gone = self._drop(database, state.chunk_ids(database, file.path))
-                added = rows.insert(database, records, vectors, self._clock())
+                added = rows.insert(database, records, vectors, counts, self._clock())
                 state.put_file(database, file)
             self._finder.delete(gone)
             self._finder.put(added, vectors)
@@ -341,15 +352,18 @@ class Contents(Ledger):
         yield Reembedded(total, total, finished=True)
 
     def _checked(
-        self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]]
+        self, records: Sequence[NewRecord], embeddings: NDArray[np.floating[Any]], counts: Sequence[int]
     ) -> NDArray[np.float32]:
         for record in records:
             rows.check(record)
-        return rows.check_vectors(embeddings, len(records), self.dimensions)
+        if len(counts) != len(records) or min(counts, default=1) < 1:
+            raise EmbeddingMismatchError("every record needs at least one vector")
+        return rows.check_vectors(embeddings, sum(counts), self.dimensions)
 
     def _drop(self, database: Database, ids: Sequence[str]) -> list[str]:
         """Delete records; a new epoch begins with it, so that no older snapshot is used again."""
         citations.retire(database, ids)
+        self._finder.vectors.note(rows.several(database, ids, self.dimensions))
         gone = rows.delete(database, ids)
         if gone:
             self._new_epoch(database)

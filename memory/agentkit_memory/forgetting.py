@@ -365,4 +365,5 @@ def _blank(message: dict[str, Any]) -> dict[str, Any]:
 
 def vectors_of(database: Database, ids: Sequence[str], dimensions: int) -> list[bytes]:
     """Return the stored vectors of `ids`, to look for them later."""
-    return [vector.tobytes() for vector in rows.vectors_of(database, ids, dimensions).values()]
+    found = rows.vectors_of(database, ids, dimensions).values()
+    return [vector.tobytes() for vectors in found for vector in vectors]

@@ -169,6 +169,25 @@ class Ledger:
         """
         backup.restore(source, folder)
 
+    @staticmethod
+    def check_backup(folder: Path, *, passphrase: bytes, allow_weak_kdf: bool = False) -> int:
+        """Check that every byte of a backup, or of a vault that is closed, is what was written; return its generation.
+
+        Nothing is written, and nothing said of whether it is the newest.
+
+        Args:
+            folder: What `backup` made.
+            passphrase: Or a recovery code, of the time it was made.
+            allow_weak_kdf: See `Vault.create`.
+
+        Raises:
+            VaultMissingError: There is none.
+            WrongPassphraseError: No slot opens.
+            TamperedError: Damaged, changed, incomplete, or copied while it was in use.
+            NewerVaultError, WeakKeyError, StorageError: As `Vault.open`.
+        """
+        return backup.check(folder, passphrase, allow_weak_kdf=allow_weak_kdf)
+
     def export(self) -> Iterator[dict[str, Any]]:
         """Yield every record and message as a JSON-able dict, in clear and without vectors."""
         return backup.export(self._access)

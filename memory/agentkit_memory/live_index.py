@@ -2,6 +2,7 @@
 
 The database is the truth and the index follows it: every change is committed there first. While Chroma loads, changes
 are also noted, and replayed on it before it takes over.
+The index knows vectors, of which a record may have several; here they become records again (`rows.vector_names`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Change = tuple[Sequence[str], "NDArray[np.float32] | None"]
-"""Ids and vectors of an addition; `None` for vectors is a deletion."""
+"""Names and vectors of an addition; `None` for vectors is a deletion."""
 
 
 class LiveIndex:
@@ -50,6 +51,8 @@ class LiveIndex:
         self._thread: threading.Thread | None = None
         self._pending: list[_Change] | None = None
         self._closing = False
+        self._several: dict[str, int] = {}
+        """Of records about to be deleted that have more than one vector, how many."""
         self._sealed: State | None = None
         """What the snapshot on disk holds, once Chroma has loaded."""
         self._purged = False
@@ -62,21 +65,38 @@ class LiveIndex:
         """Which index answers: `exact` or `chroma`."""
         return "exact" if self._index is None else self._index.name
 
-    def put(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    def put(self, names: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Follow an addition that is committed."""
-        self._follow((ids, vectors))
+        self._follow((names, vectors))
 
     def forget(self) -> None:
         """Prepare for a deletion about to be committed: no snapshot may outlive what it holds."""
         self._snapshot.discard()
         self._sealed = None
 
+    def note(self, several: dict[str, int]) -> None:
+        """Note how many vectors records have that have several, before they are deleted."""
+        self._several |= several
+
     def delete(self, ids: Sequence[str]) -> None:
         """Follow a deletion that is committed."""
-        self._follow((ids, None))
+        counts = [self._several.pop(each, 1) for each in ids]
+        pairs = zip(ids, counts, strict=True)
+        self._follow(([name for each, count in pairs for name in rows.vector_names(each, count)], None))
 
     def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
-        """Return up to `k` ids and their cosines, nearest first."""
+        """Return up to `k` ids of records and the cosines of their nearest vectors, nearest first."""
+        wide = k
+        while True:
+            found = self._search(vector, wide)
+            nearest: dict[str, float] = {}
+            for name, cosine in found:
+                nearest.setdefault(name.partition(".")[0], cosine)
+            if len(nearest) >= k or len(found) < wide:
+                return list(nearest.items())[:k]
+            wide *= 2  # several vectors of one record were among them
+
+    def _search(self, vector: NDArray[np.float32], k: int) -> list[tuple[str, float]]:
         if self._index is not None:
             try:
                 return self._index.search(vector, k)
@@ -145,12 +165,12 @@ class LiveIndex:
             self._pending.append(change)
 
     def _apply(self, index: VectorIndex, change: _Change) -> None:
-        ids, vectors = change
+        names, vectors = change
         if vectors is None:
-            index.delete(ids)
+            index.delete(names)
             self._purged = True
         else:
-            index.put(ids, vectors)
+            index.put(names, vectors)
 
     def _give_up(self, error: VectorIndexError) -> None:
         """Go back to exact search: the database has all that is needed."""
@@ -204,7 +224,8 @@ class LiveIndex:
             if not self._closing:
                 for change in self._pending or ():
                     self._apply(chroma, change)
-                if len(chroma) == self._database.scalar("SELECT count(*) FROM vectors"):
+                size = self._database.scalar("SELECT coalesce(sum(length(vector)), 0) FROM vectors")
+                if len(chroma) == size // (4 * self.dimensions):
                     old, self._index = self._index, chroma
                     if old is not None:
                         old.close()
@@ -222,7 +243,7 @@ class LiveIndex:
             if page is None:
                 return True
             after = page.last_row
-            index.put(page.ids, page.vectors)
+            index.put(page.names, page.vectors)
         index.close()
         return False
 

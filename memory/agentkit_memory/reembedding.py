@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from agentkit_memory import rows
 from agentkit_memory.access import Access
 from agentkit_memory.database import Database
-from agentkit_memory.embed import Embedder, embedding_text
+from agentkit_memory.embed import Embedder, embedding_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,7 @@ class Reembedded:
 class _Text:
     row: int
     id: bytes
+    kind: str
     title: str
     text: str
 
@@ -63,10 +65,11 @@ def gather(access: Access, embedder: Embedder, bulk: Embedder) -> Iterator[Reemb
         if not batch:
             return
         after = batch[-1].row
-        texts = [embedding_text(embedder, each.title, each.text) for each in batch]
-        vectors = rows.check_vectors(bulk.embed(texts), len(batch), embedder.dimensions)
+        parts = [embedding_texts(embedder, each.kind, each.title, each.text) for each in batch]
+        texts = [text for some in parts for text in some]
+        vectors = rows.check_vectors(bulk.embed(texts), len(texts), embedder.dimensions)
         with access.transaction() as database:
-            _keep(database, batch, vectors)
+            _keep(database, batch, vectors, [len(some) for some in parts])
 
 
 def switch(database: Database, embedder: Embedder) -> bool:
@@ -97,20 +100,23 @@ def _begin(database: Database, embedder: Embedder) -> None:
 
 def _batch(database: Database, after: int, *, limit: int = BATCH) -> list[_Text]:
     found = database.rows(
-        "SELECT row, id, title, text FROM records WHERE row > ? "
+        "SELECT row, id, kind, title, text FROM records WHERE row > ? "
         "AND NOT EXISTS (SELECT 1 FROM next_vectors WHERE next_vectors.row = records.row) ORDER BY row LIMIT ?",
         (after, limit),
     )
     return [_Text(*row) for row in found]
 
 
-def _keep(database: Database, batch: Sequence[_Text], vectors: NDArray[np.float32]) -> None:
+def _keep(
+    database: Database, batch: Sequence[_Text], vectors: NDArray[np.float32], counts: Sequence[int]
+) -> None:
     """Store vectors of records that are still what they were when they were embedded."""
+    starts = accumulate(counts, initial=0)
     database.change_many(
         "INSERT OR REPLACE INTO next_vectors (row, vector) "
         "SELECT row, ? FROM records WHERE row = ? AND id = ? AND title = ? AND text = ?",
         [
-            (vector.tobytes(), each.row, each.id, each.title, each.text)
-            for each, vector in zip(batch, vectors, strict=True)
+            (vectors[start : start + count].tobytes(), each.row, each.id, each.title, each.text)
+            for each, start, count in zip(batch, starts, counts, strict=False)
         ],
     )

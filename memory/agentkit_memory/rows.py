@@ -74,7 +74,7 @@ def check_vectors(embeddings: NDArray[np.floating[Any]], count: int, dimensions:
         return vectors.reshape(0, dimensions)
     if vectors.shape != (count, dimensions):
         raise EmbeddingMismatchError(
-            f"{count} records need vectors of shape ({count}, {dimensions}); these have {vectors.shape}",
+            f"vectors of shape ({count}, {dimensions}) are needed; these have {vectors.shape}",
             hint="embed with the model the vault was made with, or: agentkit memory reembed",
         )
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -91,6 +91,8 @@ class Inserted:
     entries: list[Entry]
     packed: list[bytes]
     """Their terms."""
+    names: list[str]
+    """Of their vectors, in order, as the index wants them."""
 
     @property
     def ids(self) -> list[str]:
@@ -99,11 +101,16 @@ class Inserted:
 
 
 def insert(
-    database: Database, records: Sequence[NewRecord], vectors: NDArray[np.float32], now: float
+    database: Database,
+    records: Sequence[NewRecord],
+    vectors: NDArray[np.float32],
+    counts: Sequence[int],
+    now: float,
 ) -> Inserted:
-    """Insert records with their vectors and terms."""
-    inserted = Inserted([], [])
-    for record, vector in zip(records, vectors, strict=True):
+    """Insert records with their terms and their vectors: the first `counts[0]` are of the first record."""
+    inserted, end = Inserted([], [], []), 0
+    for record, count in zip(records, counts, strict=True):
+        start, end = end, end + count
         identity, entries = os.urandom(16), pack(f"{record.title} {record.text}")
         created = float(now if record.created is None else record.created)
         database.change(
@@ -123,13 +130,21 @@ def insert(
             ),
         )
         row = database.last_row
-        database.change("INSERT INTO vectors (row, vector) VALUES (?, ?)", (row, vector.tobytes()))
+        database.change(
+            "INSERT INTO vectors (row, vector) VALUES (?, ?)", (row, vectors[start:end].tobytes())
+        )
         database.change("INSERT INTO terms (row, entries) VALUES (?, ?)", (row, entries))
         inserted.entries.append(
             Entry(identity.hex(), row, record.kind, record.origin, record.privacy, record.source, created)
         )
         inserted.packed.append(entries)
+        inserted.names.extend(vector_names(identity.hex(), count))
     return inserted
+
+
+def vector_names(record_id: str, count: int) -> list[str]:
+    """Return what the index calls the vectors of a record: its id, and for those after the first a number too."""
+    return [record_id, *(f"{record_id}.{number}" for number in range(1, count))]
 
 
 def get(database: Database, ids: Sequence[str]) -> dict[str, Record]:
@@ -204,9 +219,9 @@ def neighbours(database: Database, record_id: str, before: int, after: int) -> l
 
 
 def rewrite(
-    database: Database, record_id: str, fresh: NewRecord, vector: NDArray[np.float32]
+    database: Database, record_id: str, fresh: NewRecord, vectors: NDArray[np.float32]
 ) -> Inserted | None:
-    """Put another title, text and vector in a record's place; `None` when there is no such record."""
+    """Put another title, text and other vectors in a record's place; `None` when there is no such record."""
     found = database.row(
         "SELECT row, kind, origin, privacy, source, created FROM records WHERE id = ?", (id_bytes(record_id),)
     )
@@ -215,10 +230,10 @@ def rewrite(
     row, *rest = found
     entries = pack(f"{fresh.title} {fresh.text}")
     database.change("UPDATE records SET title = ?, text = ? WHERE row = ?", (fresh.title, fresh.text, row))
-    database.change("UPDATE vectors SET vector = ? WHERE row = ?", (vector.tobytes(), row))
+    database.change("UPDATE vectors SET vector = ? WHERE row = ?", (vectors.tobytes(), row))
     database.change("UPDATE terms SET entries = ? WHERE row = ?", (entries, row))
     database.change("DELETE FROM next_vectors WHERE row = ?", (row,))
-    return Inserted([Entry(record_id, row, *rest)], [entries])
+    return Inserted([Entry(record_id, row, *rest)], [entries], vector_names(record_id, len(vectors)))
 
 
 def delete(database: Database, ids: Iterable[str]) -> list[str]:
@@ -231,11 +246,11 @@ def delete(database: Database, ids: Iterable[str]) -> list[str]:
 
 
 def vectors_of(database: Database, ids: Sequence[str], dimensions: int) -> dict[str, NDArray[np.float32]]:
-    """Return the stored vectors of the records that exist among `ids`."""
+    """Return the stored vectors of the records that exist among `ids`, each (vectors, dimensions)."""
     import numpy as np
 
     return {
-        identity.hex(): np.frombuffer(vector, "<f4", dimensions)
+        identity.hex(): np.frombuffer(vector, "<f4").reshape(-1, dimensions)
         for some in chunks([id_bytes(each) for each in ids])
         for identity, vector in database.rows(
             f"SELECT id, vector FROM records JOIN vectors USING (row) WHERE id IN ({marks(some)})",  # noqa: S608
@@ -244,28 +259,47 @@ def vectors_of(database: Database, ids: Sequence[str], dimensions: int) -> dict[
     }
 
 
-def vectors_at(database: Database, at: Sequence[int], dimensions: int) -> NDArray[np.float32]:
-    """Return the vectors of these rows, all of which exist, (n, dimensions)."""
+def several(database: Database, ids: Sequence[str], dimensions: int) -> dict[str, int]:
+    """Return how many vectors those records among `ids` have that have more than one."""
+    return {
+        identity.hex(): size // (4 * dimensions)
+        for some in chunks([id_bytes(each) for each in ids])
+        for identity, size in database.rows(
+            f"SELECT id, length(vector) FROM records JOIN vectors USING (row) WHERE id IN ({marks(some)})",  # noqa: S608
+            some,
+        )
+        if size > 4 * dimensions
+    }
+
+
+def cosines_at(database: Database, at: Sequence[int], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine of `vector` and the nearest vector of each of these rows, all of which exist."""
     import numpy as np
 
     found = dict[int, bytes]()
     for some in chunks(at):
         found |= dict(database.rows(f"SELECT row, vector FROM vectors WHERE row IN ({marks(some)})", some))  # noqa: S608
-    return np.frombuffer(b"".join(found[each] for each in at), "<f4").reshape(len(at), dimensions)
+    blobs = [found[each] for each in at]
+    cosines: NDArray[np.float32] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, len(vector)) @ vector
+    if len(cosines) == len(at):
+        return cosines
+    ends = np.cumsum([len(blob) // (4 * len(vector)) for blob in blobs])
+    nearest: NDArray[np.float32] = np.maximum.reduceat(cosines, [0, *ends[:-1]])
+    return nearest
 
 
 @dataclass(frozen=True, slots=True)
 class VectorPage:
-    """Some vectors, in the order of their rows."""
+    """The vectors of some records, in the order of their rows."""
 
-    ids: list[str]
+    names: list[str]
     vectors: NDArray[np.float32]
-    """(n, dimensions)."""
+    """(names, dimensions)."""
     last_row: int
 
 
 def vector_page(database: Database, dimensions: int, after: int, *, size: int = 2000) -> VectorPage | None:
-    """Return up to `size` vectors of the rows after `after`; `None` when there is none."""
+    """Return the vectors of up to `size` rows after `after`; `None` when there is none."""
     import numpy as np
 
     found = database.rows(
@@ -274,8 +308,13 @@ def vector_page(database: Database, dimensions: int, after: int, *, size: int = 
     )
     if not found:
         return None
-    matrix = np.frombuffer(b"".join(each[2] for each in found), "<f4").reshape(len(found), dimensions)
-    return VectorPage([each[1].hex() for each in found], matrix, found[-1][0])
+    matrix = np.frombuffer(b"".join(each[2] for each in found), "<f4").reshape(-1, dimensions)
+    names = [
+        name
+        for _, identity, blob in found
+        for name in vector_names(identity.hex(), len(blob) // (4 * dimensions))
+    ]
+    return VectorPage(names, matrix, found[-1][0])
 
 
 def term_page(database: Database, after: int) -> tuple[list[Entry], list[bytes], int] | None:

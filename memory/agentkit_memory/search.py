@@ -60,7 +60,7 @@ class Finder:
 
     def put(self, added: rows.Inserted, vectors: NDArray[np.float32]) -> None:
         """Follow an addition that is committed."""
-        self.vectors.put(added.ids, vectors)
+        self.vectors.put(added.names, vectors)
         if self._filled or self._filled_to >= 0:  # else it is all still to be read
             self._words.put(added.entries, added.packed)
 
@@ -119,7 +119,8 @@ class Finder:
         lexical = dict(zip(pool, scores[catalogue.places(pool)].tolist(), strict=True))
         best = fusion.fuse(near, lexical, pool, lexical_weight if near else 1.0)
         if diversity and vector is not None:
-            vectors = rows.vectors_of(self._database, [each for each, _ in best[:depth]], len(vector))
+            stored = rows.vectors_of(self._database, [each for each, _ in best[:depth]], len(vector))
+            vectors = {each: several[0] for each, several in stored.items()}
             best = fusion.diversify(best[:depth], vectors, k, diversity)
         best = best[:k]
         found = rows.get(self._database, [each for each, _ in best])
@@ -158,8 +159,8 @@ class Finder:
 
     def _cosines(self, places: list[int], vector: NDArray[np.float32]) -> dict[str, float]:
         catalogue = self._words.catalogue
-        vectors = rows.vectors_at(self._database, catalogue.rows(places), len(vector))
-        return dict(zip((catalogue.ids[place] for place in places), (vectors @ vector).tolist(), strict=True))
+        cosines = rows.cosines_at(self._database, catalogue.rows(places), vector)
+        return dict(zip((catalogue.ids[place] for place in places), cosines.tolist(), strict=True))
 
     # Filling and closing
 

@@ -94,3 +94,22 @@ def test_keys_are_few_whatever_is_pasted() -> None:
     )
     assert len(keys(pasted, FRIDAY).split("; ")) <= 1 + 3 * 12
     assert expand("who is it?", FRIDAY) == "who is it?"
+
+
+def test_what_is_said_late_in_a_long_turn_is_near_and_the_whole_round_is_served(vault: Vault) -> None:
+    rounds = Rounds(vault, EMBEDDER, "kitchen")
+    for number in range(5):
+        rounds.keep(_turn(f"Anything about boat number {number}?", "Nothing at all."), FRIDAY)
+    fact = (
+        "the spare key hangs behind an old fuse box under loose bricks; her neighbour Petra, who waters ferns each "
+        "morning, knows where every other one lies, should ours get lost while hiking near Lviv"
+    )
+    rounds.keep(
+        _turn("What do we know?", f"{'It is as it was before. ' * 60}\n{fact}\n{'And so on. ' * 60}"), FRIDAY
+    )
+    asked = EMBEDDER.embed([fact])[0]
+    (hit,) = vault.search("", asked, k=1)
+    assert hit.record.text.startswith("user: What do we know?\nassistant: It is")
+    (whole,) = EMBEDDER.embed([hit.record.text]) @ asked
+    assert hit.dense > 2 * whole
+    assert vault.count() == 6

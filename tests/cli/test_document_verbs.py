@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def test_search_shows_the_place_and_no_escape_sequence(core: Any, run: Any) -> N
     asked = core.asked_for("search")
     assert (asked["text"], asked["k"], asked["kinds"]) == ("boiler service", 3, ["document"])
     assert asked["under"] == "/notes"
+    assert (asked["since"], asked["until"], asked["origins"], asked["privacies"]) == (None, None, [], [])
+    run(
+        "search", "boiler", "--since", "2026-03-01", "--until", "2026-04-01T12:30:00", "--origin", "user",
+        "--origin", "model", "--privacy", "secret",
+    )  # fmt: skip
+    asked = core.asked_for("search")
+    assert asked["since"] == datetime(2026, 3, 1).timestamp()  # noqa: DTZ001 - local time is meant
+    assert asked["until"] == datetime(2026, 4, 1, 12, 30).timestamp()  # noqa: DTZ001
+    assert (asked["origins"], asked["privacies"]) == (["user", "model"], ["secret"])
+    assert run("search", "boiler", "--origin", "nobody").code == 2
     raw = run("search", "boiler", "--json").out
     assert "\x1b" not in raw
     assert json.loads(raw) == HITS

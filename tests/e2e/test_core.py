@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,26 @@ def test_what_was_acknowledged_survives_kill_9_and_is_found_by_meaning(core: Any
     hits = client.request("search", text="Who likes china birds?")["hits"]
     assert hits[0]["record"]["text"] == FACT
     assert hits[0]["record"]["origin"] == "user"
+
+
+def test_a_search_is_restricted_by_time_and_labels(core: Any, tmp_path: Path) -> None:
+    core.unlocked()
+    old, notes = datetime(2020, 1, 1).astimezone(), tmp_path / "notes.md"
+    notes.write_text("Birds eat seeds.\n")
+    os.utime(notes, (old.timestamp(), old.timestamp()))
+    with Agent(home=core.home.root, passphrase=PASSPHRASE) as agent:
+        agent.index(notes)
+        agent.remember(FACT)
+        later = old + timedelta(1)
+        facts: list[dict[str, Any]] = [{"origins": ["user"]}, {"kinds": ["memory"]}, {"since": later}]
+        for options in facts:
+            assert [hit.text for hit in agent.search("birds", **options)] == [FACT]
+        files: list[dict[str, Any]] = [{"origins": ["document"]}, {"until": later}, {"under": notes}]
+        for options in files:
+            assert {hit.kind for hit in agent.search("birds", **options)} == {"document"}
+        assert agent.search("birds", privacies=["secret"]) == []
+        with pytest.raises(ConfigError, match="no such origin"):
+            agent.search("birds", origins=["nobody"])
 
 
 def test_without_a_vault_the_hint_says_what_to_type(core: Any) -> None:

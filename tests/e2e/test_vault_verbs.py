@@ -198,14 +198,42 @@ def test_rotation_says_what_it_dropped_and_keeps_the_records(run: Type, passphra
     run("memory", "verify")
 
 
+def test_a_copy_that_fails_or_is_given_up_leaves_nothing(
+    run: Type, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("memory", "add", FACTS[0])
+    copy = tmp_path / "copy"
+
+    def stopped(source: Path, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "vault.db.new").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Vault, "restore", stopped)
+        run("memory", "backup", str(copy), code=130)
+    assert not copy.exists()
+    assert list(home.root.glob("backups/*")) == []
+    run("stop")
+    (home.root / "backups" / "left").mkdir(parents=True)  # of a client that was killed
+    (home.root / "backups" / "left" / "vault.db").touch()
+    run("memory", "list")
+    assert list(home.root.glob("backups/*")) == []
+
+
 def test_a_backup_is_restored_in_another_home(
-    run: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Type, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _remember(run)
     copy = tmp_path / "copy"
     run("memory", "backup", str(copy))
     assert copy.stat().st_mode & 0o777 == 0o700
     assert not any(fact.encode() in path.read_bytes() for path in copy.iterdir() for fact in FACTS)
+    assert list(home.root.glob("backups/*")) == []
+    before = {path: path.read_bytes() for path in copy.iterdir()}
+    assert "every byte" in run("memory", "verify", str(copy)).out
+    assert {path: path.read_bytes() for path in copy.iterdir()} == before
+    assert "no backup" in run("memory", "verify", str(tmp_path), code=3).err
     assert "exists" in run("memory", "backup", str(copy), code=2).err
     assert "there is a vault" in run("memory", "restore", str(copy), code=2).err
     run("memory", "add", "after the backup")

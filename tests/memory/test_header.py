@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import agentkit_memory.header as header_module
 from agentkit_memory import (
     KdfParameters,
     NewerVaultError,
@@ -20,7 +21,7 @@ from agentkit_memory import (
     WrongPassphraseError,
 )
 from agentkit_memory.header import VaultHeader, _canonical
-from agentkit_memory.keys import MasterKey
+from agentkit_memory.keys import MasterKey, derive
 
 WEAK = KdfParameters.for_tests()
 SECRET = bytes(range(32))
@@ -169,3 +170,32 @@ def test_a_header_put_into_another_vault_opens_nothing(made: tuple[VaultHeader, 
 def test_a_missing_header_is_a_missing_vault(tmp_path: Path) -> None:
     with pytest.raises(VaultMissingError):
         VaultHeader.read(tmp_path)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_passphrase_costs_one_derivation_for_each_slot_up_to_its_own(
+    place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [b"first", b"second", b"third"]
+    header, master = VaultHeader.create(texts[0], WEAK)
+    for name, text in zip(("second", "third"), texts[1:], strict=True):
+        header = header.with_added_passphrase(name, text, WEAK, master)
+    header = header.with_keyring(SECRET, master)
+    derived: list[bytes] = []
+
+    def counted(passphrase: bytes, salt: bytes, kdf: KdfParameters) -> bytes:
+        derived.append(passphrase)
+        return derive(passphrase, salt, kdf)
+
+    monkeypatch.setattr(header_module, "derive", counted)
+    header.unlock(passphrase=texts[place], allow_weak_kdf=True)
+    assert derived == [texts[place]] * (place + 1)
+    derived.clear()
+    header.with_passphrase(texts[place], b"new", allow_weak_kdf=True)
+    assert derived == [*[texts[place]] * (place + 1), b"new"]
+    derived.clear()
+    header.unlock(keyring_secret=SECRET)
+    assert derived == []
+    with pytest.raises(WrongPassphraseError):
+        header.unlock(passphrase=b"wrong", allow_weak_kdf=True)
+    assert len(derived) == 3

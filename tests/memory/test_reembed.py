@@ -66,7 +66,7 @@ def test_every_record_gets_a_vector_of_the_new_model(
     assert [each.finished for each in progress] == [False] * 4 + [True]
     assert (vault.embedder, vault.dimensions) == (OTHER.name, 96)
     expected = {
-        each.id: OTHER.embed([embedding_text(OTHER, each.title, each.text)])[0]
+        each.id: OTHER.embed([embedding_text(OTHER, each.title, each.text)])
         for each in vault.records(limit=1000)
     }
     stored = _vectors(vault)

@@ -13,11 +13,15 @@ from agentkit_memory import (
     RecordError,
     StorageError,
     TamperedError,
+    Vault,
+    VaultMissingError,
+    WeakKeyError,
     WrongPassphraseError,
     backup,
     recovery,
 )
 from agentkit_memory.header import VaultHeader
+from tests.memory.conftest import PASSPHRASE
 
 if TYPE_CHECKING:
     from tests.memory.conftest import Vaults
@@ -138,3 +142,36 @@ def test_a_backup_opens_elsewhere_and_an_export_holds_everything(vaults: Vaults,
     with pytest.raises(TamperedError):
         (tmp_path / "copy" / "vault.db").write_bytes(b"x")
         copy.open()
+
+
+def test_a_backup_is_checked_byte_for_byte_and_left_alone(vaults: Vaults, tmp_path: Path) -> None:
+    vault = vaults.create()
+    vaults.add(vault, ["first", "second"])
+    code = vault.add_recovery_code()
+    copy = tmp_path / "copy"
+    vault.backup(copy)
+
+    def check(folder: Path = copy, passphrase: bytes = PASSPHRASE) -> int:
+        return Vault.check_backup(folder, passphrase=passphrase, allow_weak_kdf=True)
+
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()}
+    assert check() == check(passphrase=code.encode()) == vault.generation
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in copy.iterdir()} == before
+    with pytest.raises(WrongPassphraseError):
+        check(passphrase=b"another")
+    for path, (data, _) in before.items():
+        for changed in (data[:-1], data[:100] + bytes([data[100] ^ 1]) + data[101:], None):
+            path.unlink()
+            if changed is not None:
+                path.write_bytes(changed)
+            with pytest.raises(
+                VaultMissingError if (path.name, changed) == ("vault.json", None) else TamperedError
+            ):
+                check()
+            path.write_bytes(data)
+    assert check() == vault.generation
+    shutil.copytree(vaults.folder, tmp_path / "in use")
+    with pytest.raises(TamperedError, match="in use"):
+        check(tmp_path / "in use")
+    with pytest.raises(WeakKeyError):
+        Vault.check_backup(copy, passphrase=PASSPHRASE)
