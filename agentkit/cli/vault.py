@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agentkit.cli.connect import ask_new_passphrase, ask_passphrase, connect, new_passphrase, open_vault
+from agentkit.cli.keys import show_secret_left
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output, size, tier_of
 from agentkit.errors import BusyError, CoreError
@@ -51,6 +52,7 @@ def unlock(
         vault = client.request("unlock", passphrase=None)
     output.json(vault)
     output.line(f"unlocked: {_amount(vault)}")
+    show_secret_left(vault, output)
 
 
 def lock(as_json: Json = False) -> None:
@@ -101,6 +103,7 @@ def keyring(switch: Annotated[Switch, typer.Argument(help="on or off")], as_json
     output.line(
         "the keyring opens the vault" if switch is Switch.ON else "the keyring no longer opens the vault"
     )
+    show_secret_left(vault, output)
 
 
 def wait_until_gone(home: Home) -> None:
