@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_CHAT_MODEL = "smollm2-135m"
 DEFAULT_EMBEDDER = "minilm-l6-v2"
 IDLE_SECONDS = 900.0
-"""The core ends, and the vault is locked with it, when nobody asked anything for so long."""
+"""When nobody asked anything for so long, the vault is locked; and the core ends, unless somebody is connected."""
 
 
 class Service:
@@ -165,6 +165,11 @@ class Service:
     def busy(self) -> bool:
         """Whether something runs that must not be ended for idleness."""
         return self.index.watching()
+
+    def lock(self) -> None:
+        """Lock the vault, if it is open, and end the engine, which has read from it."""
+        self.runs.close()
+        self.set_vault(None)
 
     def close(self) -> None:
         """Lock the vault and end the workers."""

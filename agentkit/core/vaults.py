@@ -91,8 +91,7 @@ class VaultOps:
         return header_summary(service)
 
     def _lock(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        self._service.runs.close()
-        self._service.set_vault(None)
+        self._service.lock()
         return header_summary(self._service)
 
     def _passphrase(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import select
 import signal
@@ -43,6 +44,26 @@ def test_what_was_acknowledged_survives_kill_9_and_is_found_by_meaning(core: Any
     hits = client.request("search", text="Who likes china birds?")["hits"]
     assert hits[0]["record"]["text"] == FACT
     assert hits[0]["record"]["origin"] == "user"
+
+
+def test_a_client_that_is_silent_does_not_keep_the_vault_open(
+    core: Any, home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_IDLE_SECONDS", "1")
+    client = core.unlocked()
+    pid = client.request("status")["pid"]
+    with Agent(home=home.root, passphrase=PASSPHRASE) as agent, (home.vault / "lock").open() as held:
+        agent.remember(FACT)
+        fcntl.flock(held, fcntl.LOCK_EX)  # waits until the core lets go of the vault
+        fcntl.flock(held, fcntl.LOCK_UN)
+        status = client.request("status")
+        assert (status["pid"], status["vault"]["state"]) == (pid, "locked")
+        with pytest.raises(LockedError):
+            client.request("records")
+        assert [found.text for found in agent.search("owls", k=1)] == [FACT]  # opens it again
+        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert agent.ask("What does Annegret collect?").ending in set(Ending)
 
 
 def test_without_a_vault_the_hint_says_what_to_type(core: Any) -> None:
