@@ -140,6 +140,11 @@ def _amount(vault: dict[str, Any]) -> str:
     return f"{vault.get('records', 0)} records of {vault.get('files', 0)} files"
 
 
+def _index(said: dict[str, Any]) -> str:
+    failed = f"; {said['error']}" if said["error"] else ""
+    return f"{said['name'] or 'not loaded'}, {said['place']}{failed}"
+
+
 def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
     vault, receipt, launcher = said["vault"], said["receipt"], said["launcher"]
     sandbox, engine = launcher["sandbox"], said["engine"]
@@ -150,6 +155,7 @@ def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
         ("vault", vault["state"] + (f", {_amount(vault)}" if vault["state"] == "unlocked" else "")),
         ("opened by", ", ".join(slot["kind"] for slot in vault.get("slots", ())) or "-"),
         ("folders", ", ".join(vault.get("roots", ())) or "-"),
+        ("index", _index(said["index"])),
         ("engine", ", ".join(engine) if engine else "not started yet"),
         ("sandbox", tier_of(sandbox)),
         ("no way out", f"refused by the kernel: {refused}"),

@@ -193,8 +193,19 @@ class Service:
             "receipt": self.receipt.to_wire(),
             "launcher": self.launcher.report(),
             "vault": header_summary(self),
+            "index": self._describe_index(),
             "engine": self.runs.describe(),
             "states": None if self.states is None else self.states.describe(),
+        }
+
+    def _describe_index(self) -> dict[str, Any]:
+        """Return which index answers, where it lies, and why it is not the one that was wanted."""
+        vault = self._vault
+        error = None if vault is None else vault.index_error
+        return {
+            "name": None if vault is None else vault.index_name,
+            "place": "on a private tmpfs" if self._index_folder is not None else "inside the process",
+            "error": None if error is None else str(error),
         }
 
     def _stop_core(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:

@@ -52,6 +52,9 @@ class ChromaIndex:
         Raises:
             VectorIndexError: Chroma cannot be imported or started.
         """
+        if folder is not None:
+            # Its SQLite reads this once; /var/tmp would be a disk, and one that a locked process may not write.
+            os.environ["SQLITE_TMPDIR"] = str(_widest(folder))
         chromadb = _chromadb()
         from chromadb.errors import NotFoundError
 
@@ -130,6 +133,18 @@ def _chroma_errors() -> Iterator[None]:
         yield
     except (ChromaError, ValueError, RuntimeError, OSError) as error:
         raise VectorIndexError(f"chroma failed: {type(error).__name__}") from None
+
+
+def _widest(folder: Path) -> Path:
+    """Return the outermost folder on the same file system that can be written: it outlasts `folder`."""
+    place = folder.resolve()
+    while (
+        place != place.parent
+        and place.parent.stat().st_dev == place.stat().st_dev
+        and os.access(place.parent, os.W_OK)
+    ):
+        place = place.parent
+    return place
 
 
 def compact(folder: Path) -> None:

@@ -72,6 +72,15 @@ def test_a_snapshot_is_sealed_at_close_restored_and_caught_up(
     assert (vaults.folder / FILE).read_bytes() != sealed
 
 
+def test_temporary_files_of_chroma_stay_in_memory(vaults: Vaults, memory_folders: Callable[[], Path]) -> None:
+    folder = memory_folders()
+    with vaults.create(index_folder=folder) as vault:
+        vault.warm(wait=True)
+    place = Path(os.environ["SQLITE_TMPDIR"])
+    assert place.stat().st_dev == folder.stat().st_dev
+    assert os.access(place, os.W_OK)
+
+
 def test_a_snapshot_that_is_up_to_date_is_left_alone(
     vaults: Vaults, memory_folders: Callable[[], Path]
 ) -> None:
