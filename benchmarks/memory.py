@@ -252,6 +252,9 @@ def attack(*, quick: bool) -> dict[str, int]:
             "page swaps and replays": battery.pages(target, 200 if quick else 1000, chosen),
             "file swaps and replays": battery.swaps(target, folder),
             "downgrades": battery.downgrades(target),
+            "flips and cuts of the index": battery.snapshots(
+                folder / "index", 150 if quick else 2000, chosen, 7 if quick else 1
+            ),
         }
         target.crash(folder / "crash")
         crashed = ("vault.db-wal", "vault.db", "head.sealed")
