@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.core.launcher import LauncherClient
 from agentkit.core.lock import Receipt
+from agentkit.core.namespaces import hidden_from_debuggers
 from agentkit.core.server import Handler, Session
 from agentkit.errors import AgentkitError, ConfigError, LockedError, NotFoundError
 from agentkit.paths import Home
@@ -191,6 +192,7 @@ class Service:
             "rss_mb": _rss_mb(),
             "idle_seconds": self.idle_seconds,
             "receipt": self.receipt.to_wire(),
+            "hidden_from_debuggers": hidden_from_debuggers(),
             "launcher": self.launcher.report(),
             "vault": header_summary(self),
             "index": self._describe_index(),

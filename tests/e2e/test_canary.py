@@ -152,6 +152,17 @@ def test_a_core_dump_would_have_been_written_without_our_limit(places: list[Path
     assert [path.name.split(".")[0] for path in Path.cwd().iterdir()] == ["core"]
 
 
+def test_the_command_line_leaves_no_core_file(places: list[Path]) -> None:
+    """A passphrase is typed into it, and answers are shown by it; a limit that is raised later is the caller's word."""
+    crash = (
+        "import os, signal; from agentkit.cli.app import main; main(['--version']); "
+        "os.kill(os.getpid(), signal.SIGSEGV)"
+    )
+    done = subprocess.run([sys.executable, "-c", crash], check=False, stdout=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGSEGV
+    assert list(Path.cwd().iterdir()) == []
+
+
 def test_a_process_that_hides_from_debuggers_leaves_no_core_file(places: list[Path]) -> None:
     crash = (
         "import os, signal; from agentkit.core import namespaces; namespaces.hide_from_debuggers(); "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import os
+import re
 import select
 import signal
 import threading
@@ -30,6 +31,15 @@ def test_the_core_locks_itself_before_it_answers(core: Any) -> None:
     assert receipt["seccomp"] is True
     assert set(receipt["self_test"].values()) <= {"EACCES", "EPERM"}
     assert "TCP over IPv4" in receipt["self_test"]
+
+
+def test_a_core_that_serves_hides_from_debuggers_and_leaves_no_core_file(core: Any) -> None:
+    status = core.connect().request("status")
+    assert status["hidden_from_debuggers"] is True
+    limits = Path(f"/proc/{status['pid']}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, flags=re.MULTILINE)
+    if os.getuid() != 0:  # the kernel gives the files of such a process to root
+        assert Path(f"/proc/{status['pid']}/mem").stat().st_uid == 0
 
 
 def test_what_was_acknowledged_survives_kill_9_and_is_found_by_meaning(core: Any) -> None:
