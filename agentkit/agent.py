@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agentkit.client import CoreClient
+from agentkit.client import Answerer, CoreClient
 from agentkit.errors import AgentkitError, CoreError, LockedError, NotFoundError
 from agentkit.events import Approval, Decision, Event, Finished, from_wire
 from agentkit.models.base import Sampling
@@ -208,9 +208,9 @@ class Agent:
         tool_choice: str | Mapping[str, str] = "auto",
         form: Form | None = None,
     ) -> Generator[Event, None, None]:
-        stream = self._connected().stream(
+        stream = self._stream(
             "run",
-            answer=lambda question: self._answer(question, form),
+            lambda question: self._answer(question, form),
             text=text,
             mode=mode,
             conversation=self._conversation,
@@ -248,7 +248,24 @@ class Agent:
         }
 
     def _request(self, op: str, **fields: Any) -> dict[str, Any]:
-        return self._connected().request(op, **fields)
+        client = self._connected()
+        try:
+            return client.request(op, **fields)
+        except LockedError:  # nobody had asked anything for a while
+            ensure_unlocked(client, self._passphrase)
+            return client.request(op, **fields)
+
+    def _stream(self, op: str, answer: Answerer, **fields: Any) -> Iterator[dict[str, Any]]:
+        client, begun = self._connected(), False
+        try:
+            for event in client.stream(op, answer=answer, **fields):
+                begun = True
+                yield event
+        except LockedError:  # nobody had asked anything for a while
+            if begun:
+                raise
+            ensure_unlocked(client, self._passphrase)
+            yield from client.stream(op, answer=answer, **fields)
 
     def _connected(self) -> CoreClient:
         if self._client is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,23 @@ def _tripwire(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_tripwire)
+
+
+TRIED: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that takes a line for the end of the run: what an attack tried, and how often."""
+    return request.config.stash.setdefault(TRIED, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the attacks told."""
+    if told := terminalreporter.config.stash.get(TRIED, []):
+        terminalreporter.section("what was tried")
+        for line in told:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

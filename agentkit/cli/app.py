@@ -98,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the name of the program; default: those of this process.
     """
+    from agentkit.core import namespaces
+
+    namespaces.no_core_dumps(for_good=False)  # a passphrase and answers pass through here
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_flag(given, "--debug")
     output = Output()

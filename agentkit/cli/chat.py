@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentkit.cli.approve import Approver
 from agentkit.cli.ask import Conversation
-from agentkit.cli.connect import connect
+from agentkit.cli.connect import connect, open_vault
 from agentkit.cli.options import (
     Draw,
     Json,
@@ -30,6 +31,7 @@ from agentkit.cli.options import (
 )
 from agentkit.cli.output import Output
 from agentkit.cli.turn import run_turn, show_end, show_sources
+from agentkit.errors import LockedError
 
 if TYPE_CHECKING:
     from agentkit.client import CoreClient
@@ -96,11 +98,11 @@ class Chat:
                 if not text:
                     continue
                 if text.startswith("/"):
-                    if not self._command(text, client):
+                    if not self._reopening(client, partial(self._command, text, client)):
                         break
                     continue
                 try:
-                    self._turn(client, text)
+                    self._reopening(client, partial(self._turn, client, text))
                 except KeyboardInterrupt:
                     # The turn ended with its stream; a connection that broke off in mid-frame is not used again.
                     self._output.note("(stopped)", "yellow")
@@ -108,6 +110,15 @@ class Chat:
                     client = opened.enter_context(connect(self._output))
         if self._last:
             self._output.note(f"continue with: agentkit chat -c {self._name}")
+
+    def _reopening(self, client: CoreClient, act: Callable[[], bool | None]) -> bool | None:
+        """Act; where the vault was locked meanwhile, open it and act again. What is locked refuses before it does."""
+        try:
+            return act()
+        except LockedError:
+            self._output.note("the vault was locked: nobody had asked anything for a while")
+            open_vault(client, self._output)
+            return act()
 
     def _turn(self, client: CoreClient, text: str) -> None:
         self._last = run_turn(

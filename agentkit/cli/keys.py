@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,6 +85,23 @@ def rotate(as_json: Json = False) -> None:
         open_vault(client, output)
         vault = client.request("rotate", passphrase=passphrase_now())
     output.json(vault)
+    show_rotated(vault, output)
+
+
+def show_rotated(vault: dict[str, Any], output: Output) -> None:
+    """Say what a rotation did away with: the answer of the core to `rotate`."""
     output.line("everything is under fresh keys")
     if vault["dropped"]:
         output.note(f"dropped: {', '.join(vault['dropped'])}; add them again if you want them")
+    if vault["secret_destroyed"]:
+        output.note("the keyring's secret is destroyed: no copy of the vault opens with it")
+    show_secret_left(vault, output)
+
+
+def show_secret_left(vault: dict[str, Any], output: Output) -> None:
+    """Warn where a keyring may still hold the secret of a slot that was dropped."""
+    if vault.get("keyring_secret_left"):
+        output.warn(
+            "the keyring's secret could not be destroyed: a copy of the vault made before may still open with it"
+        )
+        output.note("agentkit unlock tries again; do it in a session that has the keyring")

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from agentkit.cli.connect import confirm, connect, open_vault, passphrase_now
+from agentkit.cli.keys import show_rotated
 from agentkit.cli.options import Json, whole_path
 from agentkit.cli.output import Output, excerpt
 from agentkit.errors import ConfigError
@@ -224,8 +225,9 @@ def forget(
             said["conversation"] = conversation
             output.line(f"forgot the conversation {conversation}{proof_of(said)}")
         if shred:
-            said["rotated"] = client.request("rotate", passphrase=passphrase_now())["dropped"]
-            output.line("everything is under fresh keys")
+            rotated = client.request("rotate", passphrase=passphrase_now())
+            show_rotated(rotated, output)
+            said |= {"rotated": rotated["dropped"], "secret_destroyed": rotated["secret_destroyed"]}
     output.json(said)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agentkit.cli.connect import ask_new_passphrase, ask_passphrase, connect, new_passphrase, open_vault
+from agentkit.cli.keys import show_secret_left
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output, size, tier_of
 from agentkit.errors import BusyError, CoreError
@@ -51,6 +52,7 @@ def unlock(
         vault = client.request("unlock", passphrase=None)
     output.json(vault)
     output.line(f"unlocked: {_amount(vault)}")
+    show_secret_left(vault, output)
 
 
 def lock(as_json: Json = False) -> None:
@@ -101,6 +103,7 @@ def keyring(switch: Annotated[Switch, typer.Argument(help="on or off")], as_json
     output.line(
         "the keyring opens the vault" if switch is Switch.ON else "the keyring no longer opens the vault"
     )
+    show_secret_left(vault, output)
 
 
 def wait_until_gone(home: Home) -> None:
@@ -137,6 +140,11 @@ def _amount(vault: dict[str, Any]) -> str:
     return f"{vault.get('records', 0)} records of {vault.get('files', 0)} files"
 
 
+def _index(said: dict[str, Any]) -> str:
+    failed = f"; {said['error']}" if said["error"] else ""
+    return f"{said['name'] or 'not loaded'}, {said['place']}{failed}"
+
+
 def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
     vault, receipt, launcher = said["vault"], said["receipt"], said["launcher"]
     sandbox, engine = launcher["sandbox"], said["engine"]
@@ -147,6 +155,7 @@ def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
         ("vault", vault["state"] + (f", {_amount(vault)}" if vault["state"] == "unlocked" else "")),
         ("opened by", ", ".join(slot["kind"] for slot in vault.get("slots", ())) or "-"),
         ("folders", ", ".join(vault.get("roots", ())) or "-"),
+        ("index", _index(said["index"])),
         ("engine", ", ".join(engine) if engine else "not started yet"),
         ("sandbox", tier_of(sandbox)),
         ("no way out", f"refused by the kernel: {refused}"),

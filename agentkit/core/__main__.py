@@ -79,7 +79,7 @@ def _run(home_path: Path, models_path: Path, ready_fd: int) -> int:
     )
     _ready(ready_fd, None)
     try:
-        server.serve(service.handle, idle_seconds=service.idle_seconds, busy=service.busy)
+        server.serve(service.handle, idle_seconds=service.idle_seconds, busy=service.busy, rest=service.lock)
     finally:
         service.close()
         server.close()

@@ -6,6 +6,8 @@ Runs in a child of the launcher: the library opens sockets to the desktop sessio
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from agentkit.errors import NotFoundError
 
 SERVICE = "agentkit"
@@ -60,17 +62,16 @@ def put(vault_id: str, secret: bytes) -> None:
     keyring.set_password(SERVICE, vault_id, secret.hex())
 
 
-def delete(vault_id: str) -> None:
-    """Forget the secret of `vault_id`, if there is one."""
+def delete(vault_id: str) -> bool:
+    """Forget the secret of `vault_id`, if there is one; return whether there is none now, as far as can be seen."""
     if backend() is None:
-        return
+        return False
     import keyring
     from keyring.errors import PasswordDeleteError
 
-    try:
+    with suppress(PasswordDeleteError):  # there was none
         keyring.delete_password(SERVICE, vault_id)
-    except PasswordDeleteError:
-        return  # there was none
+    return keyring.get_password(SERVICE, vault_id) is None
 
 
 def anchor(vault_id: str, generation: int | None) -> int | None:

@@ -215,8 +215,7 @@ def _keyring(request: dict[str, Any]) -> dict[str, Any]:
             keyring_slot.put(request["vault_id"], request["secret"])
             return {}
         case "delete":
-            keyring_slot.delete(request["vault_id"])
-            return {}
+            return {"gone": keyring_slot.delete(request["vault_id"])}
         case "anchor":
             return {
                 "backend": keyring_slot.backend(),

@@ -19,7 +19,7 @@ _CLONE_NEWNS = 0x0002_0000
 _CLONE_NEWUSER = 0x1000_0000
 _CLONE_NEWNET = 0x4000_0000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 0x4_0000
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
+_PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 3, 4, 24
 _CAPABILITY_VERSION_3 = 0x2008_0522
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _SIGKILL = 9
@@ -130,17 +130,29 @@ def drop_capabilities() -> None:
     _check(libc.capset(header, data), "capset")
 
 
-def no_core_dumps() -> None:
-    """Let a crash of this process, or of one it starts, write no memory to the disk."""
+def no_core_dumps(*, for_good: bool = True) -> None:
+    """Let a crash of this process, or of one it starts, write no core file.
+
+    Not covered: a system that pipes core dumps into a program asks nobody's limit; see `hide_from_debuggers`.
+
+    Args:
+        for_good: Whether nobody may lift that again.
+    """
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    hard = 0 if for_good else resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def hide_from_debuggers() -> None:
     """Refuse core dumps, and other processes of the same user that want to read our memory."""
     no_core_dumps()
     _check(_libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+
+
+def hidden_from_debuggers() -> bool:
+    """Whether this process refuses core dumps and debuggers now."""
+    return bool(_libc().prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) == 0)
 
 
 def die_with_parent() -> None:

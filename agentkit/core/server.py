@@ -112,6 +112,7 @@ class Server:
         self._listener: socket.socket | None = None
         self._lock_file: int | None = None
         self._connections = 0
+        self._requests = 0
         self._counting = threading.Lock()
         self._last_used = time.monotonic()
         self._stopping = threading.Event()
@@ -140,8 +141,19 @@ class Server:
             os.umask(previous)
         self._listener.listen(MAX_CONNECTIONS)
 
-    def serve(self, handler: Handler, *, idle_seconds: float, busy: Callable[[], bool]) -> None:
-        """Answer requests until `stop`, or until nobody came for `idle_seconds`; then the door is shut at once."""
+    def serve(
+        self,
+        handler: Handler,
+        *,
+        idle_seconds: float,
+        busy: Callable[[], bool],
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Answer requests until `stop`, or until nobody asked anything for `idle_seconds`; then shut the door at once.
+
+        A request that runs counts as use, a connection that is silent does not: while there is one the door stays
+        open, but `rest` is called, again and again, and no request begins before it returns.
+        """
         if self._listener is None:
             raise ValueError("bind first")
         self._listener.settimeout(0.5)
@@ -150,7 +162,7 @@ class Server:
                 try:
                     connection, _ = self._listener.accept()
                 except TimeoutError:
-                    if self._idle_for() > idle_seconds and not busy():
+                    if not busy() and self._is_over(idle_seconds, rest):
                         return
                     continue
                 connection.settimeout(None)
@@ -185,8 +197,23 @@ class Server:
             self._listener = None
             self._path.unlink(missing_ok=True)
 
-    def _idle_for(self) -> float:
-        return 0.0 if self._connections else time.monotonic() - self._last_used
+    def _is_over(self, idle_seconds: float, rest: Callable[[], None]) -> bool:
+        """Rest when nobody asked anything for so long; return whether nobody is there to ask, either."""
+        with self._counting:
+            if self._requests or time.monotonic() - self._last_used <= idle_seconds:
+                return False
+            if self._connections:
+                rest()
+            return not self._connections
+
+    def _begin(self) -> None:
+        with self._counting:
+            self._requests += 1
+
+    def _end(self) -> None:
+        with self._counting:
+            self._requests -= 1
+            self._last_used = time.monotonic()
 
     def _talk(self, connection: socket.socket, handler: Handler) -> None:
         channel = Channel(connection)
@@ -202,8 +229,9 @@ class Server:
                 if worker is not None:
                     worker.join()  # its answer was sent before the client could ask again
                 session = Session(channel)
+                self._begin()
                 worker = threading.Thread(
-                    target=_answer, args=(channel, message, session, handler), daemon=True
+                    target=self._serve_one, args=(channel, message, session, handler), daemon=True
                 )
                 worker.start()
         except (ConnectionLost, FrameError, OSError):
@@ -214,7 +242,14 @@ class Server:
             channel.close()
             with self._counting:
                 self._connections -= 1
-                self._last_used = time.monotonic()
+
+    def _serve_one(
+        self, channel: Channel, request: dict[str, Any], session: Session, handler: Handler
+    ) -> None:
+        try:
+            _answer(channel, request, session, handler)
+        finally:
+            self._end()
 
 
 def _answer(channel: Channel, request: dict[str, Any], session: Session, handler: Handler) -> None:

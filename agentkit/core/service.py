@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit.core.launcher import LauncherClient
 from agentkit.core.lock import Receipt
+from agentkit.core.namespaces import hidden_from_debuggers
 from agentkit.core.server import Handler, Session
 from agentkit.errors import AgentkitError, ConfigError, LockedError, NotFoundError
 from agentkit.paths import Home
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_CHAT_MODEL = "smollm2-135m"
 DEFAULT_EMBEDDER = "minilm-l6-v2"
 IDLE_SECONDS = 900.0
-"""The core ends, and the vault is locked with it, when nobody asked anything for so long."""
+"""When nobody asked anything for so long, the vault is locked; and the core ends, unless somebody is connected."""
 
 
 class Service:
@@ -166,6 +167,11 @@ class Service:
         """Whether something runs that must not be ended for idleness."""
         return self.index.watching()
 
+    def lock(self) -> None:
+        """Lock the vault, if it is open, and end the engine, which has read from it."""
+        self.runs.close()
+        self.set_vault(None)
+
     def close(self) -> None:
         """Lock the vault and end the workers."""
         self.runs.close()
@@ -186,10 +192,22 @@ class Service:
             "rss_mb": _rss_mb(),
             "idle_seconds": self.idle_seconds,
             "receipt": self.receipt.to_wire(),
+            "hidden_from_debuggers": hidden_from_debuggers(),
             "launcher": self.launcher.report(),
             "vault": header_summary(self),
+            "index": self._describe_index(),
             "engine": self.runs.describe(),
             "states": None if self.states is None else self.states.describe(),
+        }
+
+    def _describe_index(self) -> dict[str, Any]:
+        """Return which index answers, where it lies, and why it is not the one that was wanted."""
+        vault = self._vault
+        error = None if vault is None else vault.index_error
+        return {
+            "name": None if vault is None else vault.index_name,
+            "place": "on a private tmpfs" if self._index_folder is not None else "inside the process",
+            "error": None if error is None else str(error),
         }
 
     def _stop_core(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:

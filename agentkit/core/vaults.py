@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,12 @@ from agentkit.errors import ConfigError, CoreError, LockedError, NotFoundError
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
+    from agentkit_memory import Vault
 
 MIN_PASSPHRASE_CHARACTERS = 8
 KEYRING_SECRET_BYTES = 32
+TO_DESTROY = "keyring secret to destroy"
+"""A setting of the vault: true from before its keyring slot is dropped until the secret is destroyed, too."""
 
 
 class VaultOps:
@@ -85,13 +89,13 @@ class VaultOps:
             accept_rollback=bool(request.get("accept_rollback")),
         )
         service.set_vault(vault)
+        self._destroy_secret(vault)
         if vault.count() >= WORTH_AN_INDEX:
             vault.warm()
         return header_summary(service)
 
     def _lock(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        self._service.runs.close()
-        self._service.set_vault(None)
+        self._service.lock()
         return header_summary(self._service)
 
     def _passphrase(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -110,8 +114,7 @@ class VaultOps:
                 )
             vault.add_keyring_slot(secret)
         else:
-            vault.remove_slot("keyring")
-            self._ask_keyring({"verb": "delete", "vault_id": vault.id})
+            self._remove("keyring")
         return header_summary(self._service)
 
     def _add_passphrase(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -122,22 +125,27 @@ class VaultOps:
         return {"code": self._service.vault.add_recovery_code()}
 
     def _remove_slot(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
-        self._service.vault.remove_slot(str(request["name"]))
+        self._remove(str(request["name"]))
         return header_summary(self._service)
 
     def _rotate(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         service, passphrase = self._service, _bytes(request["passphrase"])
         vault = service.vault
-        dropped = [slot.name for slot in vault.slots()]
+        slots = vault.slots()
+        with_keyring = any(slot.kind == "keyring" for slot in slots)
+        if with_keyring:
+            vault.set_setting(TO_DESTROY, True)
         service.index.stop_watching()
         vault.rotate(passphrase)
         service.runs.forget_prompts()
         service.set_vault(None)
         summary = self._unlock({"passphrase": passphrase}, session)
         kept = {slot["name"] for slot in summary["slots"]}
-        if "keyring" in dropped and "keyring" not in kept:
-            self._ask_keyring({"verb": "delete", "vault_id": vault.id})
-        return {**summary, "dropped": [name for name in dropped if name not in kept]}
+        return {
+            **summary,
+            "dropped": [slot.name for slot in slots if slot.name not in kept],
+            "secret_destroyed": not summary["keyring_secret_left"] if with_keyring else None,
+        }
 
     def _verify(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         vault = self._service.vault
@@ -192,6 +200,25 @@ class VaultOps:
         kept = answer["generation"]
         return None if kept is None else int(kept)
 
+    def _remove(self, name: str) -> None:
+        vault = self._service.vault
+        if any(slot.name == name and slot.kind == "keyring" for slot in vault.slots()):
+            vault.set_setting(TO_DESTROY, True)
+        vault.remove_slot(name)
+        self._destroy_secret(vault)
+
+    def _destroy_secret(self, vault: Vault) -> None:
+        """Destroy the secret of a keyring slot that was dropped; where that fails, the next unlocking tries again.
+
+        Copies of the vault that were made before still have the slot, and open with the secret for as long as it lasts.
+        """
+        from agentkit_memory import StorageError
+
+        if secret_left(vault):
+            with suppress(CoreError, StorageError):  # neither must keep its owner out of the vault
+                if self._ask_keyring({"verb": "delete", "vault_id": vault.id})["gone"]:
+                    vault.set_setting(TO_DESTROY, False)
+
     def _from_keyring(self) -> bytes | None:
         from agentkit_memory import Vault
 
@@ -206,6 +233,11 @@ class VaultOps:
         if "error" in answer:
             raise CoreError(f"the keyring: {answer['error']}", hint=answer.get("hint"))
         return answer
+
+
+def secret_left(vault: Vault) -> bool:
+    """Whether the keyring may still hold the secret of a slot that was dropped."""
+    return bool(vault.get_setting(TO_DESTROY)) and all(slot.kind != "keyring" for slot in vault.slots())
 
 
 def header_summary(service: Service) -> dict[str, Any]:
@@ -224,6 +256,7 @@ def header_summary(service: Service) -> dict[str, Any]:
     if service.unlocked:
         vault = service.vault
         summary["anchored"] = vault.anchored
+        summary["keyring_secret_left"] = secret_left(vault)
         summary |= {"records": vault.count(), "files": len(vault.files()), "roots": vault.roots()}
     return summary
 

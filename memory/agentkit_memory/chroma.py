@@ -9,9 +9,10 @@ Not covered: swap (the tmpfs and this process may be swapped out).
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,9 @@ class ChromaIndex:
         Raises:
             VectorIndexError: Chroma cannot be imported or started.
         """
+        if folder is not None:
+            # Its SQLite reads this once; /var/tmp would be a disk, and one that a locked process may not write.
+            os.environ["SQLITE_TMPDIR"] = str(_widest(folder))
         chromadb = _chromadb()
         from chromadb.errors import NotFoundError
 
@@ -129,6 +133,25 @@ def _chroma_errors() -> Iterator[None]:
         yield
     except (ChromaError, ValueError, RuntimeError, OSError) as error:
         raise VectorIndexError(f"chroma failed: {type(error).__name__}") from None
+
+
+def _widest(folder: Path) -> Path:
+    """Return the outermost folder on the same file system that can be written: it outlasts `folder`."""
+    place = folder.resolve()
+    while (
+        place != place.parent
+        and place.parent.stat().st_dev == place.stat().st_dev
+        and os.access(place.parent, os.W_OK)
+    ):
+        place = place.parent
+    return place
+
+
+def compact(folder: Path) -> None:
+    """Drop from Chroma's closed files what its queue of additions left: free pages, a third of its database."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(folder / "chroma.sqlite3")) as database:
+        database.execute("PRAGMA temp_store = MEMORY")  # it would write in clear to a disk else
+        database.execute("VACUUM")
 
 
 def engine() -> str:

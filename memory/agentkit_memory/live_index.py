@@ -146,11 +146,14 @@ class LiveIndex:
         """Seal the closed index, if there is anything new in it and nothing that was deleted."""
         if self._folder is None or index.name != "chroma" or self._purged:
             return
+        from agentkit_memory.chroma import compact
+
         state = self._state()
         if state != self._sealed:
             with suppress(
                 StorageError
             ):  # it may be missing at any time: a full disk costs the next opening a moment
+                compact(self._folder)
                 self._snapshot.save(state, self._folder)
 
     def _follow(self, change: _Change) -> None:

@@ -42,6 +42,6 @@ def unseal(key: bytes, sealed: bytes, associated_data: bytes) -> bytes:
         raise TamperedError("a sealed file is cut or of another kind")
     salt = sealed[len(MAGIC) : start]
     try:
-        return AESGCM(expand(key, "seal", salt)).decrypt(_NONCE, sealed[start:], associated_data)
+        return AESGCM(expand(key, "seal", salt)).decrypt(_NONCE, memoryview(sealed)[start:], associated_data)
     except InvalidTag:
         raise TamperedError("a sealed file was changed outside of agentkit") from None

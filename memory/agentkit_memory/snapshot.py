@@ -1,7 +1,8 @@
 """The sealed snapshot: Chroma's files, kept beside the vault so that the index need not be rebuilt at each open.
 
-The files go from a private folder in memory straight into one sealed blob, and back. A snapshot belongs to one epoch of
-the database: any deletion starts a new epoch and removes the snapshot first, so what was forgotten is in none.
+The files go from a private folder in memory, packed, straight into one sealed blob, and back. A snapshot belongs to
+one epoch of the database: any deletion starts a new epoch and removes the snapshot first, so what was forgotten is in
+none.
 Whatever is wrong with a snapshot, the index is rebuilt from the database; it is never trusted over it.
 Source: format in memory/README.md §5.
 """
@@ -16,9 +17,12 @@ from typing import Any, Final
 
 from agentkit_memory.durable import write_file
 from agentkit_memory.errors import StorageError, TamperedError, VectorIndexError, disk_errors
+from agentkit_memory.packing import pack, unpack
 from agentkit_memory.seal import seal, unseal
 
 FILE: Final = "index.sealed"
+FLOATS: Final = ".bin"
+"""What the files are called that are mostly floats."""
 SIZE_LIMIT: Final = 8 << 30
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99})?")
 _MEMORY_FILESYSTEMS: Final = frozenset({"tmpfs", "ramfs"})
@@ -51,24 +55,26 @@ class Snapshot:
         Raises:
             StorageError: The disk is full or failed; an older snapshot stands.
         """
-        names, parts = list[tuple[str, int]](), list[bytes]()
+        files, kept = list[tuple[str, list[tuple[int, int]]]](), list[bytes]()
         with disk_errors("the index folder"):
             for path in sorted(folder.rglob("*")):
                 if path.is_file() and not path.is_symlink():
-                    parts.append(path.read_bytes())
-                    names.append((path.relative_to(folder).as_posix(), len(parts[-1])))
+                    parts = pack(path.read_bytes(), floats=path.suffix == FLOATS)
+                    kept += [part for _, part in parts]
+                    sizes = [(size, len(part)) for size, part in parts]
+                    files.append((path.relative_to(folder).as_posix(), sizes))
         head = json.dumps(
             {
                 "epoch": state.epoch,
                 "last_row": state.last_row,
                 "dimensions": state.dimensions,
                 "engine": state.engine,
-                "files": names,
+                "files": files,
             }
         ).encode()
         write_file(
             self._path,
-            seal(self._key, b"".join((len(head).to_bytes(4, "little"), head, *parts)), self._place),
+            seal(self._key, b"".join((len(head).to_bytes(4, "little"), head, *kept)), self._place),
         )
 
     def restore(self, folder: Path) -> State | None:
@@ -85,24 +91,37 @@ class Snapshot:
                 sealed = self._path.read_bytes()
             except FileNotFoundError:
                 return None
-        data = unseal(self._key, sealed, self._place)
+        data = memoryview(unseal(self._key, sealed, self._place))
         # From here on it is our own writing; the checks below guard against our own mistakes.
-        start = 4 + int.from_bytes(data[:4], "little")
-        head: dict[str, Any] = json.loads(data[4:start])
-        with disk_errors("the index folder"):
-            for name, size in head["files"]:
-                if not _NAME.fullmatch(name):
-                    raise TamperedError("the index snapshot names a file it may not")
-                path = folder / name
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                path.write_bytes(data[start : start + size])
-                start += size
-        return State(head["epoch"], head["last_row"], head["dimensions"], head["engine"])
+        try:
+            return _unpack(data, folder)
+        except (ValueError, TypeError, KeyError):
+            raise TamperedError("the index snapshot is laid out in another way") from None
 
     def discard(self) -> None:
         """Remove the snapshot, if there is one."""
         with disk_errors("the index snapshot"):
             self._path.unlink(missing_ok=True)
+
+
+def _unpack(data: memoryview, folder: Path) -> State:
+    """Write the files of an unsealed snapshot into `folder`."""
+    start = 4 + int.from_bytes(data[:4], "little")
+    head: dict[str, Any] = json.loads(bytes(data[4:start]))
+    with disk_errors("the index folder"):
+        for name, sizes in head["files"]:
+            if not _NAME.fullmatch(name):
+                raise TamperedError("the index snapshot names a file it may not")
+            parts = list[tuple[int, memoryview]]()
+            for size, kept in sizes:
+                parts.append((size, data[start : start + kept]))
+                start += kept
+            path = folder / name
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with path.open("wb") as file:
+                for block in unpack(parts):
+                    file.write(block)
+    return State(head["epoch"], head["last_row"], head["dimensions"], head["engine"])
 
 
 def check_memory_backed(folder: Path) -> None:

@@ -26,6 +26,7 @@ from agentkit_memory import (
     NewRecord,
     StoreError,
     Vault,
+    VaultExistsError,
     WrongPassphraseError,
 )
 
@@ -52,6 +53,7 @@ class Contents:
     files: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     setting: str = "none"
+    slots: tuple[str, ...] = ("passphrase",)
     passphrase: bytes = OLD
 
 
@@ -124,6 +126,29 @@ def _passphrase(life: Life) -> None:
     _vault(life).change_passphrase(OLD, NEW)
 
 
+def _rewrite(life: Life) -> None:
+    vault = _vault(life)
+    for record in vault.records():
+        if record.text == "kept 0":
+            vault.rewrite(record.id, "rewritten", EMBEDDER.embed(["rewritten"])[0])
+
+
+def _rename_file(life: Life) -> None:
+    _vault(life).rename_file("/a", "/b")
+
+
+def _add_slot(life: Life) -> None:
+    _vault(life).add_passphrase("second", b"another way in", kdf=WEAK)
+
+
+def _recovery(life: Life) -> None:
+    _vault(life).add_recovery_code()
+
+
+def _remove_slot(life: Life) -> None:
+    _vault(life).remove_slot("second")
+
+
 def _rotate(life: Life) -> None:
     vault, life.vault = _vault(life), None
     try:
@@ -164,6 +189,18 @@ def _without(text: str) -> Callable[[Contents], Contents]:
     return lambda now: replace(now, texts=tuple(each for each in now.texts if each != text))
 
 
+def _renamed(now: Contents) -> Contents:
+    return replace(now, files=tuple("/b" if each == "/a" else each for each in now.files))
+
+
+def _rewritten(now: Contents) -> Contents:
+    return replace(now, texts=tuple("rewritten" if each == "kept 0" else each for each in now.texts))
+
+
+def _rotated(now: Contents) -> Contents:
+    return replace(now, slots=("passphrase",))
+
+
 def _same(now: Contents) -> Contents:
     return now
 
@@ -172,14 +209,23 @@ RECORDS: tuple[Step, ...] = (
     ("open", _open, _same),
     ("add", _add, lambda now: replace(now, texts=(*now.texts, "added 0", "added 1"))),
     ("replace a file", _replace_file, lambda now: replace(now, texts=(*now.texts, "chunk"), files=("/a",))),
+    ("rename a file", _rename_file, _renamed),
+    ("rewrite", _rewrite, _rewritten),
     ("append a message", _message, lambda now: replace(now, messages=("hello",))),
     ("set a setting", _setting, lambda now: replace(now, setting="set")),
     ("delete", _delete, _without("to delete")),
     ("forget", _forget, _without("to forget entirely")),
     ("verify", lambda life: _vault(life).verify(), _same),
     ("change the passphrase", _passphrase, lambda now: replace(now, passphrase=NEW)),
+    ("add a way in", _add_slot, lambda now: replace(now, slots=(*now.slots, "second"))),
+    ("make a recovery code", _recovery, lambda now: replace(now, slots=(*now.slots, "recovery"))),
+    (
+        "remove a way in",
+        _remove_slot,
+        lambda now: replace(now, slots=tuple(each for each in now.slots if each != "second")),
+    ),
     ("close", _close, _same),
-    ("rotate", _rotate, _same),
+    ("rotate", _rotate, _rotated),
     ("add much", _big, lambda now: replace(now, texts=(*now.texts, "big " * 20_000))),
     ("re-embed", _reembed, _same),
     ("back up", _backup, _same),
@@ -205,6 +251,7 @@ def contents(vault: Vault, passphrase: bytes) -> Contents:
         tuple(vault.files()),
         tuple(message["text"] for message in vault.conversation("talk")),
         vault.get_setting("key", "none"),
+        tuple(slot.name for slot in vault.slots()),
         passphrase,
     )
 
@@ -337,31 +384,48 @@ def begin(folder: Path, shim: Path) -> dict[str, object]:
 
     create(template)
     wrong: list[str] = []
-    tried = 0
+    tried, calls = 0, 0
+    met: Counter[str] = Counter()
     for name, act in (("create", create), ("restore", lambda where: Vault.restore(template, where))):
-        calls = 0
-        for at in range(1000):
-            shutil.rmtree(work.parent, ignore_errors=True)
-            disk.fail(at, errno.ENOSPC, 0, at % 2)
-            try:
-                act(work)
-                calls = calls or disk.count
-            except StoreError:
+        shutil.rmtree(work.parent, ignore_errors=True)
+        disk.fail(0)
+        act(work)
+        number_of_calls = disk.count
+        calls += number_of_calls
+        for mode, (number, for_good, torn) in MODES.items():
+            for at in range(1, number_of_calls + 1):
+                what = f"{name}, {mode} at {at}"
+                shutil.rmtree(work.parent, ignore_errors=True)
+                disk.fail(at, number, for_good, torn)
                 tried += 1
-            except Exception as error:  # noqa: BLE001 - any other error is what is counted here
-                wrong.append(f"{name} at {at}: untyped {type(error).__name__}: {error}")
-            finally:
-                disk.fail(0)
-            try:
-                if not Vault.exists(work):
+                try:
                     act(work)
-                with Vault.open(work, passphrase=OLD, allow_weak_kdf=True) as vault:
-                    vault.verify()
-            except StoreError as error:
-                wrong.append(f"{name} at {at}: the next attempt: {error}")
-            if at > calls:
-                break
-    return {"calls": tried, "tried": tried, "met": {}, "wrong": wrong}
+                    met["none: the failure was mended or did not matter"] += 1
+                except StoreError:
+                    met[name] += 1
+                except Exception as error:  # noqa: BLE001 - any other error is what is counted here
+                    wrong.append(f"{what}: untyped {type(error).__name__}: {error}")
+                finally:
+                    disk.fail(0)
+                try:
+                    if not Vault.exists(work):
+                        _again(act, work)
+                    with Vault.open(work, passphrase=OLD, allow_weak_kdf=True) as vault:
+                        vault.verify()
+                except StoreError as error:
+                    wrong.append(f"{what}: the next attempt: {error}")
+    return {"calls": calls, "tried": tried, "met": dict(met), "wrong": wrong}
+
+
+def _again(act: Callable[[Path], None], folder: Path) -> None:
+    """Make the vault at the next attempt; where it is refused, after what its hint says."""
+    try:
+        act(folder)
+    except VaultExistsError as error:
+        if error.hint is None or "move vault.db away" not in error.hint:
+            raise
+        (folder / "vault.db").rename(folder / "away")
+        act(folder)
 
 
 if __name__ == "__main__":

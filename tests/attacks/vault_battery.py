@@ -18,8 +18,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentkit_memory import FileState, HashEmbedder, KdfParameters, NewRecord, StoreError, Vault
+from agentkit_memory import (
+    FileState,
+    HashEmbedder,
+    KdfParameters,
+    NewRecord,
+    StoreError,
+    TamperedError,
+    Vault,
+)
 from agentkit_memory.anchor import Anchor
+from agentkit_memory.snapshot import FILE as SNAPSHOT
+from agentkit_memory.snapshot import Snapshot, State
 
 PAGE = 4096
 PASSPHRASE = b"correct horse battery staple"
@@ -124,6 +134,46 @@ def cuts(target: Target, name: str, step: int = 1) -> Counts:
         for size in (border - 1, border, border + 1):
             if 0 <= size < len(good):
                 target.attack(counts, {name: good[:size]})
+    return counts
+
+
+def snapshots(folder: Path, number: int, chosen: random.Random, step: int = 1) -> Counts:
+    """Flip single bits of a sealed index and cut it; each time it must be refused before anything of it is used."""
+    counts = Counts()
+    vault = _create(folder / "vault")
+    snapshot = Snapshot(folder / "vault", vault._access.master.subkey("snapshot"), vault.id)
+    vault.close()
+    files, restored = folder / "files", folder / "restored"
+    files.mkdir()
+    (files / "chroma.sqlite3").write_bytes(b"the same again and again " * 2000)
+    (files / "data.bin").write_bytes(chosen.randbytes(200_000))
+    snapshot.save(State("e", 1, 64, "engine"), files)
+    path = folder / "vault" / SNAPSHOT
+    good = path.read_bytes()
+
+    def attack(data: bytes) -> None:
+        path.write_bytes(data)
+        shutil.rmtree(restored, ignore_errors=True)
+        restored.mkdir()
+        counts.tried += 1
+        try:
+            snapshot.restore(restored)
+        except TamperedError:
+            counts.refused += 1
+            counts.undetected += any(restored.iterdir())
+        else:
+            counts.undetected += 1
+
+    for _ in range(number):
+        changed = bytearray(good)
+        changed[chosen.randrange(len(changed))] ^= 1 << chosen.randrange(8)
+        attack(bytes(changed))
+    for border in range(0, len(good) + 1, PAGE * step):
+        for size in (border - 1, border, border + 1):
+            if 0 <= size < len(good):
+                attack(good[:size])
+    path.write_bytes(good)
+    assert snapshot.restore(restored) is not None  # what was attacked is sound
     return counts
 
 

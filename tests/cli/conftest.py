@@ -107,6 +107,7 @@ class FakeCore:
             "receipt": RECEIPT,
             "launcher": {"isolation": None, "sandbox": {"tier": "bubblewrap", "reason": "it runs"}},
             "vault": self._vault(),
+            "index": {"name": "chroma", "place": "on a private tmpfs", "error": None},
             "engine": None,
         }
 

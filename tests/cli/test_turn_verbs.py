@@ -13,7 +13,7 @@ import pytest
 
 from agentkit.cli.approve import Approver
 from agentkit.cli.output import Output
-from agentkit.errors import WorkerLostError
+from agentkit.errors import LockedError, WorkerLostError
 from agentkit.events import (
     Approval,
     CallRefused,
@@ -224,6 +224,32 @@ def test_chat_takes_a_line_a_turn_and_keeps_one_conversation(core: Any, run: Any
     assert "calculator" in ended.err
     assert "there is no command /nonsense" in ended.err
     assert core.asked_for("forget_conversation")["id"] == "work"
+
+
+def test_a_chat_at_its_prompt_opens_the_vault_again_that_was_locked_meanwhile(core: Any, run: Any) -> None:
+    def answer(request: dict[str, Any], session: Any) -> dict[str, Any]:
+        if core.vault == "locked":
+            raise LockedError("the vault is locked", hint="agentkit unlock")
+        core.vault = "locked"  # by the time of the next
+        said: dict[str, Any] = ANSWERED(request, session) if "text" in request else {}
+        return said
+
+    core.keyring = True
+    core.answers["run"] = core.answers["forget_conversation"] = answer
+    ended = run("chat", "-c", "t", stdin="hello\nagain\n/forget\n")
+    assert ended.code == 0
+    assert ended.out.count("On 3 March.") == 2
+    assert ended.err.count("the vault was locked") == 2
+    assert "forgot the conversation t" in ended.err
+
+
+def test_a_chat_whose_vault_was_locked_and_that_can_ask_nobody_ends(core: Any, run: Any) -> None:
+    def locked(request: dict[str, Any], session: Any) -> dict[str, Any]:
+        core.vault = "locked"
+        raise LockedError("the vault is locked", hint="agentkit unlock")
+
+    core.answers["run"] = locked
+    assert run("chat", stdin="hello\n").code == LockedError.exit_code
 
 
 def test_a_chat_without_a_name_gets_one_and_says_it(core: Any, run: Any) -> None:

@@ -141,6 +141,29 @@ def test_the_keyring_is_switched(switch: str, on: bool, core: Any, run: Any) -> 
     assert core.asked_for("keyring")["on"] is on
 
 
+ROTATED = {
+    "state": "unlocked",
+    "dropped": ["keyring"],
+    "keyring_secret_left": False,
+    "secret_destroyed": True,
+}
+
+
+@pytest.mark.parametrize("verb", [["keys", "rotate"], ["memory", "forget", "abcd", "--shred"]], ids=" ".join)
+@pytest.mark.parametrize("left", [False, True])
+def test_what_a_rotation_dropped_is_said_and_what_it_could_not_destroy(
+    verb: list[str], left: bool, core: Any, run: Any, passphrase_file: Path
+) -> None:
+    core.answers["forget"] = {"forgotten": 1}
+    core.answers["rotate"] = ROTATED | {"keyring_secret_left": left, "secret_destroyed": not left}
+    ended = run(*verb)
+    assert ended.code == 0
+    assert "everything is under fresh keys" in ended.out
+    assert "dropped: keyring" in ended.err
+    assert ("secret is destroyed" in ended.err) is not left
+    assert ("could not be destroyed" in ended.err) is left
+
+
 def test_the_passphrase_is_changed_only_by_who_knows_it(core: Any, run: Any, typed: list[str]) -> None:
     core.vault = "locked"
     core.answers["passphrase"] = {"state": "unlocked"}

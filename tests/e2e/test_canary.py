@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,12 @@ def _documents(folder: Path, many: int) -> Path:
     ids=lambda value: value if isinstance(value, str) else signal.Signals(value).name,
 )
 def test_who_is_killed_at_work_leaves_nothing_in_clear(
-    victim: str, number: int, places: list[Path], core: Any, tmp_path_factory: pytest.TempPathFactory
+    victim: str,
+    number: int,
+    places: list[Path],
+    core: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    tell: Callable[[str], None],
 ) -> None:
     started = time.time() - 1
     many = 2 * BULK_AFTER_CHUNKS if victim == "embed_worker" else 1
@@ -122,7 +127,10 @@ def test_who_is_killed_at_work_leaves_nothing_in_clear(
     wanted = canary.needles(WORDS)
     shared = [place for folder in SHARED for place in folder.iterdir() if place.stat().st_ctime >= started]
     shared += Path("/").glob("core*")  # the working folder of the core
-    assert canary.hits([*places, *shared], wanted, since=started, but=notes) == []
+    found = canary.hits([*places, *shared], wanted, since=started, but=notes)
+    where = f"{len(places)} folders and {len(shared)} shared places"
+    tell(f"{victim} killed at work: {len(wanted)} forms of {len(WORDS)} words in {where}: {len(found)} hits")
+    assert found == []
     assert list(Path.cwd().iterdir()) == []  # no core file
 
 
@@ -142,6 +150,17 @@ def test_a_core_dump_would_have_been_written_without_our_limit(places: list[Path
     if resource.getrlimit(resource.RLIMIT_CORE)[0] == 0:
         pytest.skip("this system forbids core files")
     assert [path.name.split(".")[0] for path in Path.cwd().iterdir()] == ["core"]
+
+
+def test_the_command_line_leaves_no_core_file(places: list[Path]) -> None:
+    """A passphrase is typed into it, and answers are shown by it; a limit that is raised later is the caller's word."""
+    crash = (
+        "import os, signal; from agentkit.cli.app import main; main(['--version']); "
+        "os.kill(os.getpid(), signal.SIGSEGV)"
+    )
+    done = subprocess.run([sys.executable, "-c", crash], check=False, stdout=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGSEGV
+    assert list(Path.cwd().iterdir()) == []
 
 
 def test_a_process_that_hides_from_debuggers_leaves_no_core_file(places: list[Path]) -> None:

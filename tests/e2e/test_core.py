@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
+import re
 import select
 import signal
 import threading
@@ -30,6 +32,15 @@ def test_the_core_locks_itself_before_it_answers(core: Any) -> None:
     assert receipt["seccomp"] is True
     assert set(receipt["self_test"].values()) <= {"EACCES", "EPERM"}
     assert "TCP over IPv4" in receipt["self_test"]
+
+
+def test_a_core_that_serves_hides_from_debuggers_and_leaves_no_core_file(core: Any) -> None:
+    status = core.connect().request("status")
+    assert status["hidden_from_debuggers"] is True
+    limits = Path(f"/proc/{status['pid']}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, flags=re.MULTILINE)
+    if os.getuid() != 0:  # the kernel gives the files of such a process to root
+        assert Path(f"/proc/{status['pid']}/mem").stat().st_uid == 0
 
 
 def test_what_was_acknowledged_survives_kill_9_and_is_found_by_meaning(core: Any) -> None:
@@ -64,6 +75,26 @@ def test_a_search_is_restricted_by_time_and_labels(core: Any, tmp_path: Path) ->
         assert agent.search("birds", privacies=["secret"]) == []
         with pytest.raises(ConfigError, match="no such origin"):
             agent.search("birds", origins=["nobody"])
+
+
+def test_a_client_that_is_silent_does_not_keep_the_vault_open(
+    core: Any, home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_IDLE_SECONDS", "1")
+    client = core.unlocked()
+    pid = client.request("status")["pid"]
+    with Agent(home=home.root, passphrase=PASSPHRASE) as agent, (home.vault / "lock").open() as held:
+        agent.remember(FACT)
+        fcntl.flock(held, fcntl.LOCK_EX)  # waits until the core lets go of the vault
+        fcntl.flock(held, fcntl.LOCK_UN)
+        status = client.request("status")
+        assert (status["pid"], status["vault"]["state"]) == (pid, "locked")
+        with pytest.raises(LockedError):
+            client.request("records")
+        assert [found.text for found in agent.search("owls", k=1)] == [FACT]  # opens it again
+        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert agent.ask("What does Annegret collect?").ending in set(Ending)
 
 
 def test_without_a_vault_the_hint_says_what_to_type(core: Any) -> None:

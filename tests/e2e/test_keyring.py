@@ -18,6 +18,7 @@ from agentkit.errors import CoreError, LockedError, NotFoundError
 from agentkit_memory import TamperedError
 
 VAULT_ID = "ab" * 16
+PASSPHRASE = b"four unrelated quiet words"
 
 
 def _made(kind: Any) -> KeyringBackend:
@@ -160,6 +161,10 @@ def test_a_real_keyring_opens_the_vault_and_notices_an_older_one(
     _put(home.vault, newest)  # its slot for the keyring is back, but not the secret
     with pytest.raises((LockedError, CoreError)):
         client.request("unlock", passphrase=None)
+    client.request("unlock", passphrase=PASSPHRASE, accept_rollback=True)
+    client.request("keyring", on=True)
+    rotated = client.request("rotate", passphrase=PASSPHRASE)
+    assert (rotated["dropped"], rotated["secret_destroyed"]) == (["keyring"], True)
 
 
 def _put(vault: Path, copy: Path) -> None:
@@ -178,7 +183,7 @@ def test_a_keyring_that_goes_away_keeps_nobody_out(
     client.request("lock")
     secret_service.kill()
     secret_service.wait()
-    vault = client.request("unlock", passphrase=b"four unrelated quiet words")
+    vault = client.request("unlock", passphrase=PASSPHRASE)
     assert vault["anchored"] is False
     client.request("remember", text="still works")
     assert client.request("records")["total"] == 1

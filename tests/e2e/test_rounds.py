@@ -31,7 +31,8 @@ def test_only_kept_conversations_become_rounds_and_later_ones_find_them(core: An
     assert any(each["record_id"] == record["id"] for each in recalled["evidence"])
     client.request("rewrite", id=record["id"][:6], text="user: Moritz sees the vet on 4 March 2027.")
     assert "2027-03-04" in client.request("record", id=record["id"])["record"]["title"]
-    assert client.request("search", text="vet", kinds=["round"])["hits"][0]["record"]["id"] == record["id"]
+    hits = client.request("search", text="vet on 4 March", kinds=["round"])["hits"]
+    assert record["id"] in {hit["record"]["id"] for hit in hits}
     gone = client.request("forget_conversation", id="pets")
     assert gone["proven"]
     assert record["id"] in gone["ids"]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agentkit_memory import DiskFullError, StorageError, StoreError
+from agentkit_memory import DiskFullError, StorageError, StoreError, WrongPassphraseError
 from agentkit_memory.durable import write_file
+from agentkit_memory.head import Head
 
 if TYPE_CHECKING:
     from tests.memory.conftest import Vaults
@@ -169,3 +170,27 @@ def test_what_a_killed_verification_left_is_not_in_the_way(vaults: Vaults) -> No
     left.write_bytes(os.urandom(8192))
     vaults.open()
     assert not left.exists()
+
+
+def test_a_header_that_was_replaced_before_the_disk_failed_is_what_the_next_change_begins_from(
+    vaults: Vaults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = vaults.create()
+    write, calls = vault._access.guard._file.write, 0
+
+    def fails_after_the_header(head: Head) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise StorageError("the head failed")
+        write(head)
+
+    monkeypatch.setattr(vault._access.guard._file, "write", fails_after_the_header)
+    with pytest.raises(StorageError):
+        vault.change_passphrase(vaults.passphrase, b"another")
+    code = vault.add_recovery_code()
+    vault.close()
+    for passphrase in (b"another", code.encode()):
+        vaults.open(passphrase).close()
+    with pytest.raises(WrongPassphraseError):
+        vaults.open()

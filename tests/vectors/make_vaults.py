@@ -19,6 +19,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,11 @@ EMBEDDER = HashEmbedder(8)
 CLOCK = 1_700_000_000.0
 FILES = ("vault.json", "vault.db", "vault.db-wal", "head.sealed", "index.sealed")
 WEAK = KdfParameters.for_tests()
+INDEX = {
+    "chroma.sqlite3": b"not a real index: for the layout of the blob; " * 8,
+    "data.bin": struct.pack("<500f", *(1 / number for number in range(1, 501))) + b"odd",
+    "noise": hashlib.sha256(b"noise").digest(),
+}
 
 
 def make(folder: Path) -> None:
@@ -99,8 +105,8 @@ def _vaults(folder: Path, work: Path) -> str:
     vault.close()
     index = work / "index"
     index.mkdir()
-    (index / "chroma.sqlite3").write_bytes(b"not a real index: for the layout of the blob")
-    (index / "data").write_bytes(bytes(range(256)))
+    for name, data in INDEX.items():
+        (index / name).write_bytes(data)
     Snapshot(work / "vault", master.subkey("snapshot"), vault_id).save(
         State(epoch.hex(), 2, 8, "test 1"), index
     )
@@ -326,7 +332,7 @@ def _values(folder: Path, code: str) -> dict[str, Any]:
         },
         "snapshot": {
             "epoch": epoch, "last_row": 2, "dimensions": 8, "engine": "test 1",
-            "files": {"chroma.sqlite3": 44, "data": 256},
+            "files": {name: hashlib.sha256(data).hexdigest() for name, data in INDEX.items()},
         },
         "rows": rows,
         "digest": total,

@@ -20,8 +20,10 @@ from agentkit.paths import Home
 class Door:
     """A server with scripted answers, and what its handler saw."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, idle_seconds: float = 60) -> None:
         self.home = home
+        self.idle_seconds = idle_seconds
+        self.rested = threading.Event()
         self.started = threading.Event()
         self.stopped = threading.Event()
         self.server = Server(home.socket)
@@ -30,7 +32,9 @@ class Door:
         self._thread.start()
 
     def _serve(self) -> None:
-        self.server.serve(self.handle, idle_seconds=60, busy=lambda: False)
+        self.server.serve(
+            self.handle, idle_seconds=self.idle_seconds, busy=lambda: False, rest=self.rested.set
+        )
 
     def handle(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         match request["op"]:
@@ -53,6 +57,11 @@ class Door:
             case "secret":
                 raise RuntimeError("the passphrase is hunter2")
         return {}
+
+    def ended(self) -> bool:
+        """Wait for the end of serving; return whether it came."""
+        self._thread.join(5)
+        return not self._thread.is_alive()
 
     def connect(self) -> CoreClient:
         return CoreClient.connect(self.home, start=False)
@@ -121,6 +130,29 @@ def test_garbage_closes_one_connection_and_no_other(door: Door) -> None:
             bad._channel.receive(timeout=5)
         bad.close()
         assert good.request("echo", text="fine") == {"said": "fine"}
+
+
+@pytest.mark.slow
+def test_a_silent_client_keeps_the_door_open_and_nothing_else(home: Home) -> None:
+    opened = Door(home, idle_seconds=0.1)
+    with opened.connect() as client:
+        assert opened.rested.wait(5)
+        assert client.request("echo", text="still here") == {"said": "still here"}
+    assert opened.ended()
+    opened.close()
+
+
+@pytest.mark.slow
+def test_a_request_that_runs_counts_as_use(home: Home) -> None:
+    opened = Door(home, idle_seconds=0.1)
+    with opened.connect() as client:
+        client._channel.send({"op": "wait"})
+        assert opened.started.wait(5)
+        opened.rested.clear()
+        assert not opened.rested.wait(1.5)  # three looks at the clock
+        client._channel.send({"cancel": True})
+        assert opened.rested.wait(5)
+    opened.close()
 
 
 def test_only_the_owner_may_touch_the_socket(door: Door) -> None:
