@@ -9,7 +9,7 @@ begins with its tokens, so it changes the speed and nothing else.
 
     KIND · length of the sealed head (4 bytes) · sealed head · sealed pieces of `PIECE_BYTES` each
 
-The head has a random id, and each piece is bound to that id and its number. Source: memory/README.md §5.
+The head has a random id, and each piece is bound to that id and its number. How a blob is sealed: memory/README.md §5.
 """
 
 from __future__ import annotations
