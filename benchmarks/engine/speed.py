@@ -17,7 +17,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     prefill: list[tuple[float, float]] = []
     generate: list[tuple[float, float]] = []
     same_text = True
-    for number in range(6 if quick else 12):
+    for number in range(6 if quick else 30):
         first = (lambda: ours.prefill(100 + number), lambda: peer.prefill(200 + number))  # noqa: B023 - called at once
         prefill.append(in_turn(number, *first))
         (our_rate, our_text), (peer_rate, peer_text) = in_turn(number, ours.generate, peer.generate)
