@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from agentkit.events import ToolFinished
@@ -13,7 +10,7 @@ from agentkit.memory_tools import memory_tools
 from agentkit.messages import ToolCall
 from agentkit.models.scripted import ScriptedModel
 from agentkit.recall import Recall
-from agentkit_memory import FileState, Filter, HashEmbedder, KdfParameters, NewRecord, Record, Vault
+from agentkit_memory import FileState, Filter, HashEmbedder, NewRecord, Record, Vault
 from agentkit_tools import Policy, Toolbox
 
 EMBEDDER = HashEmbedder(64)
@@ -21,14 +18,10 @@ LEASE = "The landlord Marten Vogel lives at Mill Lane 4."
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Iterator[Vault]:
-    with Vault.create(
-        tmp_path / "vault", passphrase=b"x", kdf=KdfParameters.for_tests(), allow_weak_kdf=True,
-        embedder=EMBEDDER.name, dimensions=EMBEDDER.dimensions,
-    ) as made:  # fmt: skip
-        record = NewRecord(LEASE, "/lease.txt", "document", origin="document", privacy="secret")
-        made.replace_file(FileState("/lease.txt", 1, 1, "d", 1), [record], EMBEDDER.embed([LEASE]))
-        yield made
+def vault(vault: Vault) -> Vault:
+    record = NewRecord(LEASE, "/lease.txt", "document", origin="document", privacy="secret")
+    vault.replace_file(FileState("/lease.txt", 1, 1, "d", 1), [record], EMBEDDER.embed([LEASE]))
+    return vault
 
 
 class Facts:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Message
 from agentkit.recall import Recall
 from agentkit.rounds import Rounds, expand, keys
-from agentkit_memory import Filter, HashEmbedder, KdfParameters, NewRecord, Vault
+from agentkit_memory import Filter, HashEmbedder, NewRecord, Vault
 
 EMBEDDER = HashEmbedder(64)
 FRIDAY = datetime(2026, 11, 20, 18, 30, tzinfo=UTC)
 MODEL = Labels(Origin.MODEL, Privacy.PRIVATE)
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Iterator[Vault]:
-    with Vault.create(
-        tmp_path / "vault", passphrase=b"x", kdf=KdfParameters.for_tests(), allow_weak_kdf=True,
-        embedder=EMBEDDER.name, dimensions=EMBEDDER.dimensions,
-    ) as made:  # fmt: skip
-        yield made
 
 
 def _turn(question: str, answer: str, labels: Labels = MODEL) -> list[Message]:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from agentkit.core.indexing import IndexOps
-from agentkit_memory import FileState, HashEmbedder, KdfParameters, NewRecord, Vault
+from agentkit_memory import FileState, HashEmbedder, NewRecord, Vault
 
 EMBEDDER = HashEmbedder(64)
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Iterator[Vault]:
-    with Vault.create(
-        tmp_path / "vault", passphrase=b"x", kdf=KdfParameters.for_tests(), allow_weak_kdf=True,
-        embedder=EMBEDDER.name, dimensions=EMBEDDER.dimensions,
-    ) as made:  # fmt: skip
-        yield made
 
 
 def _unindex(vault: Vault, path: str) -> Any:
