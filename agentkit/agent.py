@@ -20,7 +20,7 @@ from agentkit.errors import AgentkitError, CoreError, LockedError, NotFoundError
 from agentkit.events import Approval, Decision, Event, Finished, from_wire
 from agentkit.models.base import Sampling
 from agentkit.passphrase import Passphrase, find_passphrase
-from agentkit.paths import Home
+from agentkit.paths import Home, whole_path
 from agentkit.typed_output import Form, form_of
 from agentkit_tools import Tool, Toolbox
 
@@ -126,7 +126,7 @@ class Agent:
         Returns:
             How many files were `indexed`, `unchanged`, `removed`, `renamed` and `skipped`.
         """
-        return self._request("index", path=str(Path(path).expanduser().absolute()))
+        return self._request("index", path=whole_path(path))
 
     def search(
         self,
@@ -160,7 +160,7 @@ class Agent:
             text=text,
             k=k,
             kinds=list(kinds),
-            under="" if under is None else str(Path(under).expanduser().absolute()),
+            under="" if under is None else whole_path(under),
             since=since and since.timestamp(),
             until=until and until.timestamp(),
             origins=list(origins),

@@ -63,3 +63,8 @@ class Home:
         for folder in (self.root, self.vault, self.models, self.run, self.workspace):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self
+
+
+def whole_path(path: str | Path) -> str:
+    """Return a path as the vault knows it: from the root, `~` and `..` resolved, links in it as they were written."""
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - both leave links, and neither raises

@@ -9,8 +9,9 @@ import typer
 
 from agentkit.cli.connect import connect
 from agentkit.cli.memory import proof_of
-from agentkit.cli.options import Json, whole_path
+from agentkit.cli.options import Json
 from agentkit.cli.output import Meter, Output, clean
+from agentkit.paths import whole_path
 
 Folder = Annotated[Path, typer.Argument(metavar="PATH", help="A file or folder.", show_default=False)]
 SHOWN_SKIPS = 20

@@ -14,9 +14,10 @@ import typer
 
 from agentkit.cli.connect import confirm, connect, open_vault, passphrase_now
 from agentkit.cli.keys import show_rotated
-from agentkit.cli.options import Json, whole_path
+from agentkit.cli.options import Json
 from agentkit.cli.output import Output, excerpt
 from agentkit.errors import ConfigError
+from agentkit.paths import whole_path
 
 SHOWN_ID = 8
 EXPORT_QUESTIONS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,11 +49,6 @@ PolicyFile = Annotated[
         show_default=False,
     ),
 ]
-
-
-def whole_path(path: str | Path) -> str:
-    """Return a path as the vault knows it: from the root, `~` and `..` resolved, links in it as they were written."""
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - both leave links, and neither raises
 
 
 def sampling(

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from agentkit.cli.connect import connect
-from agentkit.cli.options import Json, whole_path
+from agentkit.cli.options import Json
 from agentkit.cli.output import Output, excerpt, place_of
 from agentkit.labels import Origin, Privacy
+from agentkit.paths import whole_path
 
 
 class Kind(StrEnum):

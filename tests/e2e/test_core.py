@@ -63,7 +63,7 @@ def test_a_search_is_restricted_by_time_and_labels(core: Any, tmp_path: Path) ->
     notes.write_text("Birds eat seeds.\n")
     os.utime(notes, (old.timestamp(), old.timestamp()))
     with Agent(home=core.home.root, passphrase=PASSPHRASE) as agent:
-        agent.index(notes)
+        agent.index(tmp_path / "folder" / ".." / "notes.md")
         agent.remember(FACT)
         later = old + timedelta(1)
         facts: list[dict[str, Any]] = [{"origins": ["user"]}, {"kinds": ["memory"]}, {"since": later}]
