@@ -36,7 +36,7 @@ from agentkit import prompt
 from agentkit.errors import AgentkitError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.adapters import Adapter
-from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason
+from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, StopReason
 from agentkit.models.engine import Engine
 from agentkit.models.formats.families import FORMATS
 from agentkit.models.store import ModelStore
@@ -80,15 +80,15 @@ class Asker:
     """Asks one model."""
 
     def __init__(
-        self, engine: Engine, selection: Selection | None, adapter: str | None, votes: Votes | None
+        self, model: Model, selection: Selection | None, adapter: str | None, votes: Votes | None
     ) -> None:
-        self._engine = engine
+        self._model = model
         self._votes = votes
         self._adapter = adapter
         self._selection = selection
 
     def ask(self, question: Question, way: str) -> Result:
-        """Ask `question`; what the engine refuses counts as wrong, with the kind of error."""
+        """Ask `question`; what would not be run, as it breaks off or does not fit, is no call."""
         began = time.perf_counter()
         must = way == "required" and question.category != NO_CALL
         tools = self._tools(question, must=must)
@@ -101,11 +101,10 @@ class Asker:
                 wrong = type(error).__name__
             else:
                 if completion is not None:
-                    calls = completion.refused.calls if completion.refused else completion.calls
-                    wrong = score(question, [(call.name, call.arguments) for call in calls])
+                    wrong = score(question, [(call.name, call.arguments) for call in completion.calls])
                     tokens = completion.usage.completion_tokens
-                    if wrong and completion.stop is StopReason.LENGTH:
-                        wrong = "cut off"
+                    if wrong and completion.refused:
+                        wrong = "cut off" if completion.stop is StopReason.LENGTH else "refused"
         seconds = round(time.perf_counter() - began, 3)
         return Result(way, question.id, question.category, wrong, len(tools), tokens, seconds)
 
@@ -123,11 +122,11 @@ class Asker:
         """Return what the model wrote, or nothing where it talks on and on instead of calling."""
         messages = [Message.system(prompt.ASSISTANT), Message.user(question.text)]
         choice = REQUIRED if must else AUTO
-        stream = self._engine.complete(messages, tools=tools, choice=choice, sampling=sampling)
+        stream = self._model.complete(messages, tools=tools, choice=choice, sampling=sampling)
         said = unless_long(stream, TALK_CHARACTERS)
         if said is None or self._votes is None:
             return said
-        return settle(self._engine, messages, tools, choice, sampling, said, self._votes)
+        return settle(self._model, messages, tools, choice, sampling, said, self._votes)
 
 
 class Kept:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks._bfcl import CATEGORIES, NO_CALL
-from benchmarks.tool_calling import KEYS, Kept, Result, figures, main, reasons, table
+from agentkit.messages import ToolCall
+from agentkit.models.base import Refusal
+from agentkit.models.scripted import ScriptedModel
+from benchmarks._bfcl import CATEGORIES, NO_CALL, Question
+from benchmarks.tool_calling import KEYS, Asker, Kept, Result, figures, main, reasons, table
 
 SETTINGS = {"model": "m.gguf", "selection": False}
 
@@ -27,6 +31,19 @@ def test_what_was_finished_is_kept_though_the_last_line_was_cut(tmp_path: Path) 
     assert again.results == {("auto", "multiple_1"): result(1)}
     again.add(result(3))
     assert len(Kept(file, SETTINGS).results) == 2
+
+
+@pytest.mark.parametrize(("category", "refused"), [("simple_python", "refused"), (NO_CALL, None)])
+def test_a_right_call_in_a_message_that_breaks_off_is_not_right(category: str, refused: str | None) -> None:
+    parameters: dict[str, Any] = {"type": "dict", "properties": {}, "required": []}
+    wave = {"name": "wave", "description": "Wave.", "parameters": parameters}
+    answers: list[dict[str, Any]] = [] if category == NO_CALL else [{"wave": {}}]
+    question = Question("1", category, "Wave!", [wave], answers)
+    call = ToolCall("1", "wave", {})
+    model = ScriptedModel([[call], Refusal("the call breaks off", (call,))])
+    asker = Asker(model, None, None, None)
+    assert asker.ask(question, "auto").wrong == (None if answers else "called")
+    assert asker.ask(question, "auto").wrong == refused
 
 
 def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:
