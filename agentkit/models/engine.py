@@ -172,7 +172,14 @@ class Engine:
 
     def describe(self) -> dict[str, Any]:
         """Return what was loaded and how: window, template, format, threads, adapters, locks; starts the worker."""
-        connection = self._connected()
+        return self._said(self._connected())
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What `describe` said of the last worker: starts none, and waits for none; without one, its pid is `None`."""
+        return self._said(self._connection)
+
+    def _said(self, connection: Connection | None) -> dict[str, Any]:
         return {
             "name": self._name,
             **self._loaded,
@@ -180,7 +187,7 @@ class Engine:
             "fallback": None
             if self._repack or not self._wants_repack
             else "weights are not rearranged: this build of llama.cpp crashed",
-            "worker_pid": connection.pid,
+            "worker_pid": connection.pid if connection is not None and connection.alive else None,
         }
 
     # --- counting -----------------------------------------------------------------------------------
