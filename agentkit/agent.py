@@ -9,7 +9,7 @@ this process: for tests, and for those who want no service.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +51,7 @@ class Agent:
         model: str | None = None,
         approve: Approve | None = None,
         conversation: str | None = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Mapping[str, Any] | None = None,
         home: str | Path | None = None,
         passphrase: Passphrase = None,
     ) -> None:
@@ -65,7 +65,9 @@ class Agent:
             model: Name of a chat model in the store; `None` is the default.
             approve: Asked before a call that the policy wants approved; absent means deny.
             conversation: Continue the conversation of this name; `None` keeps none after the turn.
-            sampling: How tokens are drawn; greedy by default.
+            sampling: How tokens are drawn: levers by name, or a `Sampling`, of which those count that are not at its
+                defaults. The others are as the agent has them: greedy, at most 320 tokens, and in plain talk a
+                `repeat_penalty` of 1.15.
             home: Another home than the user's.
             passphrase: Text, or a function that returns it; by default the file named by
                 `AGENTKIT_PASSPHRASE_FILE`, then the keyring.
@@ -215,7 +217,7 @@ class Agent:
             mode=mode,
             conversation=self._conversation,
             model=self._model,
-            sampling=None if self._sampling is None else asdict(self._sampling),
+            sampling=_chosen(self._sampling),
             builtin_tools=self._builtin,
             pinned_tools=self._pinned,
             tools=[_describe(each) for each in self._tools],
@@ -306,6 +308,14 @@ def _wrong(form: Form, value: object) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _chosen(sampling: Sampling | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the levers that were chosen; of a `Sampling` nobody can tell a default from a choice like it."""
+    if isinstance(sampling, Sampling):
+        levers = {each.name: getattr(sampling, each.name) for each in fields(Sampling)}
+        sampling = {name: value for name, value in levers.items() if value != getattr(Sampling(), name)}
+    return dict(sampling) if sampling else None
 
 
 def _describe(tool: Tool) -> dict[str, Any]:

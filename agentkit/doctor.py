@@ -182,7 +182,8 @@ def engine_check(engine: dict[str, Any] | None) -> Check:
         return Check("engine", State.OK, "not started yet; the first question starts it")
     fallback = [each["fallback"] for each in engine.values() if each.get("fallback")]
     text = ", ".join(
-        f"{name}, window of {each.get('context_tokens', '?')} tokens" for name, each in engine.items()
+        f"{name}, " + (f"window of {each['context_tokens']} tokens" if each["worker_pid"] else "not loaded")
+        for name, each in engine.items()
     )
     if fallback:
         return Check(

@@ -64,8 +64,8 @@ def levers(
     start of the engine.
     """
     from agentkit.models.gguf import read_header
-    from agentkit.models.profile import forget_profile, levers_of, read_profile, set_levers
-    from agentkit.models.ram_need import ram_need
+    from agentkit.models.profile import as_tuned, forget_profile, levers_of, read_profile, set_levers
+    from agentkit.models.ram_need import need_with
     from agentkit.models.store import ModelStore
     from agentkit.paths import Home
 
@@ -91,14 +91,8 @@ def levers(
     }
     now = set_levers(store, model, **{name: value for name, value in changes.items() if value is not None})
     profile = read_profile(store, model)
-    need = ram_need(
-        read_header(model.path),
-        now.context_tokens,
-        k_type=now.k_type,
-        v_type=now.v_type,
-        batch_tokens=now.batch_tokens,
-        flash_attention=now.flash_attention,
-    )
+    runs, _ = as_tuned(store, name)
+    need = need_with(read_header(runs), now)
     variant = profile.variant if profile else None
     output = Output(as_json=as_json)
     output.json(
@@ -125,6 +119,7 @@ def levers(
         ("tool format", now.tool_format),
         ("gpu", "as many layers as there are, if there is one" if now.gpu.layers is None else now.gpu.layers),
         ("cache", f"{need.kv_bytes_per_token:,} bytes a token, {size(need.kv_bytes)} in all"),
+        ("memory", f"{size(need.total_bytes)}: weights, cache and buffers"),
     ):
         output.line(f"{what:8} {said}")
     if now != before or reset:

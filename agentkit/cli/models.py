@@ -148,8 +148,8 @@ def show(name: Name, as_json: Json = False) -> None:
     output = Output(as_json=as_json)
     store = _store()
     model = store.get(name)
-    tool_format = levers_of(store, model).tool_format if model.path.suffix == ".gguf" else "auto"
-    said = describe(model, LocalSpawner(), tool_format=tool_format)
+    levers = levers_of(store, model) if model.path.suffix == ".gguf" else None
+    said = describe(model, LocalSpawner(), levers)
     output.json(said)
     output.rows(("", ""), _flat(said))
 

@@ -73,6 +73,12 @@ def _lever(text: str) -> tuple[str, float | bool]:
 
     known = {each.name: each.default for each in fields(Sampling) if isinstance(each.default, (int, float))}
     name, sign, value = text.partition("=")
+    if name == "alternatives":
+        raise ConfigError(
+            "--lever alternatives has no effect: no verb shows them",
+            hint="Engine.complete has them in Python: docs/levers.md, What the model thought of it",
+        )
+    del known["alternatives"]
     if name not in known or not sign:
         raise ConfigError(
             f"--lever {text[:40]!r} is no lever with a value", hint=f"one of {', '.join(known)}"

@@ -32,11 +32,11 @@ def tune(
         float, typer.Option("--max-loss", min=0, help="The most perplexity may rise, in per cent.")
     ] = 3.0,
     rounds: Rounds = 5,
-    forget: Annotated[bool, typer.Option("--forget", help="Run the model as it came again.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Undo what tuning did here.")] = False,
     as_json: Json = False,
 ) -> None:
     """Find out how a model runs best on this machine, and run it so from then on; takes minutes."""
-    from agentkit.models.profile import forget_profile
+    from agentkit.models.profile import as_tuned, forget_tuning, read_profile
     from agentkit.models.store import ModelStore
     from agentkit.models.tune import TUNED_LEVELS
     from agentkit.models.tune import tune as find
@@ -46,9 +46,14 @@ def tune(
     output = Output(as_json=as_json)
     store = ModelStore(Home.default().models)
     if forget:
-        forget_profile(store, store.get(name))
+        model = store.get(name)
+        forget_tuning(store, model)
         output.json({"name": name, "tuned": False})
         output.line(f"{name} runs as it came")
+        if read_profile(store, model) is not None:
+            output.note(
+                f"but for levers that tuning leaves alone: `agentkit models levers {name}` shows them"
+            )
         return
     with output.meter(f"tuning {name}", unit="steps") as meter:
         try:
@@ -65,6 +70,8 @@ def tune(
             output.note("what was measured is kept for an hour: the same command goes on from there")
             raise
     _show(name, found, max_loss, output)
+    if "adapters" in as_tuned(store, name, untuned=True)[1] and "adapters" not in as_tuned(store, name)[1]:
+        output.note("the agent adapter is for the file as it came: this variant runs without it")
 
 
 def _show(name: str, found: Tuning, max_loss: float, output: Output) -> None:

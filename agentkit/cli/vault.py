@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -145,6 +146,11 @@ def _index(said: dict[str, Any]) -> str:
     return f"{said['name'] or 'not loaded'}, {said['place']}{failed}"
 
 
+def _loaded(engine: dict[str, Any]) -> Iterator[str]:
+    for name, each in engine.items():
+        yield name if each["worker_pid"] else f"{name}, not loaded"
+
+
 def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
     vault, receipt, launcher = said["vault"], said["receipt"], said["launcher"]
     sandbox, engine = launcher["sandbox"], said["engine"]
@@ -156,7 +162,7 @@ def _status_rows(said: dict[str, Any]) -> list[tuple[str, str]]:
         ("opened by", ", ".join(slot["kind"] for slot in vault.get("slots", ())) or "-"),
         ("folders", ", ".join(vault.get("roots", ())) or "-"),
         ("index", _index(said["index"])),
-        ("engine", ", ".join(engine) if engine else "not started yet"),
+        ("engine", ", ".join(_loaded(engine)) if engine else "not started yet"),
         ("sandbox", tier_of(sandbox)),
         ("no way out", f"refused by the kernel: {refused}"),
     ]

@@ -18,7 +18,7 @@ from agentkit.core.asked import callers_tools, read_choice, read_form, read_leve
 from agentkit.core.launcher import LaunchedSandbox
 from agentkit.core.server import Handler, Session
 from agentkit.core.stoppable import Stoppable
-from agentkit.errors import AgentkitError, ConfigError
+from agentkit.errors import AgentkitError, BusyError, ConfigError
 from agentkit.events import Approval, Decision, Ending, Event, Finished, to_wire
 from agentkit.models.base import Model, Sampling
 from agentkit.models.catalogue import AGENT
@@ -47,6 +47,8 @@ class RunOps:
         self._service = service
         self._starting = threading.Lock()
         self._engines: dict[str, Engine] = {}
+        self._used: list[Engine] = []
+        """By the turns that go on, each as often as it is used."""
         self._vectors: dict[str, NDArray[Any]] = {}
         """Of the descriptions of tools."""
 
@@ -55,9 +57,8 @@ class RunOps:
         return {"run": self._run, "tools": self._tools, "probe_egress": self._probe_egress}
 
     def describe(self) -> dict[str, Any] | None:
-        """Return what is known of the engine that runs, without starting one."""
-        with self._starting:
-            return {name: engine.describe() for name, engine in self._engines.items()} or None
+        """Return what is known of the engine that runs, without starting or waiting for one."""
+        return {name: engine.known for name, engine in self._engines.copy().items()} or None
 
     def forget_prompts(self, conversation: str | None = None) -> None:
         """End the engine and delete saved states, of one conversation or all.
@@ -85,10 +86,11 @@ class RunOps:
             self.forget_prompts(conversation)
 
     def close(self) -> None:
-        """End the engine."""
+        """End the engine, and what a turn that goes on may have begun anew."""
         with self._starting:
-            engines, self._engines = self._engines, {}
-        for engine in engines.values():
+            engines = {*self._engines.values(), *self._used}
+            self._engines = {}
+        for engine in engines:
             engine.close()
 
     # --- the turn --------------------------------------------------------------------------------------------
@@ -105,15 +107,18 @@ class RunOps:
                 hint="put it in a file and index it",
             )
         ending = ""
-        for event in self._events(text, mode, request, session):
-            wire = to_wire(event)
-            session.emit(wire)
-            ending = wire.get("ending", ending)
+        _ = self._service.vault  # a locked one refuses before anything is started
+        with self.using(request.get("model"), untuned=bool(request.get("untuned"))) as engine:
+            for event in self._events(text, mode, engine, request, session):
+                wire = to_wire(event)
+                session.emit(wire)
+                ending = wire.get("ending", ending)
         return {"ending": ending}
 
-    def _events(self, text: str, mode: str, request: dict[str, Any], session: Session) -> Iterator[Event]:
+    def _events(
+        self, text: str, mode: str, engine: Engine, request: dict[str, Any], session: Session
+    ) -> Iterator[Event]:
         vault = self._service.vault
-        engine = self.engine(request.get("model"), untuned=bool(request.get("untuned")))
         threading.Thread(target=_start, args=(engine,), daemon=True).start()  # while the vault is searched
         name = str(request.get("conversation") or "") if mode != "ask" else ""
         model = Stoppable(engine, session, name or None)
@@ -167,11 +172,30 @@ class RunOps:
             rounds = Rounds(self._service.vault, self._service.embedder(), conversation)
             rounds.keep(loop.transcript[before:], when)
 
-    def engine(self, name: str | None, *, untuned: bool = False) -> Engine:
-        """Return the engine of a chat model, started at its first use; one model is kept loaded.
+    @contextmanager
+    def using(self, name: str | None, *, untuned: bool = False) -> Iterator[Engine]:
+        """Lend the engine of a chat model for one turn; it is started at its first use.
 
-        It runs as `agentkit models tune` found best, unless `untuned`.
+        It runs as `agentkit models tune` found best, unless `untuned`. One model is kept loaded: another one takes
+        its place, but not while a turn uses it.
+
+        Raises:
+            BusyError: A turn uses another model, or this one tuned otherwise.
+            ModelMissingError: It is not in the store.
         """
+        with self._starting:
+            engine = self._engine(name, untuned=untuned)
+            self._used.append(engine)
+        try:
+            yield engine
+        finally:
+            with self._starting:
+                self._used.remove(engine)
+                ended = engine not in (*self._used, *self._engines.values())
+            if ended:  # something was forgotten meanwhile, and the turn may have begun it anew
+                engine.close()
+
+    def _engine(self, name: str | None, *, untuned: bool) -> Engine:
         from agentkit.core.service import DEFAULT_CHAT_MODEL
         from agentkit.models.engine import Engine
         from agentkit.models.profile import as_tuned
@@ -179,22 +203,27 @@ class RunOps:
 
         name = name or DEFAULT_CHAT_MODEL
         key = f"{name} (untuned)" if untuned else name
-        with self._starting:
-            engine = self._engines.get(key)
-            if engine is None:
-                path, options = as_tuned(ModelStore(self._service.home.models), name, untuned=untuned)
-                while self._engines:
-                    self._engines.popitem()[1].close()
-                engine = Engine(
-                    path,
-                    self._service.launcher,
-                    name=name,
-                    probe_cache=self._service.home.run / "engine-probe.json",
-                    keeper=None if self._service.states is None else self._service.states.keeper(),
-                    **options,
+        if key in self._engines:
+            return self._engines[key]
+        path, options = as_tuned(ModelStore(self._service.home.models), name, untuned=untuned)
+        for other, engine in self._engines.items():
+            if engine in self._used:
+                raise BusyError(
+                    f"{other} is answering, and one model is kept loaded at a time",
+                    hint="wait until that answer is there, or ask the same model in the same way",
                 )
-                self._engines[key] = engine
-            return engine
+        while self._engines:
+            self._engines.popitem()[1].close()
+        engine = Engine(
+            path,
+            self._service.launcher,
+            name=name,
+            probe_cache=self._service.home.run / "engine-probe.json",
+            keeper=None if self._service.states is None else self._service.states.keeper(),
+            **options,
+        )
+        self._engines[key] = engine
+        return engine
 
     def _select(self, model: Model, request: Mapping[str, Any], toolbox: Toolbox) -> Selection:
         from agentkit.selection import Selection

@@ -6,22 +6,24 @@ from typing import Any
 
 from agentkit.models.catalogue import shipped_adapter
 from agentkit.models.gguf import read_header
+from agentkit.models.levers import Levers
 from agentkit.models.manifest import StoredModel
 from agentkit.models.ram_free import free_bytes
-from agentkit.models.ram_need import kv_bytes_per_token, ram_need
+from agentkit.models.ram_need import kv_bytes_per_token, need_with
 from agentkit.models.template_worker import try_template
+from agentkit.models.threads import default_threads
 from agentkit.spawn import Spawner
 
 
-def describe(model: StoredModel, spawner: Spawner, *, tool_format: str = "auto") -> dict[str, Any]:
+def describe(model: StoredModel, spawner: Spawner, levers: Levers | None = None) -> dict[str, Any]:
     """Return all there is to say of a stored model, ready for JSON.
 
-    Of a GGUF file also what its header says, and the memory it needs with the window it gets by default.
+    Of a GGUF file also what its header says, and the memory it needs.
 
     Args:
         model: What is described.
         spawner: Starts the worker that tries its chat template.
-        tool_format: How it is to write calls; `auto`: as the template shows.
+        levers: How it is run; default: as it came.
 
     Raises:
         EngineError: The worker that tries the template was lost.
@@ -68,8 +70,9 @@ def describe(model: StoredModel, spawner: Spawner, *, tool_format: str = "auto")
             "eos_id": header.eos_id,
             "chat_template": header.chat_template,
         }
-        said["tool_calls"] = try_template(header.chat_template, spawner, tool_format)
-        need = ram_need(header)
+        levers = levers or Levers(default_threads())
+        said["tool_calls"] = try_template(header.chat_template, spawner, levers.tool_format)
+        need = need_with(header, levers)
         said["memory"] = {
             "context_tokens": need.context_tokens,
             "weights_bytes": need.weights_bytes,

@@ -172,7 +172,14 @@ class Engine:
 
     def describe(self) -> dict[str, Any]:
         """Return what was loaded and how: window, template, format, threads, adapters, locks; starts the worker."""
-        connection = self._connected()
+        return self._said(self._connected())
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What `describe` said of the last worker: starts none, and waits for none; without one, its pid is `None`."""
+        return self._said(self._connection)
+
+    def _said(self, connection: Connection | None) -> dict[str, Any]:
         return {
             "name": self._name,
             **self._loaded,
@@ -180,7 +187,7 @@ class Engine:
             "fallback": None
             if self._repack or not self._wants_repack
             else "weights are not rearranged: this build of llama.cpp crashed",
-            "worker_pid": connection.pid,
+            "worker_pid": connection.pid if connection is not None and connection.alive else None,
         }
 
     # --- counting -----------------------------------------------------------------------------------
@@ -389,7 +396,7 @@ class Engine:
                 f"there is no model file for {self._name}", hint=f"agentkit models pull {self._name}"
             )
         from agentkit.models.gguf import read_header
-        from agentkit.models.ram_need import ram_need, require_ram
+        from agentkit.models.ram_need import STREAM_TOKENS, ram_need, require_ram
 
         settings, header = self._settings, read_header(self._path)
         check_heads(header, settings["k_type"], settings["v_type"])
@@ -397,9 +404,12 @@ class Engine:
         self._fitting = {name: fitting(name, each, header) for name, each in self._adapters.items()}
         more = sum(each.size_bytes for each in self._fitting.values())
         header = replace(header, tensor_bytes=header.tensor_bytes + more)
-        kept = {name: settings[name] for name in ("k_type", "v_type", "batch_tokens")}
-        require_ram(self._name, header, cells, flash_attention=settings["flash_attention"], **kept)
-        largest = ram_need(header, cells, batch_tokens=settings["batch_tokens"], flash_attention=False)
+        kept = {name: settings[name] for name in ("k_type", "v_type", "flash_attention")}
+        kept["output_rows"] = streams = settings["streams"]
+        kept["batch_tokens"] = max(settings["batch_tokens"], STREAM_TOKENS * streams)
+        require_ram(self._name, header, cells, gpu_layers=settings["gpu"]["layers"], **kept)
+        kept |= {"k_type": "f16", "v_type": "f16", "flash_attention": False}
+        largest = ram_need(header, cells, **kept)
         adapters = sum(adapter.path.stat().st_size for adapter in self._adapters.values())
         # a reproducible answer has its own cache, and an adapter is read before it is placed
         self._memory_bytes = 2 * (largest.total_bytes + adapters) + MEMORY_SLACK

@@ -23,7 +23,8 @@ SAVE_TOKENS = 256
 """A state is saved once so many of its tokens, and an eighth of them, are in no saved one."""
 RESTORE_TOKENS = 64
 """A state is put back if it holds at least so much more of a prompt than the cache does."""
-MAX_STATE_BYTES = 4 << 30
+MAX_STATE_BYTES = 2 << 30
+"""A larger one is not even taken out of the cache; see `agentkit.core.kv_store.LIMIT_BYTES`."""
 
 
 class Misfit(StrEnum):

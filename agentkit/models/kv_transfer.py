@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentkit.models.decoder import Decoder
-from agentkit.models.kv_state import RESTORE_TOKENS, SAVE_TOKENS, pack, unpack
+from agentkit.models.kv_state import MAX_STATE_BYTES, RESTORE_TOKENS, SAVE_TOKENS, pack, unpack
 from agentkit.models.sliding import MAX_SHIFTS, find_move
 from agentkit.models.slots import Slot, Slots, common_prefix
 
@@ -95,8 +95,10 @@ class Transfer:
 
 
 def take_out(decoder: Decoder, sequence: int) -> int | None:
-    """Return an open file with the state of `sequence`; `None` where llama.cpp gives none."""
+    """Return an open file with the state of `sequence`; `None` where llama.cpp gives none, or it is too large."""
     size = decoder.state_bytes(sequence)
+    if size > MAX_STATE_BYTES:
+        return None
     file = os.memfd_create("state", os.MFD_CLOEXEC)
     try:
         os.ftruncate(file, size)

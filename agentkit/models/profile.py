@@ -73,11 +73,20 @@ def read_profile(store: ModelStore, model: StoredModel) -> Profile | None:
 
 def write_profile(store: ModelStore, model: StoredModel, profile: Profile) -> Path:
     """Write the profile of a stored model beside its manifest, whole or not at all; return where."""
+    return _write(store, model, profile)
+
+
+def _write(store: ModelStore, model: StoredModel, profile: Profile | None) -> Path:
+    """Write the profile of a model beside those of other machines; `None`: take the one that is there away."""
     path = store.folder / model.name / PROFILE
     profiles = _read(path)
     profiles.pop(profile_key(model), None)
     kept = dict(list(profiles.items())[-(_MAX_PROFILES - 1) :])
-    kept[profile_key(model)] = asdict(profile)
+    if profile is not None:
+        kept[profile_key(model)] = asdict(profile)
+    if not kept:
+        path.unlink(missing_ok=True)
+        return path
     draft = path.with_name(f".{PROFILE}.{os.getpid()}")
     try:
         draft.write_text(json.dumps({"format": _FORMAT, "profiles": kept}, indent=2) + "\n", encoding="utf-8")
@@ -146,6 +155,31 @@ def set_levers(store: ModelStore, model: StoredModel, **changes: Any) -> Levers:
     if levers != kept:
         profile = read_profile(store, model) or Profile(levers, None, None, 0.0, (0.0, 0.0), (0.0, 0.0))
         write_profile(store, model, replace(profile, levers=levers))
+    return levers
+
+
+def untuned(levers: Levers) -> Levers:
+    """Return levers without what tuning finds: what costs quality, or is not about speed, stays as it is."""
+    plain = Levers(default_threads())
+    return replace(
+        levers,
+        threads=plain.threads,
+        flash_attention=plain.flash_attention,
+        repack=plain.repack,
+        batch_tokens=plain.batch_tokens,
+    )
+
+
+def forget_tuning(store: ModelStore, model: StoredModel) -> Levers:
+    """Run the file of a stored model as if it had never been tuned here; return how it is run now.
+
+    Levers that tuning does not look for stay as they were set.
+    """
+    profile = _profile(_read(store.folder / model.name / PROFILE).get(profile_key(model)))
+    plain = Levers(default_threads())
+    levers = plain if profile is None else untuned(profile.levers)
+    kept = None if levers == plain else Profile(levers, None, None, 0.0, (0.0, 0.0), (0.0, 0.0))
+    _write(store, model, kept)
     return levers
 
 

@@ -4,7 +4,8 @@ Levers that cost no quality come first: flash attention, rearranged weights, thr
 quantisations, made here, of which only those are run that cost no more perplexity than allowed. Then, with the best
 of these, how much of a prompt is computed at once. Last, what was found runs beside the model as it came.
 Candidates take turns, and the best of each one's turns counts, since other load only ever slows one down; each runs
-in a child process, so that a crash of one is one candidate less. None is run that would not fit into memory.
+in a child process, so that a crash of one is one candidate less; where that is the model as it came, all go on with
+its weights not rearranged. None is run that would not fit into memory.
 What counts is the time of a turn with 500 new prompt tokens and 100 tokens of answer.
 """
 
@@ -28,12 +29,12 @@ from agentkit.models.profile import (
     levers_of,
     profile_key,
     read_profile,
+    untuned,
     write_profile,
 )
 from agentkit.models.ram_free import free_bytes
-from agentkit.models.ram_need import ram_need
+from agentkit.models.ram_need import misfit, need_with
 from agentkit.models.store import ModelStore
-from agentkit.models.threads import default_threads
 from agentkit.models.tuning_notes import TuningNotes
 from agentkit.models.variants import check_level, least_bytes, make_variant, requantise
 from agentkit.spawn import Spawner
@@ -132,6 +133,7 @@ def tune(
     tuner = _Tuner(store, model, spawner, rounds=rounds, scored_tokens=scored_tokens, free=free)
     levels = [check_level(level) for level in levels]
     tuner.plan(levels, batches, step)
+    tuner.settle()
     best = tuner.levers()
     perplexity = math.exp(tuner.loss(model.path, best.levers, "as it came"))
     with store.staging() as staged:
@@ -171,15 +173,7 @@ class _Tuner:
     ) -> None:
         self._store, self._model, self._spawner = store, model, spawner
         self._rounds, self._scored_tokens, self._free = rounds, scored_tokens, free
-        own = levers_of(store, model)  # what costs quality, or is not about speed, stays as the user has it
-        plain = Levers(default_threads())
-        self._came = replace(
-            own,
-            threads=plain.threads,
-            flash_attention=True,
-            repack=plain.repack,
-            batch_tokens=plain.batch_tokens,
-        )
+        self._came = untuned(levers_of(store, model))
         self._notes = TuningNotes(store.folder / model.name, profile_key(model), time.time())
         self._found: list[Candidate] = []
         self._size = model.path.stat().st_size
@@ -198,13 +192,28 @@ class _Tuner:
 
     def _ways(self) -> list[tuple[str, Levers]]:
         came = self._came
-        ways = [("as it came", came), ("weights not rearranged", replace(came, repack=False))]
+        ways = [("as it came", came)]
+        if came.repack:
+            ways.append(("weights not rearranged", replace(came, repack=False)))
         if came.v_type == "f16":  # quantised values need it
             ways.append(("without flash attention", replace(came, flash_attention=False)))
         counts = sorted({1, _logical()} - {came.threads})
         return ways + [
             (f"{count} thread{'s' * (count > 1)}", replace(came, threads=count)) for count in counts
         ]
+
+    def settle(self) -> None:
+        """Run the model once as it came; where that fails, go on without rearranged weights, as the engine does."""
+        came = Candidate("weights rearranged", None, self._came, file_bytes=self._size)
+        run = _Run(came, self._model.path)
+        if not came.levers.repack or self._misfit(read_header(run.path), came.levers):
+            return
+        self._say("speed: as it came", 0)
+        try:
+            self._speed(run, PREFILL_TOKENS, "turn 0", seed=0)
+        except AgentkitError as error:
+            self._found.append(replace(came, why=error.message))
+            self._came = replace(self._came, repack=False)
 
     def levers(self) -> Candidate:
         """Return the best of the ways that cost no quality."""
@@ -256,9 +265,9 @@ class _Tuner:
         ran, _ = as_tuned(self._store, self._model.name)
         cost = profile.perplexity_change if profile else 0.0
         came = Candidate("as it came, at the end", None, self._came, file_bytes=self._size)
-        now = Candidate(
-            "as it ran until now", None, levers_of(self._store, self._model), perplexity_change=cost
-        )
+        levers = levers_of(self._store, self._model)
+        levers = replace(levers, repack=levers.repack and self._came.repack)
+        now = Candidate("as it ran until now", None, levers, perplexity_change=cost)
         others = (
             [_Run(replace(best, label="as found best"), path)]
             if (best.level, best.levers) != (None, came.levers)
@@ -350,18 +359,7 @@ class _Tuner:
 
     def _misfit(self, header: GGUFHeader, levers: Levers) -> str:
         """Return why a file does not fit into memory with the window it would have; empty if it does."""
-        need = ram_need(
-            header,
-            levers.context_tokens,
-            k_type=levers.k_type,
-            v_type=levers.v_type,
-            batch_tokens=levers.batch_tokens,
-            flash_attention=levers.flash_attention,
-        )
-        free = self._free()
-        if free is None or need.total_bytes <= free:
-            return ""
-        return f"needs {need.total_bytes / 1e6:,.0f} MB of memory, and {free / 1e6:,.0f} MB are free"
+        return misfit(need_with(header, levers), self._free())
 
 
 def _best(first: Candidate, others: Sequence[Candidate]) -> Candidate:

@@ -89,9 +89,13 @@ def test_key_slots_are_listed_and_a_vault_nobody_opens_is_a_failure() -> None:
 
 def test_an_engine_that_fell_back_is_a_warning() -> None:
     assert doctor.engine_check(None).state is State.OK
-    loaded = {"context_tokens": 4096, "fallback": None}
+    loaded = {"context_tokens": 4096, "fallback": None, "worker_pid": 7}
     assert doctor.engine_check({"m": loaded}).state is State.OK
     assert doctor.engine_check({"m": {**loaded, "fallback": "it crashed"}}).state is State.WARN
+    assert (
+        doctor.engine_check({"m": {"name": "m", "fallback": None, "worker_pid": None}}).text
+        == "m, not loaded"
+    )
 
 
 def test_unencrypted_swap_is_a_warning() -> None:

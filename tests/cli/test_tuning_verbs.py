@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from agentkit.models.profile import as_tuned
+from agentkit.models.catalogue import ShippedAdapter
+from agentkit.models.gguf import read_header
+from agentkit.models.levers import Levers
+from agentkit.models.profile import Profile, as_tuned, write_profile
 from agentkit.models.quant_plot import COLUMNS
+from agentkit.models.ram_need import need_with
 from agentkit.models.store import ModelStore
 from tests.agentkit.models.gguf_writer import tiny_gguf
 from tests.agentkit.models.scripted_bench import ScriptedBench, quicker
@@ -56,6 +60,39 @@ def test_tuning_shows_what_it_tried_and_what_it_chose(run: Any, store: ModelStor
     ended = run("models", "tune", "tiny", "--forget")
     assert (ended.code, ended.out) == (0, "tiny runs as it came\n")
     assert as_tuned(store, "tiny")[0] == store.get("tiny").path
+
+
+def test_forgetting_says_what_stays(run: Any, store: ModelStore, bench: Any) -> None:
+    run("models", "levers", "tiny", "--context", "256", "--batch", "64")
+    run("models", "tune", "tiny", *LEVELS)
+    ended = run("models", "tune", "tiny", "--forget")
+    assert ended.out == "tiny runs as it came\n"
+    assert "`agentkit models levers tiny` shows them" in ended.err
+    said = json.loads(run("models", "levers", "tiny", "--json").out)
+    assert (said["variant"], said["context_tokens"], said["batch_tokens"]) == (None, 256, 512)
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_tuning_says_when_the_variant_goes_without_the_adapter(
+    run: Any, store: ModelStore, bench: Any, monkeypatch: pytest.MonkeyPatch, shipped: bool
+) -> None:
+    adapters = {store.get("tiny").sha256: ShippedAdapter("a.gguf", 1, "0" * 64)} if shipped else {}
+    monkeypatch.setattr("agentkit.models.profile.shipped_adapter", adapters.get)
+    ended = run("models", "tune", "tiny", *LEVELS)
+    assert ("this variant runs without it" in ended.err) is shipped
+
+
+def test_the_memory_shown_is_that_of_what_runs(run: Any, store: ModelStore, tmp_path: Path) -> None:
+    larger = tmp_path / "larger.gguf"
+    larger.write_bytes(tiny_gguf().tensor("blk.0.ffn_up.weight", (512, 512), size=4 * 512 * 512).file())
+    variant = store.import_file(larger, "larger", transfer="copy")
+    levers = Levers(2, context_tokens=256)
+    write_profile(
+        store, store.get("tiny"), Profile(levers, "larger", variant.sha256, 0.0, (1.0, 1.0), (1.0, 1.0))
+    )
+    need = need_with(read_header(larger), levers).total_bytes
+    assert json.loads(run("models", "levers", "tiny", "--json").out)["memory_bytes"] == need
+    assert f"{need / 1e6:.1f} MB: weights, cache and buffers" in run("models", "levers", "tiny").out
 
 
 def test_tuning_without_a_gain_leaves_the_file_as_it_came(run: Any, store: ModelStore, bench: Any) -> None:

@@ -92,6 +92,7 @@ def test_every_lever_of_sampling_can_be_typed(core: Any, run: Any) -> None:
         ("top_p", "no lever with a value"),
         ("top_k=many", "takes a number, not 'many'"),
         ("reproducible=1", "takes true or false"),
+        ("alternatives=5", "no verb shows them"),
     ):
         ended = run("ask", "when?", "--lever", lever)
         assert ended.code == 2

@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel, Field, field_validator
 
 from agentkit import Agent, Ending, Finished, TextDelta, ToolDenied, ToolFinished, tool
-from agentkit.errors import ConfigError, CoreError, LockedError, NotFoundError, WorkerLostError
+from agentkit.errors import BusyError, ConfigError, CoreError, LockedError, NotFoundError, WorkerLostError
 from agentkit.events import Approval, Decision, Prompted
 from agentkit_memory.errors import WrongPassphraseError
 
@@ -327,6 +327,35 @@ def test_a_core_nobody_needs_ends_and_locks_the_vault(core: Any, monkeypatch: py
     os.close(watched)
     monkeypatch.delenv("AGENTKIT_IDLE_SECONDS")
     assert core.connect().request("status")["vault"]["state"] == "locked"
+
+
+def test_another_model_waits_for_the_answer_that_goes_on(core: Any) -> None:
+    client = core.unlocked()
+    told = client.stream(
+        "run", text="Tell a long story about a fox.", mode="chat", sampling={"max_tokens": 60}
+    )
+    events = [next(told)]
+    other = core.connect()
+    with pytest.raises(BusyError, match="one model is kept loaded") as caught:
+        list(other.stream("run", text="Good morning!", mode="chat", untuned=True))
+    assert caught.value.hint
+    events += told
+    assert (events[-1]["type"], events[-1]["ending"]) == ("Finished", "answered")
+    again = list(other.stream("run", text="Good morning!", mode="chat", untuned=True))
+    assert again[-1]["type"] == "Finished"
+
+
+def test_the_status_loads_no_model(core: Any) -> None:
+    client = core.unlocked()
+    list(client.stream("run", text="Good morning!", mode="chat", sampling={"max_tokens": 2}))
+    ((name, engine),) = client.request("status")["engine"].items()
+    ended = os.pidfd_open(engine["worker_pid"])
+    os.kill(engine["worker_pid"], signal.SIGKILL)
+    assert select.select([ended], [], [], 20)[0]
+    os.close(ended)
+    while client.request("status")["engine"][name]["worker_pid"] is not None:  # it is told in a moment
+        pass
+    assert client.request("status")["engine"][name]["context_tokens"] == engine["context_tokens"]
 
 
 def test_a_setting_that_makes_no_sense_is_told_before_anything_starts(

@@ -54,7 +54,8 @@ class ScriptedChild:
                 apart = b"" if request["reference"] is None else np.asarray([0.01], "<f4").tobytes()
                 return {"is": "scored", "losses": loss, "divergences": apart, "reference": [b"", b"", 0]}
             case _:
-                Path(request["target"]).write_bytes(self._path.read_bytes())
+                made = self._path.read_bytes().replace(b"tiny 0", b"tiny 1")  # it has another hash
+                Path(request["target"]).write_bytes(made)
                 return {"is": "quantised"}
 
     def kill(self) -> None:

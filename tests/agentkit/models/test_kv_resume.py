@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -20,8 +21,8 @@ from agentkit.models.base import Completion, Sampling, finish
 from agentkit.models.connection import Connection
 from agentkit.models.decoder import Decoder
 from agentkit.models.engine import Engine
-from agentkit.models.kv_state import Resume, State
-from agentkit.models.kv_transfer import put_back
+from agentkit.models.kv_state import MAX_STATE_BYTES, Resume, State
+from agentkit.models.kv_transfer import put_back, take_out
 from agentkit.spawn import LocalSpawner
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -176,6 +177,11 @@ def test_a_state_without_room_is_refused_and_not_an_error() -> None:
         assert not put_back(cast("Decoder", None), 0, file, [1, 2, 3])
     finally:
         os.close(file)
+
+
+def test_a_state_too_large_to_be_kept_is_not_even_taken_out() -> None:
+    sizes: Any = SimpleNamespace(state_bytes=lambda _: MAX_STATE_BYTES + 1)  # and nothing to take it out with
+    assert take_out(sizes, 0) is None
 
 
 ENDS = {"killed": (signal.SIGKILL, WorkerLostError), "hung": (signal.SIGSTOP, WorkerHungError)}

@@ -13,8 +13,16 @@ import pytest
 from agentkit.errors import LimitError
 from agentkit.models.engine import Engine
 from agentkit.models.gguf import read_header
+from agentkit.models.gpu import GpuUse
 from agentkit.models.ram_free import free_bytes
-from agentkit.models.ram_need import PROCESS_BYTES, kv_bytes_per_token, largest_context, ram_need, require_ram
+from agentkit.models.ram_need import (
+    PROCESS_BYTES,
+    STREAM_TOKENS,
+    kv_bytes_per_token,
+    largest_context,
+    ram_need,
+    require_ram,
+)
 from agentkit.spawn import LocalChild, LocalSpawner
 
 if TYPE_CHECKING:
@@ -77,6 +85,48 @@ def test_a_header_that_claims_a_giant_is_refused_before_a_worker_starts(
     assert path.stat().st_blocks * 512 < MIB
     with pytest.raises(LimitError, match=r"giant needs 439\d{4} MB"):
         Engine(path, NoSpawner()).describe()
+
+
+def test_layers_on_a_card_need_no_memory_of_the_machine(
+    tmp_path: Path, gguf: GGUFWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.gguf"
+    gguf.tensor("blk.0.ffn_up.weight", (8, 64), size=8 * 64 * 4)
+    gguf.tensor("blk.1.ffn_up.weight", (8, 16), size=8 * 16 * 4)
+    path.write_bytes(gguf.file())
+    header = read_header(path)
+    output, first, last = 32, 8 * 64 * 4, 8 * 16 * 4
+    every = ram_need(header)
+    for layers, weights, blocks in (
+        (None, 0, 2),
+        (0, 0, 2),
+        (1, output, 2),
+        (2, output + last, 1),
+        (3, output + last + first, 0),
+        (99, output + last + first, 0),
+    ):
+        need = ram_need(header, gpu_layers=layers)
+        assert every.weights_bytes - need.weights_bytes == weights
+        assert need.kv_bytes == every.kv_bytes * blocks // 2
+    monkeypatch.setattr("agentkit.models.ram_need.has_card", lambda: True)
+    for layers, hinted in ((None, True), (1, False)):
+        with pytest.raises(LimitError) as caught:
+            require_ram("some-model", header, gpu_layers=layers, free=1000)
+        assert ("--gpu-layers N" in str(caught.value.hint)) is hinted
+
+
+def test_a_giant_that_lies_on_a_card_is_not_refused(tmp_path: Path, gguf: GGUFWriter) -> None:
+    path = tmp_path / "giant.gguf"
+    path.write_bytes(gguf.tensor("blk.0.ffn_up.weight", (1 << 20, 1 << 20), size=0).file())
+    os.truncate(path, (4 << 40) + (1 << 20))
+    with pytest.raises(AssertionError, match="a worker was started"):
+        Engine(path, NoSpawner(), gpu=GpuUse(99)).describe()
+
+
+def test_what_several_answers_at_once_take_is_what_the_worker_takes() -> None:
+    from agentkit.models.decoder import MIN_SLICE
+
+    assert STREAM_TOKENS == MIN_SLICE
 
 
 def test_a_window_too_large_for_this_machine_is_refused_with_one_that_fits(

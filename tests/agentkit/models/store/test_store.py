@@ -26,6 +26,7 @@ from agentkit.errors import (
 from agentkit.models.catalogue import CATALOGUE
 from agentkit.models.describe import describe
 from agentkit.models.formats.choose import fingerprint
+from agentkit.models.levers import Levers
 from agentkit.models.manifest import StoredModel, check_file_name, name_for
 from agentkit.models.progress import Meter, Progress
 from agentkit.models.store import ModelStore, Transfer
@@ -288,13 +289,14 @@ def test_removing_a_linked_folder_leaves_what_it_points_to(
 
 
 def test_describe_says_all_of_it_as_json(store: ModelStore, original: Path) -> None:
-    said = describe(store.import_file(original, "tiny"), LocalSpawner())
+    said = describe(store.import_file(original, "tiny"), LocalSpawner(), Levers(1, context_tokens=64))
     assert json.loads(json.dumps(said)) == said
     assert said["gguf"]["architecture"] == "llama"
     assert said["gguf"]["chat_template"] == "{{ messages }}"
     assert said["tool_calls"]["format"] == "generic"
     assert said["tool_calls"]["fingerprint"] == fingerprint("{{ messages }}")
     assert said["files"][0]["sha256"] == said["sha256"]
+    assert said["memory"]["context_tokens"] == 64
 
 
 def test_progress_reaches_the_end(store: ModelStore, original: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.errors import ConfigError, EngineError, ModelError
+from agentkit.errors import ConfigError, EngineError, LimitError, ModelError
 from agentkit.models.gguf import read_header
 from agentkit.models.gpu import GpuUse
 from agentkit.models.levers import Levers
@@ -20,6 +20,7 @@ from agentkit.models.profile import (
     Profile,
     as_tuned,
     forget_profile,
+    forget_tuning,
     read_profile,
     set_levers,
     write_profile,
@@ -28,12 +29,14 @@ from agentkit.models.quant_plot import COLUMNS, plot
 from agentkit.models.quant_table import QuantRow, quant_table
 from agentkit.models.ram_need import ram_need
 from agentkit.models.store import ModelStore
+from agentkit.models.threads import default_threads
 from agentkit.models.tune import Tuning, tune
 from agentkit.models.tuning_notes import MAX_AGE_SECONDS, NOTES, TuningNotes
 from agentkit.models.variants import make_variant
 from agentkit.spawn import LocalSpawner
 from tests.agentkit.models.scripted_bench import ScriptedBench, quicker
 
+LEVERS = tuple(each.name for each in fields(Levers))
 PLAIN = Profile(Levers(3, flash_attention=False, repack=False), None, None, 0.0, (1.0, 2.0), (3.0, 4.0))
 
 
@@ -80,6 +83,27 @@ def test_levers_that_were_set_are_used_from_then_on(store: ModelStore) -> None:
         with pytest.raises(ConfigError, match=problem):
             set_levers(store, model, **change)
     assert as_tuned(store, "tiny")[1] == chosen
+
+
+def test_forgetting_a_tuning_keeps_what_tuning_never_changes(store: ModelStore) -> None:
+    model = store.get("tiny")
+    elsewhere = replace(model, sha256="0" * 64)  # as another machine or build writes it
+    write_profile(store, elsewhere, PLAIN)
+    set_levers(store, model, context_tokens=256, window="shift", gpu=GpuUse(0))
+    set_levers(store, model, tool_format="hermes", threads=9, batch_tokens=64, repack=False)
+    tuned = read_profile(store, model)
+    assert tuned is not None
+    write_profile(store, model, replace(tuned, variant="gone", variant_sha256="1" * 64))
+    forget_tuning(store, model)
+    path, options = as_tuned(store, "tiny")
+    kept = replace(
+        Levers(default_threads()), context_tokens=256, window="shift", gpu=GpuUse(0), tool_format="hermes"
+    )
+    assert (path, Levers(**{name: options[name] for name in LEVERS})) == (model.path, kept)
+    assert len(json.loads((store.folder / "tiny" / PROFILE).read_text())["profiles"]) == 2
+    write_profile(store, model, PLAIN)
+    forget_tuning(store, model)
+    assert as_tuned(store, "tiny") == (model.path, {"sha256": model.sha256})
 
 
 def test_a_profile_of_other_weights_or_without_its_variant_is_none(store: ModelStore) -> None:
@@ -223,6 +247,58 @@ def test_what_fails_is_one_candidate_less_and_what_gains_little_is_left(store: M
     assert as_tuned(store, "tiny")[0] == store.get("tiny").path
     with pytest.raises(ModelError, match="cannot be run: it failed"):
         search(store, ScriptedBench(lambda *_: None))
+
+
+def crashes(level: str | None, levers: Levers) -> float | None:
+    """Return how fast a build is that crashes when it rearranges weights."""
+    return None if levers.repack else quicker(level, levers)
+
+
+def test_where_rearranging_weights_crashes_tuning_goes_on_without(store: ModelStore) -> None:
+    found = search(store, ScriptedBench(crashes))
+    (failed,) = [each for each in found.candidates if each.why]
+    assert (failed.label, failed.why) == ("weights rearranged", "it failed")
+    assert "weights not rearranged" not in {each.label for each in found.candidates}
+    assert {each.levers.repack for each in (found.came, found.before, found.best)} == {False}
+    assert found.came.speed is not None
+    assert found.before.speed is not None
+    assert found.best.level == "Q2_K"
+    assert as_tuned(store, "tiny")[1]["repack"] is False
+
+
+def test_where_rearranging_weights_crashes_the_table_is_made_without(store: ModelStore) -> None:
+    left_out: list[tuple[str, str]] = []
+
+    def measure() -> list[str]:
+        told = lambda *what: left_out.append(what)  # noqa: E731 - read beside its use
+        rows = quant_table(store, "tiny", ScriptedBench(crashes), levels=["Q8_0"], rounds=1, leave_out=told)
+        return [row.quantisation for row in rows]
+
+    assert measure() == ["F16", "Q8_0"]
+    assert left_out == [("rearranging weights", "it failed")]
+    set_levers(store, store.get("tiny"), repack=False)
+    assert measure() == ["F16", "Q8_0"]
+    assert len(left_out) == 1
+
+
+def test_the_table_runs_nothing_that_does_not_fit_into_memory(store: ModelStore) -> None:
+    left_out: list[tuple[str, str]] = []
+    bench = ScriptedBench(quicker)
+    with pytest.raises(LimitError, match="MB are free"):
+        quant_table(store, "tiny", bench, levels=["Q8_0"], rounds=1, free=lambda: 1000)
+    assert bench.measured == 0
+    free = iter([1 << 40, 1000, 1 << 40])  # before the file as it came, and before each level
+    rows = quant_table(
+        store,
+        "tiny",
+        bench,
+        levels=["F16", "Q8_0"],
+        rounds=1,
+        leave_out=lambda *told: left_out.append(told),
+        free=lambda: next(free),
+    )
+    assert [row.quantisation for row in rows] == ["F16", "Q8_0"]
+    assert [(level, "MB are free" in why) for level, why in left_out] == [("F16", True)]
 
 
 @pytest.mark.model
