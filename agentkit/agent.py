@@ -49,6 +49,7 @@ class Agent:
         builtin_tools: Iterable[str] | None = None,
         pinned_tools: Iterable[str] = (),
         model: str | None = None,
+        votes: int = 0,
         approve: Approve | None = None,
         conversation: str | None = None,
         sampling: Sampling | Mapping[str, Any] | None = None,
@@ -63,6 +64,7 @@ class Agent:
             pinned_tools: Names of the tools that every prompt shows, in its stable front; of the others, those that
                 are near the request are shown.
             model: Name of a chat model in the store; `None` is the default.
+            votes: How often a call that the model doubts is asked for again, for the majority to decide, 0 to 16.
             approve: Asked before a call that the policy wants approved; absent means deny.
             conversation: Continue the conversation of this name; `None` keeps none after the turn.
             sampling: How tokens are drawn: levers by name, or a `Sampling`, of which those count that are not at its
@@ -76,6 +78,7 @@ class Agent:
         self._builtin = None if builtin_tools is None else list(builtin_tools)
         self._pinned = list(pinned_tools)
         self._model = model
+        self._votes = votes
         self._approve = approve
         self._conversation = conversation
         self._sampling = sampling
@@ -222,6 +225,7 @@ class Agent:
             pinned_tools=self._pinned,
             tools=[_describe(each) for each in self._tools],
             tool_choice=tool_choice if isinstance(tool_choice, str) else dict(tool_choice),
+            votes=self._votes,
             form=None if form is None else form.schema,
         )
         for wire in stream:

@@ -17,21 +17,23 @@ from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.base import Completion, Model, Sampling, ToolChoice, finish
 
+MAX_COUNT = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Votes:
     """When a call is asked for again, and how."""
 
     count: int = 4
-    """Further completions, drawn side by side; they cost about as much time as one or two."""
+    """Further completions, 1 to 16, drawn side by side; four cost about as much time as one or two."""
     below: float = -0.7
     """Where the model gave some token of its call a lower log-probability than this: where it was all but undecided."""
     temperature: float = 0.7
 
     def __post_init__(self) -> None:
-        """Refuse numbers that ask for nothing."""
-        if self.count < 1 or self.temperature <= 0:
-            raise ValueError("votes need one further completion at least, and a temperature over 0")
+        """Refuse numbers that ask for nothing, or for too much."""
+        if not 1 <= self.count <= MAX_COUNT or self.temperature <= 0:
+            raise ValueError(f"votes need 1 to {MAX_COUNT} further completions, and a temperature over 0")
 
 
 def doubt(completion: Completion) -> float:

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from agentkit.demo.stage import find_notes
 from agentkit.indexing.reading import Reader
 from agentkit.indexing.sync import Sync
-from agentkit.recall import Recall
 from agentkit.spawn import LocalSpawner
 from agentkit_memory import KdfParameters, Vault
 from agentkit_memory.embed import Embedder
@@ -41,10 +40,10 @@ def asked() -> list[Asked]:
 
 
 @contextmanager
-def recall(embedder: Embedder) -> Iterator[Recall]:
-    """Index the notes into a vault of their own, and lend its search."""
+def vault(embedder: Embedder) -> Iterator[Vault]:
+    """Index the notes into a vault of their own, and lend it."""
     with TemporaryDirectory() as folder:
-        vault = Vault.create(
+        made = Vault.create(
             Path(folder) / "vault",
             passphrase=b"only a benchmark",
             embedder=embedder.name,
@@ -54,12 +53,12 @@ def recall(embedder: Embedder) -> Iterator[Recall]:
         )
         reader = Reader(LocalSpawner())
         try:
-            for _ in Sync(vault, embedder, reader).run(find_notes()):
+            for _ in Sync(made, embedder, reader).run(find_notes()):
                 pass
-            yield Recall(vault, embedder, kinds=("document", "memory"))
+            yield made
         finally:
             reader.close()
-            vault.close()
+            made.close()
 
 
 def holds(said: str, answers: Sequence[str]) -> bool:

@@ -1,8 +1,8 @@
 """Measure how often a model makes the right calls: BFCL, by the published AST rules, in three ways of asking.
 
-`python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE | --bare] [--selection]
-[--results FILE]` prints a table, then one flat JSON object; `--json` prints that alone. What is asked is what an
-agent would ask: our system prompt, the functions as tools, the question; temperature 0.
+`python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE | --bare] [--all-tools]
+[--unforced] [--votes] [--results FILE]` prints a table, then one flat JSON object; `--json` prints that alone. What is
+asked is what an agent would ask: our system prompt, the functions its selection chooses, the question; temperature 0.
 
 | way | grammar | in the four categories that want calls | in irrelevance |
 |---|---|---|---|
@@ -12,9 +12,11 @@ agent would ask: our system prompt, the functions as tools, the question; temper
 
 In the object a category's name alone is its share in the way `auto`, and with `_unconstrained` that in the way `free`;
 what is not measured is null. Irrelevance is right where nothing is called, so that a model which never calls is always
-right there: read it beside the others. With `--selection` the agent's own selection chooses which functions are shown;
-where it shows none, nothing is called. BFCL is read from `AGENTKIT_DATA`, or `../shared/data`. With `--results FILE`
-every finished question is kept in that file, and a run that was stopped goes on where it was.
+right there: read it beside the others. Where the selection shows no function, nothing is called; `--all-tools` shows
+every function instead. Where a question names its function beyond doubt, that one alone is shown and, but for `free`,
+has to be called, as for an agent; with `--unforced` it is like any other. BFCL is read from `AGENTKIT_DATA`, or
+`../shared/data`. With `--results FILE` every finished question is kept in that file, and a run that was stopped goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from agentkit import prompt
 from agentkit.errors import AgentkitError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.adapters import Adapter
-from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, StopReason
+from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, StopReason, ToolChoice
 from agentkit.models.engine import Engine
 from agentkit.models.formats.families import FORMATS
 from agentkit.models.store import ModelStore
@@ -46,6 +48,7 @@ from agentkit.spawn import LocalSpawner
 from agentkit.votes import Votes, settle
 from benchmarks._adapter import shipped_path
 from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questions, score
+from benchmarks._shown import shown
 from benchmarks._talk import unless_long
 
 WAYS = ("required", "auto", "free")
@@ -80,23 +83,33 @@ class Asker:
     """Asks one model."""
 
     def __init__(
-        self, model: Model, selection: Selection | None, adapter: str | None, votes: Votes | None
+        self,
+        model: Model,
+        selection: Selection | None,
+        adapter: str | None,
+        votes: Votes | None,
+        *,
+        forcing: bool = True,
     ) -> None:
         self._model = model
         self._votes = votes
         self._adapter = adapter
         self._selection = selection
+        self._forcing = forcing
 
     def ask(self, question: Question, way: str) -> Result:
         """Ask `question`; what would not be run, as it breaks off or does not fit, is no call."""
         began = time.perf_counter()
-        must = way == "required" and question.category != NO_CALL
-        tools = self._tools(question, must=must)
+        every = [
+            ToolSpec(each["name"], each["description"], each["parameters"]) for each in question.functions
+        ]
+        choice = REQUIRED if way == "required" and question.category != NO_CALL else AUTO
+        tools, choice = shown(question.text, every, self._selection, choice, forcing=self._forcing)
         wrong, tokens = score(question, []), 0
         if tools:
             sampling = Sampling(max_tokens=MAX_TOKENS, grammar=way != "free", adapter=self._adapter)
             try:
-                completion = self._complete(question, tools, sampling, must=must)
+                completion = self._complete(question, tools, choice, sampling)
             except AgentkitError as error:
                 wrong = type(error).__name__
             else:
@@ -108,20 +121,11 @@ class Asker:
         seconds = round(time.perf_counter() - began, 3)
         return Result(way, question.id, question.category, wrong, len(tools), tokens, seconds)
 
-    def _tools(self, question: Question, *, must: bool) -> tuple[ToolSpec, ...]:
-        every = [
-            ToolSpec(each["name"], each["description"], each["parameters"]) for each in question.functions
-        ]
-        if self._selection is None:
-            return tuple(every)
-        return self._selection.choose(question.text, every, required=must).tools
-
     def _complete(
-        self, question: Question, tools: tuple[ToolSpec, ...], sampling: Sampling, *, must: bool
+        self, question: Question, tools: tuple[ToolSpec, ...], choice: ToolChoice, sampling: Sampling
     ) -> Completion | None:
         """Return what the model wrote, or nothing where it talks on and on instead of calling."""
         messages = [Message.system(prompt.ASSISTANT), Message.user(question.text)]
-        choice = REQUIRED if must else AUTO
         stream = self._model.complete(messages, tools=tools, choice=choice, sampling=sampling)
         said = unless_long(stream, TALK_CHARACTERS)
         if said is None or self._votes is None:
@@ -238,7 +242,7 @@ def _cells(ways: list[str]) -> Iterator[tuple[str, str]]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
     try:
-        return measure(_parser().parse_args(arguments))
+        return measure(parser().parse_args(arguments))
     except AgentkitError as error:
         print(f"error: {error.message}" + (f"\nhint: {error.hint}" if error.hint else ""), file=sys.stderr)
         return error.exit_code
@@ -262,16 +266,9 @@ def measure(options: argparse.Namespace) -> int:
     chosen = [each for each in CATEGORIES if each in options.categories.split(",")]
     asked = [question for category in chosen for question in questions(category, folder)[:most]]
     adapter = None if options.bare else options.adapter or shipped_path(path)
-    settings = {
-        "model": path.name,
-        "size": path.stat().st_size,
-        "adapter": None if adapter is None else hashlib.sha256(adapter.read_bytes()).hexdigest(),
-        "selection": options.selection,
-        "votes": options.votes,
-        "layout": _layout(),
-    }
+    settings = settings_of(options, path, adapter)
     kept = Kept(options.results, settings)
-    selection = _selection() if options.selection else None
+    selection = None if options.all_tools else _selection()
     with_load = os.getloadavg()[0]
     name = None if adapter is None else adapter.name
     engine = Engine(
@@ -285,7 +282,8 @@ def measure(options: argparse.Namespace) -> int:
     try:
         engine.describe()  # a model that cannot be loaded is an error, and not as many wrong answers
         votes = Votes() if options.votes else None
-        run(Asker(engine, selection, name, votes), asked, ways, kept, options.streams)
+        asker = Asker(engine, selection, name, votes, forcing=not options.unforced)
+        run(asker, asked, ways, kept, options.streams)
     except KeyboardInterrupt:
         engine.close()
         print(
@@ -306,6 +304,19 @@ def measure(options: argparse.Namespace) -> int:
     return 0
 
 
+def settings_of(options: argparse.Namespace, model: Path, adapter: Path | None) -> dict[str, Any]:
+    """Return all that a result depends on but the question."""
+    return {
+        "model": model.name,
+        "size": model.stat().st_size,
+        "adapter": None if adapter is None else hashlib.sha256(adapter.read_bytes()).hexdigest(),
+        "selection": not options.all_tools,
+        "forced": not options.unforced,
+        "votes": options.votes,
+        "layout": _layout(),
+    }
+
+
 def _layout() -> str:
     """Return a mark of the words around the functions: results of other words are results of another test."""
     words = [prompt.ASSISTANT, *(each.instructions for each in FORMATS.values())]
@@ -318,38 +329,42 @@ def _selection() -> Selection:
     return Selection(MiniLMEmbedder(ModelStore(Home.default().models).get(EMBEDDER).path))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    made = argparse.ArgumentParser(
         prog="benchmarks.tool_calling",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help=f"the first {QUICK} questions of each category")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N questions of each category")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model of the store, or a GGUF file")
-    parser.add_argument(
+    made.add_argument("--quick", action="store_true", help=f"the first {QUICK} questions of each category")
+    made.add_argument("--limit", type=int, metavar="N", help="the first N questions of each category")
+    made.add_argument("--model", default=DEFAULT_MODEL, help="a model of the store, or a GGUF file")
+    made.add_argument(
         "--adapter",
         type=Path,
         metavar="FILE",
         help="a LoRA adapter; default: the one agentkit comes with for that model",
     )
-    parser.add_argument("--bare", action="store_true", help="without any adapter")
-    parser.add_argument("--ways", default=",".join(WAYS), help="which ways of asking, with commas between")
-    parser.add_argument(
+    made.add_argument("--bare", action="store_true", help="without any adapter")
+    made.add_argument("--ways", default=",".join(WAYS), help="which ways of asking, with commas between")
+    made.add_argument(
         "--categories", default=",".join(CATEGORIES), help="which categories, with commas between"
     )
-    parser.add_argument(
-        "--selection", action="store_true", help="let the agent choose which functions are shown"
+    made.add_argument(
+        "--all-tools", action="store_true", help="show every function, and not those the agent would choose"
     )
-    parser.add_argument(
+    made.add_argument(
+        "--unforced", action="store_true", help="treat a question that names its function like any other"
+    )
+    made.add_argument(
         "--votes",
         action="store_true",
         help="ask again where the model doubts its call, and let the majority decide",
     )
-    parser.add_argument("--streams", type=int, default=8, metavar="N", help="how many are asked at once")
-    parser.add_argument("--results", type=Path, metavar="FILE", help="keep each result, and go on from there")
-    parser.add_argument("--json", action="store_true", help="print the JSON object only")
-    return parser
+    made.add_argument("--streams", type=int, default=8, metavar="N", help="how many are asked at once")
+    made.add_argument("--results", type=Path, metavar="FILE", help="keep each result, and go on from there")
+    made.add_argument("--json", action="store_true", help="print the JSON object only")
+    return made
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from agentkit.answer import NOT_FOUND
 from agentkit.cli.app import app
 from agentkit.client import CoreClient
+from agentkit.demo import run as demo
 from agentkit.errors import CoreError
 from agentkit.paths import Home
 
@@ -85,6 +87,25 @@ def test_each_example_runs(run: Run, example: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_short(example: Path) -> None:
     assert len(example.read_text(encoding="utf-8").splitlines()) < 60
+
+
+def test_the_transcript_holds_the_demonstrations_questions_and_their_right_answers() -> None:
+    """`tests/cli/test_demo.py` checks that the demonstration prints what it holds."""
+    (shown,) = re.findall(r"^```console\n\$ agentkit demo\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+    *_, steps = shown.partition("\n3. ")
+    asked = re.split(r'^   \$ agentkit (?:ask|run) "(.*)"$', steps, flags=re.MULTILINE)[1:]
+    answers: dict[str, str] = {}
+    for question, said in zip(asked[::2], asked[1::2], strict=True):
+        answers.setdefault(question, said)  # one is asked again, after its note was edited
+    for question, held in (
+        (demo.QUESTION, (demo.ANSWER, f"/{demo.NOTE}")),
+        (demo.PDF_QUESTION, (demo.PDF_ANSWER, f"/{demo.PDF}")),
+        (demo.SUM, (demo.SUM_ANSWER,)),
+        (demo.FACT_QUESTION, (demo.FACT_ANSWER,)),
+        (demo.UNKNOWN, (NOT_FOUND,)),
+    ):
+        for each in held:
+            assert each in answers[question].replace(",", "")
 
 
 def test_the_readme_lists_the_verbs_there_are() -> None:

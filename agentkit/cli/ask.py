@@ -21,6 +21,7 @@ from agentkit.cli.options import (
     Seed,
     Temperature,
     Untuned,
+    Votes,
     Yes,
     sampling,
 )
@@ -101,6 +102,7 @@ def run(
     max_tokens: MaxTokens = None,
     lever: Draw = None,
     tool_choice: ToolChoice = "auto",
+    votes: Votes = 0,
     schema: SchemaFile = None,
     as_json: Json = False,
 ) -> None:
@@ -118,6 +120,7 @@ def run(
             sampling=sampling(temperature, seed, max_tokens, lever),
             yes=yes, policy=None if policy is None else str(policy.absolute()), form=form,
             tool_choice=tool_choice if tool_choice in ("auto", "none", "required") else {"name": tool_choice},
+            votes=votes,
         )  # fmt: skip
     if as_json or form is None:
         output.json(_document(task, finished))

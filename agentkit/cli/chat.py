@@ -26,6 +26,7 @@ from agentkit.cli.options import (
     Seed,
     Temperature,
     Untuned,
+    Votes,
     Yes,
     sampling,
 )
@@ -55,6 +56,7 @@ def chat(
     seed: Seed = None,
     max_tokens: MaxTokens = None,
     lever: Draw = None,
+    votes: Votes = 0,
     as_json: Json = False,
 ) -> None:
     """Talk with the agent; the conversation is kept in the vault.
@@ -67,6 +69,7 @@ def chat(
         "model": model,
         "untuned": untuned,
         "sampling": sampling(temperature, seed, max_tokens, lever),
+        "votes": votes,
         "yes": yes,
         "policy": None if policy is None else str(policy.absolute()),
     }

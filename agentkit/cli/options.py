@@ -34,6 +34,13 @@ Draw = Annotated[
         show_default=False,
     ),
 ]
+Votes = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Ask N times more, at most 16, where the model doubts a call, and let the majority decide.",
+    ),
+]
 Yes = Annotated[
     bool,
     typer.Option("--yes", help="Approve every call the policy would ask about; what it denies stays denied."),

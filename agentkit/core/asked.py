@@ -10,6 +10,7 @@ from agentkit.core.server import Session
 from agentkit.errors import ConfigError
 from agentkit.models.base import Sampling, ToolChoice
 from agentkit.models.engine_wire import read_sampling
+from agentkit.votes import MAX_COUNT, Votes
 
 if TYPE_CHECKING:
     from agentkit.typed_output import Form
@@ -65,6 +66,18 @@ def read_levers(given: Mapping[str, Any] | None, default: Sampling) -> Sampling:
         return read_sampling(given, default)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"sampling: {error}") from error
+
+
+def read_votes(request: Mapping[str, Any]) -> Votes | None:
+    """Return how often a call that the model doubts is asked for again; `None`: never.
+
+    Raises:
+        ConfigError: The field is no whole number, or out of its range.
+    """
+    count = request.get("votes") or 0
+    if type(count) is not int or not 0 <= count <= MAX_COUNT:
+        raise ConfigError(f"the votes are no whole number from 0 to {MAX_COUNT}", hint="4 is a good number")
+    return Votes(count) if count else None
 
 
 def callers_tools(

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentkit.core.asked import callers_tools, read_choice, read_form, read_levers
+from agentkit.core.asked import callers_tools, read_choice, read_form, read_levers, read_votes
 from agentkit.core.launcher import LaunchedSandbox
 from agentkit.core.server import Handler, Session
 from agentkit.core.stoppable import Stoppable
@@ -155,6 +155,7 @@ class RunOps:
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
             calling=calling,
+            votes=read_votes(request),
         )
         events = loop.run(text, choice=read_choice(request), form=read_form(request, session))
         return self._keeping_round(loop, events, name) if name else events

@@ -2,9 +2,10 @@
 
 Everything shown is real: the engine's own words, the kernel's own answers, the files as they lie on the disk. A
 step passes only if what came out holds what it must; one that does not is shown as failed, and the exit code says
-so. What is helped along is only what any such request gets: where it names its tool and gives the values, the model
-must call that tool with those values, and the tool's result is the answer (`agentkit.selection`). So the Python of
-the sandbox step was written by us and not by the model, which is too small to write one; it still travels as the
+so. The model runs with the adapter that agentkit comes with: untuned, where a tuned variant has none. What is
+helped along is only what any such request gets: where it names its tool and gives the values, the model must call
+that tool with those values, and the tool's result is the answer (`agentkit.selection`). So the Python of the
+sandbox step was written by us and not by the model, which is too small to write one; it still travels as the
 argument of the model's call, through policy, approval and sandbox, and what comes back is what Python printed
 there. The demo answers the approvals itself, and says so.
 
@@ -31,7 +32,9 @@ from agentkit.client import CoreClient
 from agentkit.demo.plaintext import SPELLINGS, search
 from agentkit.demo.stage import (
     StepFailedError,
+    adapter_of,
     find_notes,
+    has_adapter,
     other_models,
     read_all,
     throw_away_folder,
@@ -171,12 +174,14 @@ class Demo:
         places = [
             self._must_hold(self._turn("ask", question), value, note) for question, value, note in asked
         ]
+        self._output.line(f"   (the model ran with the adapter {adapter_of(self._core)})")
         return f"the answers are in {' and '.join(places)}"
 
     def _calculate(self) -> str:
         finished = self._turn("agent", SUM)
         result = self._result_of(finished, "calculator")
         self._expect(SUM_ANSWER in result["text"].replace(",", ""), "the tool gave another number")
+        self._must_say(finished, SUM_ANSWER)
         return f"the calculator gave {excerpt(result['text'], 60)}"
 
     def _python(self) -> str:
@@ -195,12 +200,14 @@ class Demo:
         with (self._notes / METER).open(newline="", encoding="utf-8") as file:
             expected = sum(int(row["kwh"]) for row in csv.DictReader(file) if row["date"].startswith(YEAR))
         self._expect(str(expected) in result["text"], f"the program did not print {expected}")
+        self._must_say(finished, str(expected))
         self._expect(result["where"] not in ("core", "client"), "the program did not run in the sandbox")
         return f"{expected} kWh in {YEAR}, by Python under {result['where']}"
 
     def _remember(self) -> str:
         finished = self._turn("agent", FACT)
-        self._result_of(finished, "remember")
+        self._expect(FACT_ANSWER in self._result_of(finished, "remember")["text"], "the fact was not kept")
+        self._must_say(finished, FACT_ANSWER)
         before = self._core.request("status")["pid"]
         self._typed("stop")
         self._stop()
@@ -208,8 +215,8 @@ class Demo:
         self._core.request("unlock", passphrase=self._passphrase.encode())
         after = self._core.request("status")["pid"]
         finished = self._turn("agent", FACT_QUESTION)
-        texts = [self._result_of(finished, "recall")["text"], finished["text"]]
-        self._expect(any(FACT_ANSWER in text for text in texts), "the fact was not recalled")
+        self._expect(FACT_ANSWER in self._result_of(finished, "recall")["text"], "the fact was not recalled")
+        self._must_say(finished, FACT_ANSWER)
         return f"core {before} ended, core {after} still knows"
 
     def _unknown(self) -> str:
@@ -281,8 +288,11 @@ class Demo:
         self._output.line(f"   $ agentkit {words}", "cyan")
 
     def _turn(self, mode: str, text: str) -> dict[str, Any]:
-        self._typed(f'{"ask" if mode == "ask" else "run"} "{text}"')
-        finished = run_turn(self._core, self._output, answer=self._approve, text=text, mode=mode)
+        untuned = not has_adapter(self._home)
+        self._typed(f'{"ask" if mode == "ask" else "run"} {"--untuned " if untuned else ""}"{text}"')
+        finished = run_turn(
+            self._core, self._output, answer=self._approve, text=text, mode=mode, untuned=untuned
+        )
         if mode == "ask":
             show_sources(finished, self._output)
         self._expect("ending" in finished, "the turn broke off")
@@ -305,10 +315,14 @@ class Demo:
                 return found
         raise StepFailedError(f"the model did not get {tool} to run")
 
+    def _must_say(self, finished: dict[str, Any], value: str) -> None:
+        """Check that the turn was answered, and that the answer itself holds `value`."""
+        self._expect(finished["ending"] == "answered", "there was no answer")
+        self._expect(value in finished["text"].replace(",", ""), f"the answer does not hold {value!r}")
+
     def _must_hold(self, finished: dict[str, Any], value: str, note: str) -> str:
         """Check that the answer and a passage it names from `note` both hold `value`; return where that stands."""
-        self._expect(finished["ending"] == "answered", "there was no answer")
-        self._expect(value in finished["text"], f"the answer does not hold {value!r}")
+        self._must_say(finished, value)
         for each in finished["evidence"]:
             if each["source"].endswith(note) and value in each["quote"]:
                 return f"{note}, {each['place']}" if each["place"] else note

@@ -1,4 +1,4 @@
-"""The stage of the demonstration: the notes, a folder to throw away, and a second client that watches."""
+"""The stage of the demonstration: the notes, a folder to throw away, the adapter, and a second client that watches."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from agentkit.client import CoreClient
 from agentkit.errors import AgentkitError, NotFoundError
+from agentkit.paths import Home
 
 WATCH_SECONDS = 30.0
 
@@ -65,6 +66,36 @@ def other_models(folder: Path) -> Iterator[None]:
             del os.environ["AGENTKIT_MODELS"]
         else:
             os.environ["AGENTKIT_MODELS"] = before
+
+
+def has_adapter(home: Home) -> bool:
+    """Return whether the default model, as it was tuned, runs with an adapter.
+
+    Raises:
+        ModelMissingError: It is not in the store.
+    """
+    from agentkit.models.catalogue import AGENT, DEFAULT_CHAT
+    from agentkit.models.profile import as_tuned
+    from agentkit.models.store import ModelStore
+
+    _, options = as_tuned(ModelStore(home.models), DEFAULT_CHAT)
+    return AGENT in options.get("adapters", {})
+
+
+def adapter_of(core: CoreClient) -> str:
+    """Return the adapter that the engine of a core has loaded.
+
+    Raises:
+        StepFailedError: It is not the one that agentkit comes with.
+    """
+    from agentkit.models.catalogue import CATALOGUE, DEFAULT_CHAT
+
+    engines = core.request("status")["engine"] or {}
+    loaded = [each["sha256"] for engine in engines.values() for each in engine["adapters"].values()]
+    shipped = CATALOGUE[DEFAULT_CHAT].adapter
+    if shipped is None or shipped.sha256 not in loaded:
+        raise StepFailedError("the model ran without its adapter")
+    return Path(shipped.file).stem
 
 
 class Watched:

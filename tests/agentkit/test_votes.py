@@ -72,7 +72,7 @@ def test_doubt_is_the_least_likely_token() -> None:
     assert doubt(Completion("", (), StopReason.END)) == 0.0
 
 
-@pytest.mark.parametrize("votes", [{"count": 0}, {"temperature": 0.0}])
-def test_votes_that_ask_for_nothing_are_refused(votes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("votes", [{"count": 0}, {"count": 17}, {"temperature": 0.0}])
+def test_votes_that_ask_for_nothing_or_for_too_much_are_refused(votes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="votes need"):
         Votes(**votes)

@@ -12,7 +12,18 @@ from agentkit.messages import ToolCall
 from agentkit.models.base import Refusal
 from agentkit.models.scripted import ScriptedModel
 from benchmarks._bfcl import CATEGORIES, NO_CALL, Question
-from benchmarks.tool_calling import KEYS, Asker, Kept, Result, figures, main, reasons, table
+from benchmarks.tool_calling import (
+    KEYS,
+    Asker,
+    Kept,
+    Result,
+    figures,
+    main,
+    parser,
+    reasons,
+    settings_of,
+    table,
+)
 
 SETTINGS = {"model": "m.gguf", "selection": False}
 
@@ -33,17 +44,42 @@ def test_what_was_finished_is_kept_though_the_last_line_was_cut(tmp_path: Path) 
     assert len(Kept(file, SETTINGS).results) == 2
 
 
-@pytest.mark.parametrize(("category", "refused"), [("simple_python", "refused"), (NO_CALL, None)])
-def test_a_right_call_in_a_message_that_breaks_off_is_not_right(category: str, refused: str | None) -> None:
+def question(text: str, category: str, *answers: dict[str, Any]) -> Question:
     parameters: dict[str, Any] = {"type": "dict", "properties": {}, "required": []}
     wave = {"name": "wave", "description": "Wave.", "parameters": parameters}
-    answers: list[dict[str, Any]] = [] if category == NO_CALL else [{"wave": {}}]
-    question = Question("1", category, "Wave!", [wave], answers)
+    return Question("1", category, text, [wave], list(answers))
+
+
+@pytest.mark.parametrize(("category", "refused"), [("simple_python", "refused"), (NO_CALL, None)])
+def test_a_right_call_in_a_message_that_breaks_off_is_not_right(category: str, refused: str | None) -> None:
+    asked = question("Wave!", category, *([] if category == NO_CALL else [{"wave": {}}]))
     call = ToolCall("1", "wave", {})
     model = ScriptedModel([[call], Refusal("the call breaks off", (call,))])
     asker = Asker(model, None, None, None)
-    assert asker.ask(question, "auto").wrong == (None if answers else "called")
-    assert asker.ask(question, "auto").wrong == refused
+    assert asker.ask(asked, "auto").wrong == (None if asked.answers else "called")
+    assert asker.ask(asked, "auto").wrong == refused
+
+
+def test_a_question_that_names_its_function_has_to_be_a_call_of_it_unless_nothing_is_forced() -> None:
+    asked = question("Call the wave function.", "simple_python", {"wave": {}})
+    wrong = {}
+    for forcing in (True, False):
+        asker = Asker(ScriptedModel(["I wave."]), None, None, None, forcing=forcing)
+        wrong[forcing] = asker.ask(asked, "auto").wrong
+    assert wrong == {True: "EngineError", False: "no call"}  # the script may not speak where it must call
+
+
+def test_an_agent_is_measured_unless_something_else_is_asked_for_and_results_know_of_which(
+    tmp_path: Path,
+) -> None:
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"GGUF")
+    agent = settings_of(parser().parse_args([]), model, None)
+    assert (agent["selection"], agent["forced"], agent["votes"]) == (True, True, False)
+    plain = settings_of(parser().parse_args(["--all-tools", "--unforced", "--votes"]), model, model)
+    assert (plain["selection"], plain["forced"], plain["votes"]) == (False, False, True)
+    assert plain["adapter"] != agent["adapter"]
+    assert not any(isinstance(value, dict | list) for value in agent.values())
 
 
 def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:

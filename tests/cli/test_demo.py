@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,44 @@ import pytest
 from agentkit.cli.output import Output
 from agentkit.client import CoreClient
 from agentkit.demo.plaintext import search, spellings
-from agentkit.demo.run import ANSWER, METER, NEW_ANSWER, NOTE, UNKNOWN, Demo
+from agentkit.demo.run import (
+    ANSWER,
+    FACT,
+    FACT_QUESTION,
+    METER,
+    NEW_ANSWER,
+    NOTE,
+    PDF,
+    PDF_ANSWER,
+    PDF_QUESTION,
+    QUESTION,
+    SUM,
+    SUM_ANSWER,
+    UNKNOWN,
+    Demo,
+)
 from agentkit.demo.stage import find_notes, throw_away_folder
 from agentkit.errors import NotFoundError
+from agentkit.events import Ending, Finished, ToolFinished, to_wire
+from agentkit.messages import Evidence, ToolCall, Usage
+from agentkit.models.catalogue import AGENT, CATALOGUE, DEFAULT_CHAT
 
 SECRET = "The harpsichord leaks."
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+TRANSCRIPT = [
+    line
+    for block in re.findall(
+        r"^```console\n\$ agentkit demo\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE
+    )
+    for line in block.splitlines()
+    if line != "[...]"
+]
+
+
+def masked(line: str) -> str:
+    """Return a printed line without what differs from run to run: times, process ids, the throw-away folder."""
+    line = re.sub(r"\S*/(?:agentkit/demo|agentkit-demo)-\w+", "FOLDER", line)
+    return re.sub(r"\b\d+\.\d+ s\b|(?<=core )\d+", "#", line)
 
 
 @pytest.mark.parametrize(
@@ -104,15 +139,96 @@ def test_a_step_that_shows_nothing_fails(core: Any, tmp_path: Path, monkeypatch:
     assert not list((tmp_path / "agentkit").iterdir())
 
 
+class Turns:
+    """Answers every turn of the demonstration as it wants to be answered, but for what a test takes away."""
+
+    def __init__(self) -> None:
+        self.results = {
+            SUM: ("calculator", SUM_ANSWER),
+            FACT: ("remember", FACT),
+            FACT_QUESTION: ("recall", FACT),
+        }
+        self.answers = {text: result for text, (_, result) in self.results.items()}
+        self.answers |= {QUESTION: ANSWER, PDF_QUESTION: PDF_ANSWER}
+
+    def __call__(self, request: dict[str, Any], session: Any) -> dict[str, Any]:
+        text = request["text"]
+        if text in self.results:
+            tool, result = self.results[text]
+            session.emit(to_wire(ToolFinished(ToolCall("c", tool, {}), result, False, 0.1, "core")))
+        places = {QUESTION: NOTE, PDF_QUESTION: PDF}
+        said = self.answers.get(text, "I do not know.")
+        quotes = (Evidence("r", f"/notes/{places[text]}", "page 1", said, 0.9),) if text in places else ()
+        session.emit(to_wire(Finished(said, Ending.ANSWERED, quotes, Usage(), "high", "it is so")))
+        return {}
+
+
+@pytest.fixture
+def steps(core: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, str]]:
+    """Return what runs the demonstration over a core of fakes: what was said of each step, `ok` where it passed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("agentkit.demo.stage.WATCH_SECONDS", 0.1)
+    monkeypatch.setattr("agentkit.demo.run.has_adapter", lambda home: core.tuned_with_adapter)
+    core.tuned_with_adapter = True
+    core.answers |= {"stop": {"stopped": True}}
+
+    def run() -> dict[str, str]:
+        said = io.StringIO()
+        output = Output(as_json=True, stdout=said, stderr=io.StringIO())
+        Demo(output, connect=lambda home: CoreClient.connect(core.home), fetch=False).run()
+        return {
+            step["name"]: "ok" if step["passed"] else step["said"]
+            for step in json.loads(said.getvalue())["steps"]
+        }
+
+    return run
+
+
+def with_adapter(core: Any, sha256: str) -> None:
+    """Let the core say that its engine has an adapter."""
+    engine = {DEFAULT_CHAT: {"adapters": {AGENT: {"sha256": sha256}}}}
+    core.answers["status"] = {**core._status(), "engine": engine}
+
+
+ANSWERS = "answer from the notes, with the source"
+
+
+def test_an_answer_that_is_not_the_tools_own_fails_though_the_tool_was_right(core: Any, steps: Any) -> None:
+    core.answers["run"] = turns = Turns()
+    shipped = CATALOGUE[DEFAULT_CHAT].adapter
+    assert shipped is not None
+    with_adapter(core, shipped.sha256)
+    names = (ANSWERS, "calculate through a tool", "remember, restart, recall")
+    said = steps()
+    assert [said[name] for name in names] == ["ok"] * 3
+    assert not core.asked_for("run")["untuned"]
+    for text, name in ((SUM, names[1]), (FACT, names[2]), (FACT_QUESTION, names[2]), (QUESTION, names[0])):
+        right, turns.answers[text] = turns.answers[text], "It is so."
+        assert "the answer does not hold" in steps()[name]
+        turns.answers[text] = right
+
+
+def test_without_the_adapter_that_agentkit_comes_with_the_answers_fail(core: Any, steps: Any) -> None:
+    core.answers["run"] = Turns()
+    core.tuned_with_adapter = False
+    assert steps()[ANSWERS] == "the model ran without its adapter"
+    assert core.asked_for("run")["untuned"]
+    with_adapter(core, "0" * 64)
+    assert steps()[ANSWERS] == "the model ran without its adapter"
+
+
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_every_step_passes_on_the_real_models(run: Any, smollm2_path: Path, minilm_path: Path) -> None:
+def test_every_step_passes_on_the_real_models_and_the_readme_shows_it(
+    run: Any, smollm2_path: Path, minilm_path: Path
+) -> None:
     began = time.monotonic()
-    ended = run("demo", "--json")
-    said = json.loads(ended.out)
-    assert [step for step in said["steps"] if not step["passed"]] == []
+    ended = run("demo")
+    assert [line for line in ended.out.splitlines() if "FAILED" in line or "\u2717" in line] == []
     assert ended.code == 0
-    assert len(said["steps"]) == 10
-    assert said["receipt"]["self_test"]
+    assert ended.out.count("\u2713") == 10
+    assert "core: tried TCP over IPv4: " in ended.out
     assert time.monotonic() - began < 240  # the promise is 90 s on an idle machine; this only catches a hang
+    printed = {masked(line) for line in (ended.out + ended.err).splitlines()}
+    assert [line for line in TRANSCRIPT if masked(line) not in printed] == []

@@ -324,11 +324,14 @@ def test_with_a_schema_the_output_is_one_value_and_the_choice_of_tools_crosses(
     core.answers["run"] = says(
         TextDelta("It is Oslo."), replace(finished("It is Oslo."), output={"name": "Oslo"})
     )
-    ended = run("run", "which", "city?", "--schema", str(schema), "--tool-choice", "calculator")
+    ended = run(
+        "run", "which", "city?", "--schema", str(schema), "--tool-choice", "calculator", "--votes", "4"
+    )
     assert ended.code == 0
     assert json.loads(ended.out) == {"name": "Oslo"}
     asked = core.asked_for("run")
     assert asked["form"] == json.loads(schema.read_text())
+    assert asked["votes"] == 4
     assert asked["tool_choice"] == {"name": "calculator"}
     whole = json.loads(run("run", "which?", "--schema", str(schema), "--json").out)
     assert (whole["answer"], whole["output"]) == ("It is Oslo.", {"name": "Oslo"})

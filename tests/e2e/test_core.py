@@ -229,6 +229,42 @@ def test_a_pinned_tool_is_shown_whatever_is_asked(core: Any) -> None:
         list(agent.run("Good morning!"))
 
 
+def test_a_call_the_model_doubts_is_asked_for_again_where_the_agent_has_votes(core: Any) -> None:
+    @tool
+    def pick(number: int) -> str:
+        """Pick one of a hundred lamps by its number."""
+        return "picked"
+
+    read = []
+    for votes, conversation in ((0, None), (3, "kept")):
+        with Agent(
+            tools=[pick],
+            builtin_tools=[],
+            votes=votes,
+            conversation=conversation,
+            home=core.home.root,
+            passphrase=PASSPHRASE,
+        ) as agent:
+            *_, last = agent.run("Pick some lamp or other, whichever you like.", tool_choice="required")
+        assert isinstance(last, Finished)
+        read.append(last.usage.prompt_tokens)
+    assert read[1] > 1.5 * read[0]
+    with (
+        Agent(votes=17, home=core.home.root, passphrase=PASSPHRASE) as agent,
+        pytest.raises(ConfigError, match="from 0 to 16"),
+    ):
+        list(agent.run("Good morning!"))
+
+
+@pytest.mark.parametrize("text", ["", " \n\t "])
+def test_where_nothing_is_said_there_is_nothing_to_answer(core: Any, text: str) -> None:
+    with Agent(home=core.home.root, passphrase=PASSPHRASE) as agent:
+        for ask in (agent.ask, lambda text: list(agent.run(text))):
+            with pytest.raises(ConfigError, match="nothing to answer") as caught:
+                ask(text)
+            assert caught.value.hint
+
+
 def test_an_answer_comes_out_as_a_value_of_the_callers_type_after_the_tool_it_chose(core: Any) -> None:
     class Stock(BaseModel):
         pieces: int = Field(description="how many pieces are in stock")

@@ -1,0 +1,118 @@
+"""Rewordings of what the demonstration tells the agent to do: a sum, a fact to remember, the same fact again.
+
+Each is run as an agent runs it: every built-in tool, selection, forced calls, and the passages that belong to it. What
+the demonstration runs in the sandbox is given word for word, so that there is nothing to reword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from agentkit.context.assemble import Context
+from agentkit.core.runs import TALKING
+from agentkit.demo.run import FACT_ANSWER, SUM_ANSWER
+from agentkit.errors import EngineError
+from agentkit.events import Finished, ToolFinished
+from agentkit.loop import Loop
+from agentkit.memory_tools import memory_tools
+from agentkit.models.base import Model, Sampling
+from agentkit.recall import Relevant
+from agentkit.selection import Selection
+from agentkit_memory import NewRecord, Vault
+from agentkit_memory.embed import Embedder
+from agentkit_tools import Policy, Toolbox
+from agentkit_tools.builtin import builtin_tools
+from agentkit_tools.sandbox import NoSandbox
+
+FACT = "the code of my bicycle lock is 4711"
+"""What the demonstration has remembered."""
+ASKED = {
+    "sum": (
+        "How much is 1234.56 times 78.9?",
+        "Calculate 1234.56 x 78.9 for me.",
+        "Multiply 1234.56 by 78.9.",
+        "What do I get for 1234.56 multiplied by 78.9?",
+        "I need the product of 1234.56 and 78.9.",
+    ),
+    "remember": (
+        "Please remember: the code of my bicycle lock is 4711.",
+        "Note that my bicycle lock opens with 4711.",
+        "Keep in mind that the code for my bike lock is 4711.",
+        "My bicycle lock has the code 4711, don't forget that.",
+        "Save this for later: bicycle lock, code 4711.",
+    ),
+    "recall": (
+        "What is the code of my bicycle lock?",
+        "Which code opens my bicycle lock?",
+        "What did I tell you about my bicycle lock?",
+        "Do you remember the code of my bike lock?",
+        "Tell me what you know about my bicycle lock.",
+    ),
+}
+"""Every wording, by what it asks for."""
+
+
+class _Forgetful:
+    """Takes what is to be remembered and keeps nothing, so that one request tells the next nothing."""
+
+    def remember(self, text: str, **labels: Any) -> str:  # noqa: ARG002 - as whatever remembers
+        """Return an id."""
+        return "r"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where a request is run; several may be at once."""
+
+    model: Model
+    embedder: Embedder
+    selection: Selection
+    vault: Vault
+    workspace: Path
+
+    def run(self, kind: str, text: str, calling: Sampling) -> bool:
+        """Return whether `text` was answered right, or for `remember` whether that very fact was kept.
+
+        Args:
+            kind: A key of `ASKED`.
+            text: The request.
+            calling: How tokens are drawn where tools are shown.
+        """
+        tools = [
+            *builtin_tools(NoSandbox(), self.workspace, list, lambda: datetime.now().astimezone()),
+            *memory_tools(_Forgetful(), self.vault, self.embedder, said=text),
+        ]
+        loop = Loop(
+            self.model,
+            Toolbox(tools),
+            policy=Policy.yes(),
+            context=Context(self.model, embedder=self.embedder),
+            recall=Relevant(self.vault, self.embedder),
+            selection=self.selection,
+            sampling=TALKING,
+            calling=calling,
+        )
+        try:
+            events = list(loop.run(text))
+        except EngineError:
+            return False
+        if kind == "remember":
+            kept = [each for each in events if isinstance(each, ToolFinished) and each.call.name == kind]
+            return any(FACT_ANSWER in each.text and not each.is_error for each in kept)
+        last = events[-1]
+        wanted = SUM_ANSWER if kind == "sum" else FACT_ANSWER
+        return isinstance(last, Finished) and wanted in last.text.replace(",", "")
+
+
+@contextmanager
+def desk(model: Model, embedder: Embedder, selection: Selection, vault: Vault) -> Iterator[Desk]:
+    """Remember the fact in `vault`, and lend where requests are run."""
+    vault.add([NewRecord(FACT)], embedder.embed([FACT]))
+    with TemporaryDirectory() as workspace:
+        yield Desk(model, embedder, selection, vault, Path(workspace))

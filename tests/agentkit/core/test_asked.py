@@ -1,0 +1,25 @@
+"""What a request asks for is read, or refused with what it should have been."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentkit.core.asked import read_votes
+from agentkit.errors import ConfigError
+from agentkit.votes import Votes
+
+
+@pytest.mark.parametrize(
+    ("request_", "votes"), [({}, None), ({"votes": 0}, None), ({"votes": 16}, Votes(16))]
+)
+def test_votes_are_off_unless_asked_for(request_: dict[str, Any], votes: Votes | None) -> None:
+    assert read_votes(request_) == votes
+
+
+@pytest.mark.parametrize("votes", [-1, 17, 10**9, 2.5, True, "4", [4]])
+def test_other_votes_are_refused(votes: object) -> None:
+    with pytest.raises(ConfigError, match="no whole number from 0 to 16") as caught:
+        read_votes({"votes": votes})
+    assert caught.value.hint
