@@ -81,10 +81,19 @@ def _rule(tool: str, pattern: str, reason: str, *, verbatim: bool = False) -> Ru
 
 
 _PLEASE = r"(?:please |can you |could you )?"
-_ASKED = _PLEASE + r"(?:what(?:'s| is| are)|how much (?:is|are)|calculate|compute|work out|evaluate)\s+"
-_NUMBER = r"[-+(]*\s*\d[\d,]*(?:\.\d+)?\s*%?\s*\)*"
+_ASKED = (
+    _PLEASE + r"(?:(?:tell me )?(?:what(?:'s| is| are| do i get for)|how much (?:is|are))|calculate|compute|"
+    r"work out|evaluate|(?:i need|give me|tell me|find)(?= the ))\s+"
+)
+_POLITELY = r"(?:,? (?:please|for me|thanks|thank you))*"
+_NUMBER = r"[-+(]*\s*\d+(?:,\d+)*(?:\.\d+)?\s*%?\s*\)*"
 _OPERATOR = (
     r"(?:\*\*|//|[-+*/x\u00d7\u00b7\u00f7^%]|plus|minus|times|multiplied by|divided by|over|percent of|of)"
+)
+_SPOKEN = (
+    rf"(?:multiply|divide) {_NUMBER} by {_NUMBER}|add {_NUMBER} (?:and|to) {_NUMBER}|"
+    rf"subtract {_NUMBER} from {_NUMBER}|(?:the )?(?:product|sum) of {_NUMBER} and {_NUMBER}|"
+    rf"(?:the )?(?:square root|sqrt) of {_NUMBER}"
 )
 _NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week|is it today|is it now)"
 _ARITHMETIC = "it is nothing but arithmetic"
@@ -105,13 +114,29 @@ INTENTS: tuple[Rule, ...] = (
         "it asks for a note",
     ),
     _rule(
-        "calculator",
-        rf"(?:{_ASKED})?(?P<expression>{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+)\s*=?",
-        _ARITHMETIC,
+        "remember",
+        _PLEASE
+        + r"(?:save|store|note|keep|write(?: down)?|jot down) (?:this|the following)(?: down)?(?: for later)?:"
+        r"\s+(?P<fact>\S.*)",
+        "it asks for a note",
     ),
     _rule(
-        "calculator", rf"(?:{_ASKED})?(?:the )?(?P<expression>(?:square root|sqrt) of {_NUMBER})", _ARITHMETIC
+        "remember",
+        r"(?:please )?(?:don't|do not|never) forget(?: that|:)\s+(?P<fact>\S.*)",
+        "it asks not to forget",
     ),
+    _rule(
+        "remember",
+        r"(?P<fact>\S[^?]*?)[,;.:] *(?:and )?(?:please )?(?:(?:don't|do not|never) forget|remember) (?:that|this|it)"
+        rf"{_POLITELY}",
+        "it asks not to forget",
+    ),
+    _rule(
+        "calculator",
+        rf"(?:{_ASKED})?(?P<expression>{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+)\s*=?{_POLITELY}",
+        _ARITHMETIC,
+    ),
+    _rule("calculator", rf"(?:{_ASKED}|{_PLEASE})(?P<expression>{_SPOKEN}){_POLITELY}", _ARITHMETIC),
     _rule(
         "current_time",
         _PLEASE + r"(?:tell me |do you know )?what(?:'s| is)?(?: the)?(?: current)? "
@@ -120,7 +145,12 @@ INTENTS: tuple[Rule, ...] = (
     ),
     _rule(
         "recall",
-        r"(?:please )?what do you (?:remember|know) about (?P<query>(?:me|my)\b.*)",
+        r"(?:please )?(?:tell me )?what (?:do )?you (?:remember|know) about (?P<query>(?:me|my)\b.*)",
+        "it asks for memories",
+    ),
+    _rule(
+        "recall",
+        r"do you (?:still )?remember (?P<query>(?:me|my|(?:what|where|when|who|how|which|the)\b.*\bmy)\b.*)",
         "it asks for memories",
     ),
     _rule(
@@ -153,6 +183,10 @@ SYMBOLS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\s+minus\s+", " - "),
         (r"\s*percent of\b", "% of"),
         (r"^(?:the )?(?:square root|sqrt) of (.+)$", r"sqrt(\1)"),
+        (r"^(?:multiply (.+) by|(?:the )?product of (.+) and) (.+)$", r"\1\2 * \3"),
+        (r"^divide (.+) by (.+)$", r"\1 / \2"),
+        (r"^subtract (.+) from (.+)$", r"\2 - \1"),
+        (r"^(?:add (.+) (?:and|to)|(?:the )?sum of (.+) and) (.+)$", r"\1\2 + \3"),
     )
 )
 """Spoken arithmetic as it is written."""
