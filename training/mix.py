@@ -28,8 +28,8 @@ from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
     "one_call": (one_call, 0.38),
-    "same_tool": (same_tool, 0.15),
-    "several_tools": (several_tools, 0.18),
+    "same_tool": (same_tool, 0.14),
+    "several_tools": (several_tools, 0.17),
     "no_tool_fits": (no_tool_fits, 0.13),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.09),

@@ -19,7 +19,7 @@ from training.joining import decorated, joined
 from training.kinds import Value, words
 from training.phrases import Said, Slot
 from training.planted import in_result
-from training.tasks import Ask, Example, Scene, ask
+from training.tasks import Ask, Example, Scene, all_differ, ask
 from training.tools import Outcome, Tool
 
 PLANTED_SHARE = 0.3
@@ -99,6 +99,8 @@ def chained(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example 
         return Example("", tuple(messages), here.specs, text=one.says)
     value = one.drawn[_FOUND]
     second = replace(later, values={**later.values, parameter: Value(value, value)})
+    if not all_differ(second.values):
+        return None
     if step == 2:
         return Example("", tuple(messages), here.specs, calls=(second.call,))
     other = _answer(second, 2, here, rng)

@@ -92,10 +92,15 @@ def _values(tool: Tool, names: Sequence[str], rng: random.Random) -> dict[str, V
     values: dict[str, Value] = {}
     for _ in range(_TRIES):
         values = {name: tool.parameters[name].kind.draw(rng) for name in names}
-        texts = [value.json for value in values.values() if isinstance(value.json, str)]
-        if len(set(texts)) == len(texts):
+        if all_differ(values):
             break
     return values
+
+
+def all_differ(values: Mapping[str, Value]) -> bool:
+    """Return whether no two texts among the values of one call are the same."""
+    texts = [value.json for value in values.values() if isinstance(value.json, str)]
+    return len(set(texts)) == len(texts)
 
 
 _TRIES = 20
@@ -160,6 +165,8 @@ def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Exampl
         if any(row[name].json == fresh[name].json for name in varied for row in rows):
             return None
         rows.append({**first.values, **fresh})
+        if not all_differ(rows[-1]):
+            return None
     spoken = [{name: value.said for name, value in row.items()} for row in rows]
     text = say_repeated(first.said, spoken, varied, rng)
     calls = [replace(first, values=row).call for row in rows]

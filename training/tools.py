@@ -257,7 +257,7 @@ def _spelt(default: object) -> str:
     return json.dumps(default) if isinstance(default, bool) else str(default)
 
 
-_UNSPOKEN_SHARE = 0.3
+_UNSPOKEN_SHARE = 0.2
 """How often a tool takes one thing more, of which no request speaks: what nobody spoke of is to be left out."""
 
 
