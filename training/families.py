@@ -311,29 +311,50 @@ def _action(action: Mapping[str, Any]) -> dict[str, Any]:
         "also": [f"{noun}.{first}", f"{_snake(verbs[-1])}_{noun}", f"{noun}_{first}"],
         "about": [
             f"{verbs[0]} {what}.",
-            f"{verbs[-1]} {what}. Takes: {'; '.join(needs)}.",
+            f"{verbs[-1]} {what}.",
             f"{verbs[0]} {what}: {_listed(needs)}.",
         ],
         "asks": [
             f"{verb}{of}{''.join(needed)}{''.join(others)}{tail}.",
             f"{_ASKING} {lower}{of}{''.join(turned)}{tail}(.|?)",
             f"{verb}{of}{''.join(swapped)}{tail}(|, please|, thanks).",
-            f"(I need you to|What I need:|Next:) {lower}{of}{''.join(needed)}{''.join(others)}{tail}.",
+            f"(I need you to|I must ask you to|Time to) {lower}{of}{''.join(needed)}{''.join(others)}{tail}.",
         ],
         "kept": [
             f"Would you {lower}{of}{''.join(needed)}{''.join(others)}{tail}?",
             f"(I'd be glad if you could|Your task is to) {lower}{of}{''.join(turned)}{tail}.",
         ],
         "short": [f"{verb}{of}(.|, please.)"] if thing else [],
-        "outcomes": [
-            {"result": '{"ok": true}', "says": "(Done.|That is done.|It is done.)"},
-            {
-                "result": "error: the service does not answer",
-                "says": "That did not work: the service does not answer.",
-            },
-        ],
+        "outcomes": _listed_results(thing) if verbs[0] in _SEARCHING and _is_plural(thing) else _DONE,
         "parameters": parameters,
     }
+
+
+_SEARCHING = ("Find", "Search for", "Recommend")
+_DONE = [
+    {"result": '{"ok": true}', "says": "(Done.|That is done.|It is done.)"},
+    {
+        "result": "error: the service does not answer",
+        "says": "That did not work: the service does not answer.",
+    },
+]
+
+
+def _listed_results(things: str) -> list[dict[str, Any]]:
+    """Return what a search brings."""
+    return [
+        {
+            "draws": {"count": "int 2 40"},
+            "result": '{"count": {count}}',
+            "says": f"I found {{count}} {things}.",
+        },
+        {
+            "draws": {"names": "list 2 3 brand"},
+            "result": '{"results": {names}}',
+            "says": "(I found|There are) {names}.",
+        },
+        {"result": "[]", "says": f"I found no {things}."},
+    ]
 
 
 def _kind(text: str) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def decorated(asked: Request, rng: random.Random) -> str:
     if rng.random() < 0.6 or "\n" in asked.text:
         return asked.text
     first, last = rng.choice(_BEFORE), rng.choice(_AFTER)
-    return first + (asked.inside if first.endswith((", ", ": ")) else asked.text) + last
+    text = asked.inside if first.endswith((", ", ": ")) else asked.text
+    return first + (closed(text) if last else text) + last
 
 
 def joined(asked: Sequence[Request], rng: random.Random) -> Request:

@@ -44,7 +44,7 @@ PASSAGES: Mapping[str, tuple[Callable[[random.Random], Example], float]] = {
     "answer_despite_order": (answer_despite_order, 0.04),
 }
 """Every kind of question on a passage, likewise."""
-BRANCHES = (2, 3, 3, 4)
+BRANCHES = (3, 3, 3, 4)
 """How many examples begin with one scene."""
 PINNED_SHARE = 0.3
 """How often tools stand in the system message, as pinned ones do, and not beside the question."""
@@ -100,7 +100,7 @@ def _group(
     needs: dict[str, Callable[[], Sequence[Tool]]] = {
         "something_missing": lambda: [pick(rng, [tool for tool in tools if tool.short])],
         "say_result": lambda: [pick(rng, [tool for tool in tools if tool.outcomes])],
-        "chained": lambda: rng.choice(rng.choice(linked)),
+        "chained": lambda: rng.choice(rng.choice(linked)) if linked else (),
     }
     first = [tool for name in dict.fromkeys(names) if name in needs for tool in needs[name]()]
     here = scene(rng, tools, first, least=max(_LEAST.get(name, 1) for name in names))

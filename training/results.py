@@ -58,7 +58,7 @@ def say_result(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Examp
     said = decorated(joined([each.request for each in asked], rng), rng)
     answered = [_answer(each, number, here, rng) for number, each in enumerate(asked, 1)]
     messages = (here.system, Message.user(said), *_exchange(answered))
-    return Example("", messages, here.specs, text=" ".join(each.says for each in answered))
+    return Example("", messages, here.specs, text=" ".join(dict.fromkeys(each.says for each in answered)))
 
 
 def chains(tools: Sequence[Tool]) -> list[list[tuple[Tool, Tool]]]:

@@ -202,9 +202,9 @@ def show(tool: Tool, rng: random.Random, *, plain: float = 0.4) -> Shown:
     names: dict[str, str] = {}
     properties: dict[str, Any] = {}
     for parameter in _order(tool, rng):
-        shown = style(rng.choice((parameter.name, parameter.name, *parameter.also)))
-        if shown in properties:
-            shown = style(parameter.name)
+        taken = {*properties, *(style(each) for each in tool.parameters if each != parameter.name)}
+        named = [each for each in (parameter.name, *parameter.also) if style(each) not in taken]
+        shown = style(rng.choice((parameter.name, *named)))
         names[parameter.name] = shown
         properties[shown] = _property(parameter, rng, python=python)
     if rng.random() < _UNSPOKEN_SHARE:
@@ -241,7 +241,7 @@ def _property(parameter: Parameter, rng: random.Random, *, python: bool) -> dict
         about = rng.choice(("{}. Default is {}", "{}. Default is {}", "{}, {} by default")).format(
             about, _spelt(parameter.default)
         )
-    elif parameter.optional and rng.random() < 0.3:
+    elif parameter.optional and not parameter.flag and rng.random() < 0.25:
         about = rng.choice(("{} (optional)", "Optional: {}")).format(about)
     if python:
         schema["type"] = {"number": "float"}.get(schema["type"], schema["type"])

@@ -68,6 +68,14 @@ def test_every_tool_can_be_shown_and_asked_for() -> None:
         assert spec.description
 
 
+def test_no_parameter_is_shown_under_the_name_of_another() -> None:
+    rng = random.Random(3)
+    for tool in catalogue():
+        for _ in range(20):
+            shown = show(tool, rng)
+            assert len(set(shown.names.values())) == len(shown.names), tool.name
+
+
 def test_held_out_tools_are_never_trained_on() -> None:
     names = {tool.name for tool in held_out_tools()}
     assert len(names) > 30
@@ -116,4 +124,4 @@ def test_what_no_request_speaks_of_is_never_filled_in() -> None:
 def test_two_three_and_four_calls_are_asked_for() -> None:
     counted = Counter(len(each.calls) for each in examples(9, 2000) if each.task == "several_tools")
     assert set(counted) == {2, 3, 4}
-    assert counted[4] / counted.total() > 0.15
+    assert counted[4] / counted.total() > 0.1
