@@ -297,8 +297,7 @@ def _action(action: Mapping[str, Any]) -> dict[str, Any]:
     first = _snake(verbs[0])
     noun = object_name or _snake(action["needs"][0][0])
     full = action.get("name") or (f"{first}_{noun}" if object_name else f"{first}_{noun}_tool")
-    verb = "(" + "|".join(verbs) + ")"
-    lower = "(" + "|".join(each[0].lower() + each[1:] for each in verbs) + ")"
+    verb, lower = _either(verbs), _either([each[0].lower() + each[1:] for each in verbs])
     moves = all(map(_PREPOSITION.match, needed)) and not any(
         re.match(r"\[\w*\??\s*and ", each) for each in others
     )
@@ -328,6 +327,10 @@ def _action(action: Mapping[str, Any]) -> dict[str, Any]:
         "outcomes": _listed_results(thing) if verbs[0] in _SEARCHING and _is_plural(thing) else _DONE,
         "parameters": parameters,
     }
+
+
+def _either(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"({'|'.join(words)})"
 
 
 _SEARCHING = ("Find", "Search for", "Recommend")

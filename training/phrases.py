@@ -140,6 +140,8 @@ def _parse(text: str, at: int, until: str) -> tuple[Part, int]:
                         raise PhraseError(f"{text!r}: a choice is not closed")
                     if text[at] == ")":
                         break
+                if len(parts) == 1:
+                    raise PhraseError(f"{text!r}: a choice of one; write \\( for a bracket")
                 items.append(Choice(tuple(parts)))
                 at += 1
             case "[":
