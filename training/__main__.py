@@ -68,7 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mean = sum(recent[-50:]) / len(recent[-50:])
             output.note(f"step {progress.step} of {progress.steps}, loss {mean:.3f}, {speed:.0f} tokens/s")
 
-    network = fit(model, made, recipe, folder, tell=tell, until_step=chosen.until_step)
+    device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = fit(model, made, recipe, folder, tell=tell, until_step=chosen.until_step, device=device)
+    if chosen.until_step is not None and chosen.until_step < len(made):
+        output.note(f"broken off after step {chosen.until_step}: the same command goes on from there")
+        return 0
     target = folder / "adapter.gguf"
     export(network, target, name=f"agentkit tools for {MODEL}", quantised=recipe.rank >= 32)
     losses = [
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-tokens", type=int)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", help="where to compute; default: the GPU where there is one")
     parser.add_argument("--until-step", type=int, help="break off there, to go on later")
     return parser
 

@@ -31,7 +31,7 @@ def export(network: Network, path: Path, *, name: str, quantised: bool = False) 
     writer.add_float32("adapter.lora.alpha", network.alpha)
     for tensor, down, up in network.adapter():
         for suffix, matrix in (("lora_a", down), ("lora_b", up)):
-            values = matrix.detach().float().numpy()
+            values = matrix.detach().float().cpu().numpy()
             if quantised and values.shape[1] % _BLOCK == 0:
                 kind = GGMLQuantizationType.Q8_0
                 writer.add_tensor(f"{tensor}.{suffix}", quantize(values, kind), raw_dtype=kind)

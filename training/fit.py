@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,6 +63,7 @@ def fit(
     *,
     tell: Callable[[Progress], None] = lambda _: None,
     until_step: int | None = None,
+    device: str = "cpu",
 ) -> Network:
     """Train on every batch once, in order; return the network with its adapter.
 
@@ -71,16 +74,17 @@ def fit(
         folder: Keeps the state (`state.pt`) and the losses (`loss.jsonl`); training goes on from what it holds.
         tell: Called after every step.
         until_step: Break off there.
+        device: Where to compute, as torch calls it.
 
     Raises:
-        ValueError: The folder holds the state of another recipe.
+        ValueError: The folder holds the state of another recipe, of other data or of another model.
     """
     torch.manual_seed(recipe.seed)
-    network = Network(model, rank=recipe.rank, alpha=recipe.alpha)
+    network = Network(model, rank=recipe.rank, alpha=recipe.alpha).to(device)
     optimiser = torch.optim.AdamW(
         network.trained(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
-    identity = {**asdict(recipe), "batches": len(batches)}
+    identity = {**asdict(recipe), "data": _digest(batches), "model": _digest_of_file(model)}
     state, losses = folder / "state.pt", folder / "loss.jsonl"
     first = _take_up(state, identity, network, optimiser)
     _keep_lines(losses, first)
@@ -107,6 +111,22 @@ def fit(
     return network
 
 
+def _digest(batches: Sequence[Batch]) -> str:
+    """Return a hash of all tokens, and of which of them are learnt."""
+    whole = hashlib.sha256()
+    for batch in batches:
+        for row in batch.rows:
+            for tokens in (row.shared, *(branch.tokens for branch in row.branches)):
+                whole.update(array("i", tokens).tobytes() + b"|")
+        whole.update(repr(batch.places()).encode())
+    return whole.hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _save(
     path: Path, step: int, identity: dict[str, Any], network: Network, optimiser: torch.optim.Optimizer
 ) -> None:
@@ -121,9 +141,9 @@ def _save(
 def _take_up(path: Path, identity: dict[str, Any], network: Network, optimiser: torch.optim.Optimizer) -> int:
     if not path.exists():
         return 0
-    kept = torch.load(path, weights_only=True)
+    kept = torch.load(path, weights_only=True, map_location="cpu")
     if kept["recipe"] != identity:
-        raise ValueError(f"{path} is of another recipe; begin in another folder")
+        raise ValueError(f"{path} is of another recipe, data or model; begin in another folder")
     with torch.no_grad():
         for name, down, up in network.adapter():
             down.copy_(kept["adapter"][name][0])

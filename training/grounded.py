@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
-import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from agentkit.messages import Evidence, Message
 from training.kinds import Kind, kind
 from training.phrases import Phrase, check_slots
 from training.tasks import Example
+
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,18 @@ def facts() -> tuple[Fact, ...]:
 
 
 def tell(fact: Fact, rng: random.Random) -> Told:
-    """Return `fact` with values."""
-    values = {name: each.draw(rng).said for name, each in fact.draws.items()}
+    """Return `fact` with values, no two the same."""
+    values: dict[str, str] = {}
+    for _ in range(_TRIES):
+        values = {name: each.draw(rng).said for name, each in fact.draws.items()}
+        if len(set(values.values())) == len(values):
+            break
     sentence = rng.choice(fact.says).say(rng).fill(values)
     return Told(fact, values, capital(sentence))
 
 
-def answer_from_text(rng: random.Random) -> Example:
-    """One text of one to four sentences holds the answer; or none does, and that is what is said."""
+def ask(rng: random.Random) -> Asked:
+    """Return a question on a text of one to four sentences, answered there or left open."""
     told = [tell(fact, rng) for fact in rng.sample(facts(), rng.choice((1, 1, 2, 3, 4)))]
     asked = rng.choice(told)
     question, answer = rng.choice(asked.fact.asks)
@@ -82,11 +87,16 @@ def answer_from_text(rng: random.Random) -> Example:
     text = capital(answer.say(rng).fill(asked.values))
     is_said = rng.random() >= 0.25
     if not is_said:
-        words = _unanswerable(asked, rng, words)
+        words = _unanswerable(asked, told, rng, words)
     if rng.random() < 0.25:  # as people type
         words = words.rstrip("?").lower()
     rng.shuffle(told)
-    return example(Asked(words, " ".join(each.sentence for each in told), text, is_said))
+    return Asked(words, " ".join(each.sentence for each in told), text, is_said)
+
+
+def answer_from_text(rng: random.Random) -> Example:
+    """One text holds the answer; or it does not, and that is what is said."""
+    return example(ask(rng))
 
 
 def example(asked: Asked) -> Example:
@@ -109,13 +119,8 @@ def typed(question: str, rng: random.Random) -> str:
     return question.replace(" the ", " ", 1) if rng.random() < 0.15 else question
 
 
-def articles(text: str) -> str:
-    """Return `text` with `an` where a drawn word asks for it."""
-    return re.sub(r"\b([Aa]) (?=[aio]|e(?!u)|SUV)", r"\1n ", text)
-
-
-def _unanswerable(asked: Told, rng: random.Random, words: str) -> str:
-    """Return a question like that one, about something the text does not tell."""
+def _unanswerable(asked: Told, told: Sequence[Told], rng: random.Random, words: str) -> str:
+    """Return a question like that one, about something none of `told` tells."""
     other = tell(asked.fact, rng)
     missing = [
         value for name, value in asked.values.items() if value in words and other.values[name] != value
@@ -123,6 +128,7 @@ def _unanswerable(asked: Told, rng: random.Random, words: str) -> str:
     if missing:  # the same question about somebody or something else
         name = next(name for name, value in asked.values.items() if value == missing[0])
         return words.replace(missing[0], other.values[name])
-    elsewhere = tell(rng.choice([fact for fact in facts() if fact is not asked.fact]), rng)
+    known = [each.fact for each in told]
+    elsewhere = tell(rng.choice([fact for fact in facts() if fact not in known]), rng)
     question, _ = rng.choice(elsewhere.fact.asks)
     return question.say(rng).fill(elsewhere.values)

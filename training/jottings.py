@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from training.draws import Draw, draw_of, draw_values, stands_in
-from training.grounded import Asked, articles, capital, example, typed
-from training.phrases import Phrase, Said, check_slots
+from training.grounded import Asked, capital, example, typed
+from training.phrases import Phrase, Said, articles, check_slots
 from training.tasks import Example
 
 LEFT_OPEN = 0.18

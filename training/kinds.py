@@ -1,8 +1,8 @@
 """Kinds of values: how a value is said in a request, and what stands for it in the call.
 
 A kind is written as words: `int 1 20`, `float 0.5 9 1` (decimals), `money 5 900`, `city` (any list of words.toml),
-`quoted message` (said in quotation marks), `list 2 4 city`, `date` or `date 2019 2024` (years), `time` or `time 8 17`
-(hours), `year`, `code ORD`, ...
+`quoted message` (in quotation marks, if it is long), `list 2 4 city`, `date` or `date 2019 2024` (years), `time` or
+`time 8 17` (hours), `year`, `code ORD`, ...
 A `choice` is one of a fixed list, which the schema tells; `any` is drawn from a list that the schema does not tell.
 An `object` has fields, each of a kind of its own, and one phrase that says them.
 """
@@ -13,7 +13,7 @@ import functools
 import random
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ _MONTHS = [
 ]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _TYPES = {int: "integer", float: "number"}
+_BARE_WORDS = 3
 _FIRST_DAY, _DAY_SPAN = date(2019, 1, 1), 3650
 
 
@@ -72,6 +73,8 @@ class Kind:
 
     schema: Mapping[str, Any]
     draw: Callable[[random.Random], Value]
+    text: str = ""
+    """As it is written."""
 
 
 @functools.cache
@@ -97,6 +100,15 @@ def kind(
     Raises:
         KindError: There is no such kind.
     """
+    return replace(_made(text, of, fields, said), text=text)
+
+
+def _made(
+    text: str,
+    of: Sequence[str] | Mapping[str, Any] | None,
+    fields: Mapping[str, Any] | None,
+    said: str,
+) -> Kind:
     name, *arguments = text.split()
     if of and not arguments and name in ("choice", "any", "quoted"):
         return _drawn(name, dict(of) if isinstance(of, Mapping) else {each: each for each in of})
@@ -130,7 +142,11 @@ def _same(text: str) -> Value:
 
 
 def _quoted(rng: random.Random, text: str) -> Value:
-    return Value(rng.choice(("'{}'", '"{}"', "{}")).format(text), text)
+    """Return a text in quotation marks; without them, nothing would tell where a long one ends."""
+    forms = ['"{}"'] if "'" in text else ['"{}"', "'{}'"]
+    if len(text.split()) <= _BARE_WORDS:
+        forms.append("{}")
+    return Value(rng.choice(forms).format(text), text)
 
 
 def _drawn(name: str, pairs: Mapping[str, Any]) -> Kind:
@@ -202,7 +218,10 @@ def _int(low: str, high: str, step: str = "1") -> Kind:
 
 def _float(low: str, high: str, decimals: str = "2") -> Kind:
     def draw(rng: random.Random) -> Value:
-        number = round(rng.uniform(float(low), float(high)), rng.randint(0, int(decimals)))
+        exact = rng.uniform(float(low), float(high))
+        number = round(exact, rng.randint(0, int(decimals)))
+        if not float(low) <= number <= float(high):
+            number = round(exact, int(decimals))
         if number == int(number):  # what a person calls 5 is 5 in the call as well
             return Value(str(int(number)), int(number))
         return Value(str(number), number)

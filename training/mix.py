@@ -9,7 +9,9 @@ from dataclasses import replace
 
 from training.grounded import answer_from_text
 from training.jottings import answer_from_jotting
+from training.planted import answer_despite_order
 from training.profiles import answer_from_profile
+from training.results import chained, chains, say_result
 from training.tasks import (
     Example,
     Task,
@@ -17,7 +19,6 @@ from training.tasks import (
     one_call,
     pick,
     same_tool,
-    say_result,
     scene,
     several_tools,
     small_talk,
@@ -26,22 +27,24 @@ from training.tasks import (
 from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
-    "one_call": (one_call, 0.37),
-    "same_tool": (same_tool, 0.16),
-    "several_tools": (several_tools, 0.15),
+    "one_call": (one_call, 0.38),
+    "same_tool": (same_tool, 0.14),
+    "several_tools": (several_tools, 0.17),
     "no_tool_fits": (no_tool_fits, 0.13),
     "something_missing": (something_missing, 0.03),
-    "say_result": (say_result, 0.05),
+    "say_result": (say_result, 0.09),
+    "chained": (chained, 0.05),
     "small_talk": (small_talk, 0.04),
 }
 """Every kind of task with tools, and its share beside those of the others."""
 PASSAGES: Mapping[str, tuple[Callable[[random.Random], Example], float]] = {
     "answer_from_text": (answer_from_text, 0.06),
-    "answer_from_profile": (answer_from_profile, 0.11),
-    "answer_from_jotting": (answer_from_jotting, 0.11),
+    "answer_from_profile": (answer_from_profile, 0.10),
+    "answer_from_jotting": (answer_from_jotting, 0.10),
+    "answer_despite_order": (answer_despite_order, 0.04),
 }
 """Every kind of question on a passage, likewise."""
-BRANCHES = (2, 3, 3, 4)
+BRANCHES = (3, 3, 3, 4)
 """How many examples begin with one scene."""
 PINNED_SHARE = 0.3
 """How often tools stand in the system message, as pinned ones do, and not beside the question."""
@@ -68,6 +71,7 @@ def groups(
     rng = random.Random(seed)
     talking = {name: share for name, share in wanted.items() if name in TASKS}
     mean = sum(branches) / len(branches)
+    linked = chains(tools) if "chained" in wanted else []
     names = list(wanted)
     weights = [share if name in TASKS else share * mean for name, share in wanted.items()]
     while True:
@@ -76,7 +80,7 @@ def groups(
             yield [replace(PASSAGES[name][0](rng), task=name)]
             continue
         more = rng.choices(list(talking), list(talking.values()), k=rng.choice(branches) - 1)
-        if made := _group(rng, tools, (name, *more)):
+        if made := _group(rng, tools, linked, (name, *more)):
             yield made
 
 
@@ -86,13 +90,19 @@ def tasks(seed: int, tools: Sequence[Tool], shares: Mapping[str, float] | None =
         yield from group
 
 
-def _group(rng: random.Random, tools: Sequence[Tool], names: Sequence[str]) -> list[Example]:
+def _group(
+    rng: random.Random,
+    tools: Sequence[Tool],
+    linked: Sequence[Sequence[tuple[Tool, Tool]]],
+    names: Sequence[str],
+) -> list[Example]:
     """Return examples of these kinds on one scene, each request once; fewer, where it does not allow one."""
-    needs = {
-        "something_missing": lambda: [tool for tool in tools if tool.short],
-        "say_result": lambda: [tool for tool in tools if tool.outcomes],
+    needs: dict[str, Callable[[], Sequence[Tool]]] = {
+        "something_missing": lambda: [pick(rng, [tool for tool in tools if tool.short])],
+        "say_result": lambda: [pick(rng, [tool for tool in tools if tool.outcomes])],
+        "chained": lambda: rng.choice(rng.choice(linked)) if linked else (),
     }
-    first = [pick(rng, needs[name]()) for name in dict.fromkeys(names) if name in needs]
+    first = [tool for name in dict.fromkeys(names) if name in needs for tool in needs[name]()]
     here = scene(rng, tools, first, least=max(_LEAST.get(name, 1) for name in names))
     if rng.random() < PINNED_SHARE:
         pinned = (replace(each, spec=replace(each.spec, beside=False)) for each in here.shown)
@@ -116,5 +126,6 @@ def trained_tools() -> tuple[Tool, ...]:
 
 
 def held_out_tools() -> tuple[Tool, ...]:
-    """Return the tools to judge by."""
-    return tuple(tool for tool in catalogue() if is_held_out(tool))
+    """Return the tools to judge by, asked for in wordings that are kept back from the training."""
+    held_out = (tool for tool in catalogue() if is_held_out(tool))
+    return tuple(replace(tool, asks=tool.kept or tool.asks) for tool in held_out)

@@ -135,12 +135,14 @@ class Network(nn.Module):
         """
         x = self.embedding[tokens]
         if positions is None:
-            positions = torch.arange(tokens.shape[1])[None]
+            positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         cosine, sine = self._rotation(positions, x)
-        hidden = torch.ones((tokens.shape[1],) * 2, dtype=torch.bool).triu(1)[None]
+        hidden = torch.ones((tokens.shape[1],) * 2, dtype=torch.bool, device=x.device).triu(1)[None]
         if groups is not None:
             hidden = hidden | (groups[:, None, :] != 0) & (groups[:, None, :] != groups[:, :, None])
-        mask = torch.zeros(hidden.shape, dtype=x.dtype).masked_fill(hidden, -math.inf)[:, None]
+        mask = torch.zeros(hidden.shape, dtype=x.dtype, device=x.device).masked_fill(hidden, -math.inf)[
+            :, None
+        ]
         for block in self.blocks:
             x = block(x, cosine, sine, mask)
         return rms_norm(x, x.shape[-1:], self.norm, self.epsilon)
@@ -163,7 +165,7 @@ class Network(nn.Module):
 
     def _rotation(self, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         width = like.shape[-1] // self.heads
-        speeds = self.base ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
+        speeds = self.base ** (-torch.arange(0, width, 2, dtype=torch.float32, device=like.device) / width)
         angles = positions[:, None, :, None].float() * speeds
         return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
@@ -193,8 +195,11 @@ def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 def loss(network: Network, batch: Batch) -> Tensor:
     """Return the mean loss over the tokens to be learnt."""
-    tokens, places = torch.tensor(batch.tokens()), batch.places()
-    hidden = network(tokens, torch.tensor(batch.positions()), torch.tensor(batch.groups()))
+    on, places = network.embedding.device, batch.places()
+    tokens = torch.tensor(batch.tokens(), device=on)
+    hidden = network(
+        tokens, torch.tensor(batch.positions(), device=on), torch.tensor(batch.groups(), device=on)
+    )
     states = torch.cat([hidden[row, begin - 1 : end - 1] for row, begin, end in places])
     wanted = torch.cat([tokens[row, begin:end] for row, begin, end in places])
     return torch.nn.functional.cross_entropy(network.logits(states), wanted)

@@ -19,6 +19,12 @@ _FLAG = re.compile(r"([a-z][a-z0-9_]*)([?!])")
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
+_VOWEL = r"[aio](?!ne\b)|e(?!u)|hour|SUV|E(?![A-Zu\d. ])|[AIO](?![A-Z\d. ])|8|1[18]\b"
+"""What begins with a vowel when it is said: `an hour`, but `a one-way ticket`."""
+_AN = re.compile(_VOWEL)
+_ARTICLE = re.compile(r"\b[Aa] $")
+
+
 class PhraseError(ValueError):
     """A phrase is malformed."""
 
@@ -62,8 +68,14 @@ class Said:
         return list(dict.fromkeys(piece.name for piece in self.pieces if isinstance(piece, Slot)))
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Return the text with `values` in its slots."""
-        return "".join(values[piece.name] if isinstance(piece, Slot) else piece for piece in self.pieces)
+        """Return the text with `values` in its slots, and `an` where one of them asks for it."""
+        text = ""
+        for piece in self.pieces:
+            part = values[piece.name] if isinstance(piece, Slot) else piece
+            if isinstance(piece, Slot) and _AN.match(part) and _ARTICLE.search(text):
+                text = f"{text[:-1]}n "
+            text += part
+        return text
 
 
 class Phrase:
@@ -128,6 +140,8 @@ def _parse(text: str, at: int, until: str) -> tuple[Part, int]:
                         raise PhraseError(f"{text!r}: a choice is not closed")
                     if text[at] == ")":
                         break
+                if len(parts) == 1:
+                    raise PhraseError(f"{text!r}: a choice of one; write \\( for a bracket")
                 items.append(Choice(tuple(parts)))
                 at += 1
             case "[":
@@ -173,6 +187,11 @@ def _slots(part: Part, *, optional: bool) -> Iterator[str]:
                 if flag is not None:
                     yield flag
                 yield from _slots(inner, optional=optional)
+
+
+def articles(text: str) -> str:
+    """Return `text` with `an` where a drawn word asks for it."""
+    return re.sub(r"\b([Aa]) (?=[aio](?!ne\b)|e(?!u)|hour|SUV)", r"\1n ", text)
 
 
 def check_slots(phrases: Iterable[Phrase], known: Collection[str]) -> None:

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
+from training.joining import closed
 from training.kinds import spoken_list
 from training.phrases import Said, Slot
 
@@ -36,7 +37,7 @@ def say_repeated(
     form = rng.random()
     if len(varied) == 1 and form < 0.2:
         others = spoken_list([row[varied[0]] for row in rows[1:]], rng)
-        return f"{said.fill(rows[0])} {rng.choice(_AGAIN).format(others)}"
+        return f"{closed(said.fill(rows[0]))} {rng.choice(_AGAIN).format(others)}"
     if form < (0.35 if len(varied) == 1 else 0.6):
         return _clauses(said, rows, varied, rng)
     spoken = {**rows[0], **{name: spoken_list([row[name] for row in rows], rng) for name in varied}}

@@ -1,7 +1,7 @@
 """Examples about tools: a conversation, the tools beside it, and the message that should come next.
 
 A scene is what several examples begin with. Every kind of task is one function of a random generator, a scene and the
-tools there are.
+tools there are. Those in which tools have answered are in `results.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from agentkit import prompt
 from agentkit.context.words import terms
-from agentkit.labels import Labels
 from agentkit.messages import Message, ToolCall, ToolSpec
+from training.joining import Request, decorated, joined, lower, request
 from training.kinds import Value, spoken_list
 from training.phrases import Said
 from training.repeats import say_repeated
@@ -50,6 +50,11 @@ class Ask:
         return self.said.fill({name: value.said for name, value in self.values.items()})
 
     @property
+    def request(self) -> Request:
+        """The request, by itself and within a sentence."""
+        return request(self.said, self.text)
+
+    @property
     def call(self) -> ToolCall:
         """The call."""
         meant = {name: value.json for name, value in self.values.items()} | self.said.flags
@@ -65,7 +70,7 @@ def pick(rng: random.Random, known: Sequence[Tool]) -> Tool:
     return tool
 
 
-_SHARES = (0.0, 0.3, 0.6)
+_SHARES = (0.0, 0.0, 0.3, 0.6, 0.8)
 """How much of what may be left out is said: to leave out what nobody spoke of is as much to be learnt."""
 
 
@@ -79,8 +84,26 @@ def ask(shown: Shown, rng: random.Random) -> Ask:
         said = rng.choice(tool.asks).say(rng, share=0.2)
     else:
         said = rng.choice(tool.asks).say(rng, share=0.0)
-    values = {name: tool.parameters[name].kind.draw(rng) for name in said.slots()}
-    return Ask(shown, said, values)
+    return Ask(shown, said, _values(tool, said.slots(), rng))
+
+
+def _values(tool: Tool, names: Sequence[str], rng: random.Random) -> dict[str, Value]:
+    """Return a value for each of `names`, no two texts the same: nobody flies from Paris to Paris."""
+    values: dict[str, Value] = {}
+    for _ in range(_TRIES):
+        values = {name: tool.parameters[name].kind.draw(rng) for name in names}
+        if all_differ(values):
+            break
+    return values
+
+
+def all_differ(values: Mapping[str, Value]) -> bool:
+    """Return whether no two texts among the values of one call are the same."""
+    texts = [value.json for value in values.values() if isinstance(value.json, str)]
+    return len(set(texts)) == len(texts)
+
+
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +151,7 @@ def one_call(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example
 def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
     """One tool, several times: with a list of values for one or two parameters, or as several requests."""
     first = ask(rng.choice(here.shown), rng)
-    count = rng.choice((2, 2, 2, 3, 3, 4))
+    count = rng.choice((2, 2, 3, 3, 4))
     if rng.random() < 0.4:
         return _called(rng, here, [first, *(ask(first.shown, rng) for _ in range(count - 1))])
     kinds = first.shown.tool.parameters
@@ -142,22 +165,25 @@ def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Exampl
         if any(row[name].json == fresh[name].json for name in varied for row in rows):
             return None
         rows.append({**first.values, **fresh})
+        if not all_differ(rows[-1]):
+            return None
     spoken = [{name: value.said for name, value in row.items()} for row in rows]
     text = say_repeated(first.said, spoken, varied, rng)
     calls = [replace(first, values=row).call for row in rows]
-    return here.example(decorated(text, rng), calls=calls)
+    return here.example(decorated(request(first.said, text), rng), calls=calls)
 
 
 def several_tools(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
-    """Two or three tools, asked for in one breath; some of them more than once."""
+    """Two to four calls of two tools or more, asked for in one breath."""
     if len(here.shown) < 2:
         return None
-    asked = [
-        ask(each, rng) for each in rng.sample(here.shown, min(len(here.shown), rng.choice((2, 2, 2, 3))))
-    ]
-    if rng.random() < 0.25:
-        asked.append(ask(asked[0].shown, rng))
-    return _called(rng, here, asked)
+    count = rng.choice((2, 2, 3, 3, 4))
+    tools = rng.sample(here.shown, min(len(here.shown), count))
+    if len(tools) > 2 and rng.random() < 0.25:
+        tools[-1] = tools[0]
+    while len(tools) < count:
+        tools.append(rng.choice(tools))
+    return _called(rng, here, [ask(each, rng) for each in tools])
 
 
 def _called(rng: random.Random, here: Scene, asked: Sequence[Ask]) -> Example:
@@ -165,46 +191,8 @@ def _called(rng: random.Random, here: Scene, asked: Sequence[Ask]) -> Example:
     different = list(
         {(each.shown.spec.name, json.dumps(each.call.arguments)): each for each in asked}.values()
     )
-    text = joined([each.text for each in different], rng)
-    return here.example(decorated(text, rng), calls=[each.call for each in different])
-
-
-def decorated(text: str, rng: random.Random) -> str:
-    """Return a request with what people say around it, or as it is."""
-    if rng.random() < 0.6:
-        return text
-    first, last = rng.choice(_BEFORE), rng.choice(("", "", " Thanks!", " Thank you.", " Please be quick."))
-    return (first + (_lower(text) if first.endswith((", ", ": ")) else text) if first else text) + last
-
-
-_BEFORE = (
-    "", "", "Hi! ", "Hello, ", "Hey, ", "Quick question: ", "I'm curious, ", "For my homework, ", "OK, ",
-    "For a project at work, ", "I'm getting ready for a trip. ", "My friend asked me this. ", "I was wondering, ",
-    "If you don't mind, ", "I have to finish a report today. ", "I'm new to this. ", "One more thing: ",
-    "A little help, please: ",
-)  # fmt: skip
-
-
-def joined(requests: Sequence[str], rng: random.Random) -> str:
-    """Return several requests as one."""
-    first, *rest = requests
-    if not rest:
-        return first
-    match rng.randrange(6):
-        case 0:
-            return "\n".join(f"{number}. {each}" for number, each in enumerate(requests, 1))
-        case 1:
-            return " ".join(requests)
-        case 2:
-            ordinals = ("First, ", "Second, ", "Third, ", "Then, ", "Finally, ")
-            return " ".join(word + _lower(each) for word, each in zip(ordinals, requests, strict=False))
-        case 3 if len(requests) == 2:
-            return f"{first.rstrip('.?!')} and {rng.choice(('then ', 'also ', ''))}{_lower(rest[0])}"
-        case _:
-            words = rng.choice(
-                (("Also, ",), ("Then ", "After that, "), ("Also ", "And "), ("I also need this: ",))
-            )
-            return " ".join([first, *(rng.choice(words) + _lower(each) for each in rest)])
+    said = decorated(joined([each.request for each in different], rng), rng)
+    return here.example(said, calls=[each.call for each in different])
 
 
 # --- no call ----------------------------------------------------------------------------------------
@@ -216,7 +204,7 @@ def no_tool_fits(rng: random.Random, here: Scene, known: Sequence[Tool]) -> Exam
     (tool,) = _near(rng, known, 1, near=near, share=0.4)
     if any(tool.name == each.tool.name or _alike(tool, each.tool) for each in here.shown):
         return None
-    return here.example(decorated(ask(show(tool, rng), rng).text, rng), text=prompt.UNABLE)
+    return here.example(decorated(ask(show(tool, rng), rng).request, rng), text=prompt.UNABLE)
 
 
 def something_missing(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
@@ -228,31 +216,9 @@ def something_missing(rng: random.Random, here: Scene, _known: Sequence[Tool]) -
     said = rng.choice(tool.short).say(rng)
     values = {name: tool.parameters[name].kind.draw(rng).said for name in said.slots()}
     needed = [each for each in tool.parameters.values() if not each.optional and each.name not in values]
-    wanted = spoken_list([_lower(rng.choice(each.about)) for each in needed], rng)
+    wanted = spoken_list([lower(rng.choice(each.about)) for each in needed], rng)
     text = rng.choice((f"Please tell me: {wanted}.", f"I still need to know: {wanted}."))
     return here.example(said.fill(values), text=text)
-
-
-def say_result(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
-    """A tool has answered: say what it said."""
-    able = [each for each in here.shown if each.tool.outcomes]
-    if not able:
-        return None
-    asked = ask(rng.choice(able), rng)
-    outcome = rng.choice(asked.shown.tool.outcomes)
-    drawn = {name: each.draw(rng) for name, each in outcome.draws.items()}
-    result = outcome.result
-    for name, value in drawn.items():
-        result = result.replace("{" + name + "}", json.dumps(value.json))
-    spoken = {name: value.said for name, value in (asked.values | drawn).items()}
-    call = replace(asked.call, id="call_1")
-    messages = (
-        here.system,
-        Message.user(asked.text),
-        Message.assistant("", Labels(), (call,)),
-        Message.tool(call, result, Labels()),
-    )
-    return Example("", messages, here.specs, text=outcome.says.say(rng).fill(spoken))
 
 
 def small_talk(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
@@ -294,11 +260,6 @@ _SYSTEMS = (
     "Be brief and exact.",
     "You help people get things done with the tools you are given.",
 )
-
-
-def _lower(text: str) -> str:
-    """Return `text` as it stands in the middle of a sentence."""
-    return text if text[:2].isupper() or text.startswith(("I ", "I'")) else text[:1].lower() + text[1:]
 
 
 def shown_call(call: ToolCall) -> dict[str, Any]:

@@ -16,8 +16,9 @@ A parameter that is an object has `fields`, each of a kind, and a phrase that sa
 
     parameters.stay = { kind = "object", fields = { city = "city", from = "date" }, said = "{city} from {from}", ... }
 
-What has a `default` is optional. Every required parameter stands in every ask, outside of `[...]`. Two more keys may
-be there: `short`, requests that leave out something required, and `outcomes`, what comes back and how to say it:
+What has a `default` is optional. Every required parameter stands in every ask, outside of `[...]`. Three more keys may
+be there: `kept`, asks that are kept back from the training; `short`, requests that leave out something required; and
+`outcomes`, what comes back and how to say it (`{price}` of a result is JSON, `{price_said}` plain text):
 
     outcomes = [{ draws.price = "money 60 300", result = '{"price": {price}}', says = "It costs {price} a night." }]
 
@@ -27,6 +28,7 @@ Covered: a catalogue that breaks these rules is refused with the name of the too
 from __future__ import annotations
 
 import functools
+import json
 import random
 import re
 import tomllib
@@ -41,6 +43,7 @@ from training.kinds import Kind, KindError, Value, kind
 from training.phrases import Phrase, PhraseError, check_slots
 
 CATALOGUE = Path(__file__).parent / "catalogue"
+_KEYS = {"name", "also", "about", "asks", "kept", "parameters", "short", "outcomes"}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _FLAG = Kind({"type": "boolean"}, lambda rng: Value("", rng.random() < 0.5))
 
@@ -83,6 +86,8 @@ class Tool:
     parameters: Mapping[str, Parameter]
     short: tuple[Phrase, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    kept: tuple[Phrase, ...] = ()
+    """Asks that are never trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +137,31 @@ def _read(entry: Mapping[str, Any], domain: str) -> Tool:
         parameters = {each: _parameter(each, what) for each, what in entry.get("parameters", {}).items()}
         asks = tuple(map(Phrase, entry["asks"]))
         needed = {each.name for each in parameters.values() if not each.optional}
-        for ask in asks:
+        kept = tuple(map(Phrase, entry.get("kept", ())))
+        for ask in (*asks, *kept):
             if missing := needed - ask.required:
                 raise CatalogueError(f"{ask.text!r} does not give {', '.join(sorted(missing))}")
-        check_slots(asks, parameters)
+        check_slots((*asks, *kept), parameters)
         if len(asks) < 2 or not entry["about"]:
             raise CatalogueError("it needs two asks and a description at least")
         short = tuple(map(Phrase, entry.get("short", ())))
         if any(needed <= each.required for each in short):
             raise CatalogueError("a short request leaves nothing out")
         outcomes = tuple(_outcome(each, needed) for each in entry.get("outcomes", ()))
-        if unknown := set(entry) - {"name", "also", "about", "asks", "parameters", "short", "outcomes"}:
+        if unknown := set(entry) - _KEYS:
             raise CatalogueError(f"there is no {', '.join(sorted(unknown))}")
     except (CatalogueError, KindError, PhraseError, KeyError) as error:
         raise CatalogueError(f"{domain}, {name}: {error}") from None
-    return Tool(
-        name, domain, tuple(entry.get("also", ())), _texts(entry["about"]), asks, parameters, short, outcomes
-    )
+    also, about = tuple(entry.get("also", ())), _texts(entry["about"])
+    return Tool(name, domain, also, about, asks, parameters, short, outcomes, kept)
 
 
 def _outcome(what: Mapping[str, Any], needed: set[str]) -> Outcome:
-    draws = {name: kind(text) for name, text in what.get("draws", {}).items()}
+    written = {
+        name: {"kind": each} if isinstance(each, str) else each
+        for name, each in what.get("draws", {}).items()
+    }
+    draws = {name: kind(each["kind"], each.get("of")) for name, each in written.items()}
     says = Phrase(what["says"])
     check_slots([says], {*needed, *draws})
     return Outcome(draws, what["result"], says)
@@ -193,11 +202,16 @@ def show(tool: Tool, rng: random.Random, *, plain: float = 0.4) -> Shown:
     names: dict[str, str] = {}
     properties: dict[str, Any] = {}
     for parameter in _order(tool, rng):
-        shown = style(rng.choice((parameter.name, parameter.name, *parameter.also)))
-        if shown in properties:
-            shown = style(parameter.name)
+        taken = {*properties, *(style(each) for each in tool.parameters if each != parameter.name)}
+        named = [each for each in (parameter.name, *parameter.also) if style(each) not in taken]
+        shown = style(rng.choice((parameter.name, *named)))
         names[parameter.name] = shown
         properties[shown] = _property(parameter, rng, python=python)
+    if rng.random() < _UNSPOKEN_SHARE:
+        extra = rng.choice(_unspoken())
+        known = {*names, *tool.parameters, *(each for one in tool.parameters.values() for each in one.also)}
+        if extra.name not in known and style(extra.name) not in properties:
+            properties[style(extra.name)] = _property(extra, rng, python=python)
     schema = {
         "type": "object",
         "properties": properties,
@@ -224,7 +238,11 @@ def _property(parameter: Parameter, rng: random.Random, *, python: bool) -> dict
     if note:
         about = f"{about}, {note}"
     if parameter.default is not None and rng.random() < 0.6:
-        about = f"{about}. Default is {parameter.default}"
+        about = rng.choice(("{}. Default is {}", "{}. Default is {}", "{}, {} by default")).format(
+            about, _spelt(parameter.default)
+        )
+    elif parameter.optional and not parameter.flag and rng.random() < 0.25:
+        about = rng.choice(("{} (optional)", "Optional: {}")).format(about)
     if python:
         schema["type"] = {"number": "float"}.get(schema["type"], schema["type"])
     if "items" in schema:
@@ -233,6 +251,42 @@ def _property(parameter: Parameter, rng: random.Random, *, python: bool) -> dict
     if parameter.default is not None and rng.random() < 0.3:
         shown["default"] = parameter.default
     return shown
+
+
+def _spelt(default: object) -> str:
+    return json.dumps(default) if isinstance(default, bool) else str(default)
+
+
+_UNSPOKEN_SHARE = 0.2
+"""How often a tool takes one thing more, of which no request speaks: what nobody spoke of is to be left out."""
+
+
+@functools.cache
+def _unspoken() -> tuple[Parameter, ...]:
+    """Return what any tool may take, and no request speaks of."""
+    return tuple(_parameter(name, what) for name, what in _UNSPOKEN.items())
+
+
+_UNSPOKEN: Mapping[str, Mapping[str, Any]] = {
+    "timeout": {"kind": "int 1 60", "about": "Seconds to wait for an answer", "default": 30},
+    "retries": {"kind": "int 0 5", "about": "How often to try again", "default": 3},
+    "verbose": {"kind": "flag", "about": "Say more about how it went", "default": False},
+    "cached": {"kind": "flag", "about": "Whether an older result will do", "default": True},
+    "page": {"kind": "int 1 20", "about": "Page of the results", "default": 1},
+    "callback_url": {"kind": "url", "about": "Address to call when it is done", "optional": True},
+    "request_id": {"kind": "code RQ 5", "about": "Number of this request, for the log", "optional": True},
+    "user_id": {"kind": "code U 4", "about": "On whose behalf it is done", "optional": True},
+    "region_code": {"kind": "any", "of": ["EU", "US"], "about": "Data center to use", "optional": True},
+    "output_format": {
+        "kind": "choice",
+        "of": ["json", "text"],
+        "about": "Form of the result",
+        "default": "json",
+    },
+    "tags": {"kind": "list 1 2 adjective", "about": "Labels to file the result under", "optional": True},
+    "test_mode": {"kind": "flag", "about": "Do nothing, only check the request", "default": False},
+    "api_version": {"kind": "any", "of": ["v1", "v2"], "about": "Version of the service", "default": "v2"},
+}
 
 
 def _camel(name: str) -> str:

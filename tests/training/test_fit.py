@@ -90,6 +90,21 @@ def test_the_state_of_another_recipe_is_refused(tiny: Path, tmp_path: Path) -> N
         fit(tiny, made(), Recipe(seed=2, rank=4), tmp_path)
 
 
+def test_the_state_of_other_data_or_of_another_model_is_refused(tiny: Path, tmp_path: Path) -> None:
+    fit(tiny, made(), RECIPE, tmp_path, until_step=1)
+    others = made()
+    rows = others[0].rows
+    others[0] = Batch((Row((), (Branch(rows[0].branches[0].tokens[::-1], 3),)), *rows[1:]))
+    with pytest.raises(ValueError, match="data or model"):
+        fit(tiny, others, RECIPE, tmp_path)
+    other = tmp_path / "other.gguf"
+    content = bytearray(tiny.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    with pytest.raises(ValueError, match="data or model"):
+        fit(other, made(), RECIPE, tmp_path)
+
+
 def test_a_fresh_adapter_changes_nothing(tiny: Path) -> None:
     tokens = torch.tensor([[1, 2, 3, 4]])
     with torch.no_grad():

@@ -45,7 +45,7 @@ def test_required_is_what_every_form_has() -> None:
     assert phrase.mentioned == {"a", "b", "c", "d", "e", "f"}
 
 
-@pytest.mark.parametrize("text", ["(a|b", "[a", "a)", "a]", "{}", "{A b}", "a}"])
+@pytest.mark.parametrize("text", ["(a|b", "(a)", "[a", "a)", "a]", "{}", "{A b}", "a}"])
 def test_a_malformed_phrase_is_refused(text: str) -> None:
     with pytest.raises(PhraseError):
         Phrase(text)

@@ -10,7 +10,8 @@ import tomllib
 import pytest
 
 from training import profiles
-from training.grounded import Asked, articles
+from training.grounded import Asked
+from training.phrases import articles
 from training.profiles import ask, draw, tell
 
 

@@ -1,0 +1,47 @@
+"""One command makes the adapter, and makes the same one again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gguf", reason="training is an extra: pip install -e '.[training]'")
+
+from agentkit.models.llama import LlamaModel, Settings
+from training.__main__ import main
+from training.plot import plot
+
+TINY = ["--examples", "3", "--rank", "32", "--batch-tokens", "700", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_one_command_makes_an_adapter_and_broken_off_goes_on_to_the_same(
+    smollm2_path: Path, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = [*TINY, "--model", str(smollm2_path)]
+    assert main([*command, "--folder", str(whole)]) == 0
+    assert main([*command, "--folder", str(broken), "--until-step", "1"]) == 0
+    assert not (broken / "adapter.gguf").exists()
+    assert main([*command, "--folder", str(broken)]) == 0
+    assert (broken / "adapter.gguf").read_bytes() == (whole / "adapter.gguf").read_bytes()
+
+    losses = (whole / "loss.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)[0] for line in losses] == list(range(1, len(losses) + 1))
+    assert (whole / "loss.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert json.loads((whole / "recipe.json").read_text(encoding="utf-8"))["examples"] == 3
+    model = LlamaModel(smollm2_path, Settings(repack=False))
+    model.load_adapter("made", whole / "adapter.gguf")
+    model.close()
+
+
+def test_the_plot_shows_every_loss_and_their_running_mean() -> None:
+    picture = plot([3.0, 1.0, 0.5, 0.2])
+    assert picture.count("<polyline") == 2
+    assert picture.count(",") >= 8
+    assert "step, of 4" in picture
+    with pytest.raises(ValueError, match="nothing"):
+        plot([])
