@@ -543,3 +543,22 @@ def test_a_call_cut_off_by_its_budget_is_no_answer() -> None:
     loop = make(Breaks("x"), weather())
     assert finished(list(loop.run("How is Oslo?"))).ending is Ending.TOKEN_LIMIT
     well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize("text", ["", "Let me look."], ids=["nothing said", "after text"])
+@pytest.mark.parametrize("calls", [(), (call(city="Oslo"),)], ids=["none whole", "one whole"])
+def test_a_message_cut_off_within_its_calls_ends_the_turn_and_runs_none(
+    text: str, calls: tuple[ToolCall, ...]
+) -> None:
+    class Breaks(FakeModel):
+        def complete(self, *_: Any, **__: Any) -> Stream:
+            yield from [text] if text else []
+            refused = Refusal("the call breaks off", calls)
+            return Completion(text, (), StopReason.LENGTH, Usage(10, 5), refused=refused)
+
+    loop = make(Breaks("x"), weather())
+    events = list(loop.run("How is Oslo?"))
+    assert finished(events).ending is Ending.TOKEN_LIMIT
+    assert not any(isinstance(e, CallRefused | ToolStarted) for e in events)
+    assert not any(message.calls for message in loop.transcript)
+    well_formed(loop.transcript)

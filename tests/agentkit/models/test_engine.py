@@ -13,7 +13,16 @@ import pytest
 
 from agentkit.errors import ConfigError, ContextOverflowError
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason, finish
+from agentkit.models.base import (
+    AUTO,
+    REQUIRED,
+    Completion,
+    Refusal,
+    Sampling,
+    StopReason,
+    ToolChoice,
+    finish,
+)
 from agentkit.models.engine import Engine
 from agentkit_tools import landlock
 
@@ -102,11 +111,23 @@ def test_a_schema_binds_the_answer(engine: Engine) -> None:
     jsonschema.validate(json.loads(completion.text), schema)
 
 
-def test_a_call_cut_short_is_no_call(engine: Engine, tools: tuple[ToolSpec, ...]) -> None:
-    completion = finish(
-        engine.complete(QUESTION, tools=tools, choice=REQUIRED, sampling=Sampling(max_tokens=11))
+def test_a_call_cut_short_is_no_call(engine: Engine) -> None:
+    text = {"type": "string", "minLength": 60, "maxLength": 80}
+    parameters = {"type": "object", "properties": {"text": text}, "required": ["text"]}
+    offered = [ToolSpec("note", "Write a note.", {**parameters, "additionalProperties": False})]
+    whole, cut = (
+        finish(
+            engine.complete(
+                QUESTION, tools=offered, choice=ToolChoice.named("note"), sampling=Sampling(max_tokens=most)
+            )
+        )
+        for most in (120, 24)
     )
-    assert (completion.calls, completion.text, completion.stop) == ((), "", StopReason.LENGTH)
+    assert len(whole.calls[0].arguments["text"]) >= 60
+    assert cut.usage.completion_tokens < whole.usage.completion_tokens
+    assert len(cut.signals) > 3  # chosen freely: it was in the string, past what is always the same
+    assert (cut.calls, cut.text, cut.stop) == ((), "", StopReason.LENGTH)
+    assert cut.refused == Refusal("the call breaks off")
 
 
 def test_with_auto_the_model_may_just_speak(engine: Engine, tools: tuple[ToolSpec, ...]) -> None:
