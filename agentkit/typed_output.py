@@ -19,7 +19,7 @@ from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, ToolSpec, Usage
 from agentkit.models.base import Model, Sampling, finish
 from agentkit.models.formats.syntax import dump_json
-from agentkit.models.normalise import SchemaError, normalise
+from agentkit.models.normalise import Normalised, SchemaError, normalise
 from agentkit.models.outline import outline
 
 TRIES = 2
@@ -52,13 +52,16 @@ class Form:
 
     def bound(self) -> dict[str, Any]:
         """Return the schema a model is bound to."""
-        return normalise(self.schema, close=_is_object(_root(self.schema))).schema
+        return self._closed().schema
+
+    def _closed(self) -> Normalised:
+        return normalise(self.schema, close=bool(self.schema), is_object=_is_object(_root(self.schema)))
 
     def shown(self) -> str:
         """Return what a model is told of the form: as it is told of a tool's parameters, but without a tool."""
         given, bound = _root(self.schema), _root(self.bound())
         if not _is_object(given):
-            return dump_json(self.bound())
+            return dump_json(normalise(self.schema).schema)
         about = given.get("properties") or {}
         properties = {
             name: {**each, "description": about[name].get("description")}
@@ -79,7 +82,7 @@ class Form:
             value = json.loads(text)
         except (ValueError, RecursionError):
             raise ValueError("it is not JSON, or breaks off") from None
-        normalise(self.schema).check(value)
+        self._closed().check(value)
         return self.read(value)
 
 
