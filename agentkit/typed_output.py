@@ -129,6 +129,7 @@ def shape(
     messages: Sequence[Message],
     form: Form,
     *,
+    tools: Sequence[ToolSpec] = (),
     evidence: Sequence[Evidence] = (),
     adapter: str | None = None,
 ) -> tuple[Any, Usage]:
@@ -139,6 +140,7 @@ def shape(
         context: Fits the conversation into the window.
         messages: The whole conversation, up to its answer.
         form: The form.
+        tools: The pinned ones: they stay where they stood, so that the conversation is not read anew; none is called.
         evidence: The passages the answer rests on.
         adapter: See `Sampling.adapter`.
 
@@ -150,8 +152,10 @@ def shape(
     asked, usage = [*messages, Message.user(prompt.as_json(form.shown()))], Usage()
     sampling = Sampling(max_tokens=context.budget.reply, adapter=adapter)
     for _ in range(TRIES):
-        window = context.fit(asked, evidence=evidence)
-        completion = finish(model.complete(window.messages, schema=form.bound(), sampling=sampling))
+        window = context.fit(asked, tools=tools, evidence=evidence)
+        completion = finish(
+            model.complete(window.messages, tools=window.tools, schema=form.bound(), sampling=sampling)
+        )
         usage = add_usage(usage, completion.usage)
         try:
             return form.value(completion.text), usage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,11 @@ from agentkit.events import Ending, Finished, TextDelta
 from agentkit.labels import Labels
 from agentkit.loop import Loop
 from agentkit.messages import Message
+from agentkit.models.base import Sampling, Stream
 from agentkit.models.scripted import Script, ScriptedModel
+from agentkit.selection import Selection
 from agentkit.typed_output import Form, form_of, shape
-from agentkit_tools import Policy, Toolbox
+from agentkit_tools import Policy, Tool, Toolbox
 
 
 class Place(BaseModel):
@@ -149,6 +152,31 @@ def test_the_answer_streams_and_is_kept_as_it_is_and_the_value_comes_at_the_end(
     assert isinstance(done, Finished)
     assert (done.text, done.output) == ("Oslo lies at 23 m.", Place(name="Oslo", height=23))
     assert [message.text for message in loop.transcript] == ["How high is Oslo?", "Oslo lies at 23 m."]
+
+
+def test_the_pinned_tools_stay_in_front_while_the_value_is_written() -> None:
+    shown: list[tuple[tuple[str, ...], str]] = []
+
+    class Watched(ScriptedModel):
+        def complete(self, messages: Sequence[Message], **rest: Any) -> Stream:
+            shown.append((tuple(tool.name for tool in rest["tools"]), rest["sampling"].adapter))
+            return super().complete(messages, **rest)
+
+    def tool(name: str) -> Tool:
+        parameters = {"type": "object", "properties": {}, "additionalProperties": False}
+        return Tool(name, "Tell how high a place is.", parameters)
+
+    loop = Loop(
+        Watched(["Oslo lies at 23 m.", RIGHT]),
+        Toolbox([tool("map"), tool("atlas")]),
+        policy=Policy.default(),
+        selection=Selection(pins=["map"]),
+        calling=Sampling(adapter="agent"),
+    )
+    done = list(loop.run("How high is the place Oslo?", form=form_of(Place)))[-1]
+    assert isinstance(done, Finished)
+    assert done.output == Place(name="Oslo", height=23)
+    assert shown == [(("atlas", "map"), "agent"), (("map",), "agent")]
 
 
 def test_without_an_answer_there_is_no_value() -> None:

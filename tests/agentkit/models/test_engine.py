@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -128,6 +129,21 @@ def test_a_call_cut_short_is_no_call(engine: Engine) -> None:
     assert len(cut.signals) > 3  # chosen freely: it was in the string, past what is always the same
     assert (cut.calls, cut.text, cut.stop) == ((), "", StopReason.LENGTH)
     assert cut.refused == Refusal("the call breaks off")
+
+
+def test_what_a_request_leaves_open_binds_a_call_however_the_tool_is_shown(
+    engine: Engine, tools: tuple[ToolSpec, ...]
+) -> None:
+    properties = {"city": {"enum": ["Bergen"]}}
+    narrowed = {**tools[0].parameters, "properties": properties}
+    held = [replace(tools[0], narrowed=narrowed), tools[1]]
+    assert engine.count(QUESTION, held) == engine.count(QUESTION, tools)
+    completion = finish(
+        engine.complete(
+            QUESTION, tools=held, choice=ToolChoice.named("get_weather"), sampling=Sampling(max_tokens=60)
+        )
+    )
+    assert [call.arguments for call in completion.calls] == [{"city": "Bergen"}]
 
 
 def test_with_auto_the_model_may_just_speak(engine: Engine, tools: tuple[ToolSpec, ...]) -> None:
