@@ -61,8 +61,8 @@ class Agent:
         Args:
             tools: Your own tools; they run in this process.
             builtin_tools: Names of the built-in tools to offer; `None` offers all.
-            pinned_tools: Names of the tools that every prompt shows, in its stable front; of the others, those that
-                are near the request are shown.
+            pinned_tools: Names of the tools that every prompt shows, in its stable front; of the others, up to three
+                that are near the request are shown, as far as the budget of tokens allows.
             model: Name of a chat model in the store; `None` is the default.
             votes: How often a call that the model doubts is asked for again, for the majority to decide, 0 to 16.
             approve: Asked before a call that the policy wants approved; absent means deny.

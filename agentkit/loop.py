@@ -36,7 +36,7 @@ from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
-from agentkit.selection import Selection, intent
+from agentkit.selection import Chosen, Selection, intent
 from agentkit.support import support
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from agentkit_tools import Policy, Tool, Toolbox
 
 GREEDY = Sampling()
+NO_TOOLS = Chosen((), {})
 BACKED = 0.6
 """The share of an answer's words that what was read has to hold."""
 Approve = Callable[[Approval], Decision]
@@ -139,14 +140,16 @@ class Loop:
 
     def _shaped(self, done: Finished, form: Form) -> Finished:
         """Return the end of a turn with its answer in the form asked for."""
+        pinned = self._selection.pinned(self._usable(NONE)).tools
         try:
             output, usage = shape(
                 self._model,
                 self._context,
                 self.transcript,
                 form,
+                tools=pinned,
                 evidence=done.evidence,
-                adapter=self._sampling.adapter,
+                adapter=(self._calling if pinned else self._sampling).adapter,
             )
         except Cancelled:
             return replace(done, ending=Ending.CANCELLED)
@@ -159,10 +162,13 @@ class Loop:
         usable = self._usable(choice)
         self.transcript.append(Message.user(text))
         try:
-            forced = intent(text, [tool.name for tool in usable]) if choice.name is None else None
-            chosen = self._selection.choose(
-                text, usable, forced=forced, named=choice.name, required=choice.mode == "required"
-            )
+            if choice == NONE:
+                forced, chosen = None, self._selection.pinned(usable)
+            else:
+                forced = intent(text, [tool.name for tool in usable]) if choice.name is None else None
+                chosen = self._selection.choose(
+                    text, usable, forced=forced, named=choice.name, required=choice.mode == "required"
+                )
             choice = ToolChoice.named(forced.tool) if forced else choice if chosen.tools else NONE
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
@@ -170,10 +176,8 @@ class Loop:
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
                 said = [*self.transcript, *attempt]
-                tools = () if choice == NONE else chosen.tools
-                window = self._context.fit(said, tools=tools, evidence=evidence)
-                reasons = {tool.name: chosen.reasons[tool.name] for tool in tools}
-                yield replace(window.report, reasons=reasons, unusable=self._unusable)
+                window = self._context.fit(said, tools=chosen.tools, evidence=evidence)
+                yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
                 completion = yield from self._complete(window, choice, spent)
                 ending = _early_ending(completion, spent)
                 if ending is None and completion.refused is not None:
@@ -183,8 +187,9 @@ class Loop:
                         attempt = self._attempt(completion, completion.refused, window)
                         continue
                     ending = Ending.INVALID_CALL
-                if ending is None and choice == AUTO and self._is_no_answer(completion):
-                    choice = NONE  # without tools it may have something to say
+                free = choice in (AUTO, NONE) and bool(chosen.tools)
+                if ending is None and free and self._is_no_answer(completion):
+                    chosen, choice = NO_TOOLS, NONE  # with no tools in sight it may have something to say
                     continue
                 if ending is None and self._is_no_answer(completion) and (results := self._results()):
                     yield from self._tell(results, spent)
@@ -217,14 +222,12 @@ class Loop:
 
     def _usable(self, choice: ToolChoice) -> list[Tool]:
         """Return the tools that may be shown."""
-        if choice.mode == "none":
-            return []
         usable = [tool for tool in self._toolbox if tool.name not in self._unusable]
         if choice.name is not None and choice.name in self._unusable:
             raise ConfigError(f"tool {choice.name!r} cannot be called: {self._unusable[choice.name]}")
         if choice.name is not None and choice.name not in {tool.name for tool in usable}:
             raise ConfigError(f"there is no tool {choice.name[:80]!r} to call", hint="agentkit tools list")
-        if choice.mode != "auto" and not usable:
+        if choice.mode in ("required", "named") and not usable:
             raise ConfigError("there is no tool to call, and a call is required")
         return usable
 

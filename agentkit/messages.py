@@ -39,6 +39,8 @@ class ToolSpec:
     beside: bool = False
     """Shown beside the last question instead of in the system message: chosen for this request, so that choosing
     anew never changes the prefix that the engine keeps computed."""
+    narrowed: dict[str, Any] | None = None
+    """What the arguments of a call are held to, where this request leaves less open than `parameters` show."""
 
 
 @dataclass(frozen=True, slots=True)

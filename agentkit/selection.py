@@ -248,8 +248,8 @@ class Selection:
         Args:
             embedder: Says how near a description is to a request; without one, the words they share do.
             pins: Names of tools that are always shown.
-            limit: How many are shown, the pinned ones among them.
-            budget_tokens: What they may cost together.
+            limit: How many are shown beside the pinned ones.
+            budget_tokens: What all of them may cost together, the pinned ones among them.
             count: Counts tokens.
             vectors: Those of descriptions, kept from one selection to the next; computed as they are wanted.
         """
@@ -259,6 +259,13 @@ class Selection:
         self._budget_tokens = budget_tokens
         self._count = count
         self._vectors = {} if vectors is None else vectors
+
+    def pinned(self, tools: Iterable[Described]) -> Chosen:
+        """Return the pinned tools alone, as they stand in front of every prompt."""
+        shown = sorted((tool for tool in tools if tool.name in self._pins), key=lambda tool: tool.name)
+        return Chosen(
+            tuple(_spec(tool, beside=False) for tool in shown), {tool.name: "pinned" for tool in shown}
+        )
 
     def choose(
         self,
@@ -303,7 +310,7 @@ class Selection:
         )
         found: dict[str, str] = {}
         for score, tool in nearest:
-            if score < NEAREST_SCORE or len(pinned) + len(found) >= self._limit:
+            if score < NEAREST_SCORE or len(found) >= self._limit:
                 break
             cost = self._cost(tool)
             if cost <= left:
@@ -347,22 +354,22 @@ def _words(tool: Described) -> str:
 
 
 def _narrowed(spec: ToolSpec, arguments: Mapping[str, str]) -> ToolSpec:
-    """Leave the model only what the request does not already say: given values are the only ones allowed."""
+    """Leave the model only what the request does not already say: given values are the only ones allowed.
+
+    A pinned tool is shown as ever: what a request says is no part of the stable front.
+    """
     properties = spec.parameters.get("properties", {})
     required = [name for name in properties if name in {*spec.parameters.get("required", ()), *arguments}]
-    return replace(
-        spec,
-        beside=True,  # what it says of this request is no part of the stable front
-        parameters={
-            "type": "object",
-            "properties": {
-                name: {"enum": [arguments[name]]} if name in arguments else properties[name]
-                for name in required
-            },
-            "required": required,
-            "additionalProperties": False,
+    parameters: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            name: {"enum": [arguments[name]]} if name in arguments else properties[name] for name in required
         },
-    )
+        "required": required,
+        "additionalProperties": False,
+        **{key: spec.parameters[key] for key in ("$defs", "definitions") if key in spec.parameters},
+    }
+    return replace(spec, parameters=parameters) if spec.beside else replace(spec, narrowed=parameters)
 
 
 def _spec(tool: Described, *, beside: bool) -> ToolSpec:

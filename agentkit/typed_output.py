@@ -19,7 +19,7 @@ from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, ToolSpec, Usage
 from agentkit.models.base import Model, Sampling, finish
 from agentkit.models.formats.syntax import dump_json
-from agentkit.models.normalise import SchemaError, normalise
+from agentkit.models.normalise import Normalised, SchemaError, normalise
 from agentkit.models.outline import outline
 
 TRIES = 2
@@ -52,13 +52,16 @@ class Form:
 
     def bound(self) -> dict[str, Any]:
         """Return the schema a model is bound to."""
-        return normalise(self.schema, close=_is_object(_root(self.schema))).schema
+        return self._closed().schema
+
+    def _closed(self) -> Normalised:
+        return normalise(self.schema, close=bool(self.schema), is_object=_is_object(_root(self.schema)))
 
     def shown(self) -> str:
         """Return what a model is told of the form: as it is told of a tool's parameters, but without a tool."""
         given, bound = _root(self.schema), _root(self.bound())
         if not _is_object(given):
-            return dump_json(self.bound())
+            return dump_json(normalise(self.schema).schema)
         about = given.get("properties") or {}
         properties = {
             name: {**each, "description": about[name].get("description")}
@@ -79,7 +82,7 @@ class Form:
             value = json.loads(text)
         except (ValueError, RecursionError):
             raise ValueError("it is not JSON, or breaks off") from None
-        normalise(self.schema).check(value)
+        self._closed().check(value)
         return self.read(value)
 
 
@@ -126,6 +129,7 @@ def shape(
     messages: Sequence[Message],
     form: Form,
     *,
+    tools: Sequence[ToolSpec] = (),
     evidence: Sequence[Evidence] = (),
     adapter: str | None = None,
 ) -> tuple[Any, Usage]:
@@ -136,6 +140,7 @@ def shape(
         context: Fits the conversation into the window.
         messages: The whole conversation, up to its answer.
         form: The form.
+        tools: The pinned ones: they stay where they stood, so that the conversation is not read anew; none is called.
         evidence: The passages the answer rests on.
         adapter: See `Sampling.adapter`.
 
@@ -147,8 +152,10 @@ def shape(
     asked, usage = [*messages, Message.user(prompt.as_json(form.shown()))], Usage()
     sampling = Sampling(max_tokens=context.budget.reply, adapter=adapter)
     for _ in range(TRIES):
-        window = context.fit(asked, evidence=evidence)
-        completion = finish(model.complete(window.messages, schema=form.bound(), sampling=sampling))
+        window = context.fit(asked, tools=tools, evidence=evidence)
+        completion = finish(
+            model.complete(window.messages, tools=window.tools, schema=form.bound(), sampling=sampling)
+        )
         usage = add_usage(usage, completion.usage)
         try:
             return form.value(completion.text), usage

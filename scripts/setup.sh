@@ -169,10 +169,17 @@ build_engine() { # into: the folder the wheel ends in
   CMAKE_ARGS="$cmake_args" CMAKE_BUILD_PARALLEL_LEVEL=$(nproc 2>/dev/null || echo 2) \
     PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
     run_pip "$scratch/build.log" wheel -v --no-deps --no-cache-dir --wheel-dir "$scratch/wheel" "$scratch"/llama_cpp_python-*.tar.gz
+  unpack_templates "$scratch"/llama_cpp_python-*.tar.gz "$scratch/wheel/chat-templates"
   rm -rf "$1"
   mv "$scratch/wheel" "$1"
   rm -rf "$scratch"
   scratch=
+}
+
+unpack_templates() { # archive, folder: the chat templates of real models, which the tests read where they are there
+  tar -tzf "$1" | grep '/vendor/llama\.cpp/models/templates/.*\.jinja$' >"$scratch/templates" || return 0
+  mkdir -p "$2"
+  tar -xzf "$1" -C "$2" --strip-components 5 -T "$scratch/templates" || rm -rf "$2"
 }
 
 install_engine() {
@@ -193,6 +200,8 @@ install_engine() {
   fi
   scratch=$(mktemp -d)
   run_pip "$scratch/log" install --no-deps --no-index --force-reinstall "$folder"/*.whl
+  rm -rf $VENV/chat-templates
+  if [ -d "$folder/chat-templates" ]; then cp -r "$folder/chat-templates" $VENV/; fi
   rm -rf "$scratch"
   scratch=
   printf '%s' "$key" >$ENGINE_STAMP

@@ -91,14 +91,29 @@ def read_calls(value: Sequence[Sequence[Any]]) -> tuple[ToolCall, ...]:
 
 def write_tools(tools: Sequence[ToolSpec]) -> list[list[Any]]:
     """Return tools as they cross to the worker."""
-    return [[tool.name, tool.description, json.dumps(tool.parameters), tool.beside] for tool in tools]
+    return [
+        [
+            tool.name,
+            tool.description,
+            json.dumps(tool.parameters),
+            tool.beside,
+            None if tool.narrowed is None else json.dumps(tool.narrowed),
+        ]
+        for tool in tools
+    ]
 
 
 def read_tools(value: Sequence[Sequence[Any]]) -> list[ToolSpec]:
     """Read what `write_tools` wrote."""
     return [
-        ToolSpec(name, description, json.loads(parameters), bool(beside))
-        for name, description, parameters, beside in value
+        ToolSpec(
+            name,
+            description,
+            json.loads(parameters),
+            bool(beside),
+            None if narrowed is None else json.loads(narrowed),
+        )
+        for name, description, parameters, beside, narrowed in value
     ]
 
 

@@ -46,16 +46,24 @@ class Markup:
         return f"\n{self._envelope.thought_closing}\n\n" if self.thinks(prompt) else ""
 
     def stream(
-        self, stops: Sequence[str], *, tools: bool, results: bool, thoughts: bool, thinking: bool
+        self,
+        stops: Sequence[str],
+        *,
+        tools: bool,
+        results: bool,
+        thoughts: bool,
+        thinking: bool,
+        calls: bool = True,
     ) -> TextStream:
         """Return what takes a message of this format.
 
         Args:
             stops: End the text.
-            tools: It may hold calls.
+            tools: Its prompt shows tools: where a call begins, the text ends.
             results: Its prompt shows how results are written, or results: a small model may go on with its own.
             thoughts: It may begin with thoughts, and its answer stand in a frame.
             thinking: The prompt has opened the thoughts already.
+            calls: It may hold calls, if `tools`.
         """
         around, special = self._envelope if thoughts else None, self._special
         mine = [as_token(stop) for stop in self._format.stop if stop in special]
@@ -64,6 +72,7 @@ class Markup:
         return TextStream(
             (*stops, *mine),
             with_tokens(self._format.trigger, special) if tools else None,
+            calls=calls,
             leading=self._format.leading,
             envelope=None
             if around is None

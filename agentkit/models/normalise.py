@@ -62,7 +62,13 @@ class Normalised:
             check_value(value, schema)
 
 
-def normalise(schema: Any, *, close: bool = False, formats: bool | None = None) -> Normalised:  # noqa: ANN401 - any JSON
+def normalise(
+    schema: Any,  # noqa: ANN401 - any JSON
+    *,
+    close: bool = False,
+    formats: bool | None = None,
+    is_object: bool | None = None,
+) -> Normalised:
     """Return `schema` in the form that grammars are made of.
 
     Args:
@@ -70,6 +76,7 @@ def normalise(schema: Any, *, close: bool = False, formats: bool | None = None) 
         close: Objects take no names their schema does not list: for the parameters of tools, where a mistyped
             name would otherwise pass as an additional one.
         formats: Bind `format`, too; JSON Schema itself takes it for a remark. Default: as `close`.
+        is_object: It is an object's, as that of a tool's parameters, whether it says so or not. Default: as `close`.
 
     Raises:
         SchemaError: No value satisfies it, it is malformed or too large, or it refers to what is not in it.
@@ -78,16 +85,18 @@ def normalise(schema: Any, *, close: bool = False, formats: bool | None = None) 
         text = json.dumps(schema, allow_nan=False)
         if len(text) > MAX_CHARACTERS:
             raise SchemaError(f"the schema is longer than {MAX_CHARACTERS} characters")
-        return _normalised(text, close, close if formats is None else formats)
+        return _normalised(
+            text, close, close if formats is None else formats, close if is_object is None else is_object
+        )
     except (RecursionError, ValueError, TypeError, OverflowError, AttributeError, KeyError) as error:
         raise SchemaError(f"the schema is malformed ({type(error).__name__})") from None
 
 
 @functools.lru_cache(maxsize=512)
-def _normalised(text: str, close: bool, formats: bool) -> Normalised:
+def _normalised(text: str, close: bool, formats: bool, is_object: bool) -> Normalised:
     """Do the work of `normalise`; the text of a schema is its key, since values cannot be hashed."""
     try:
-        source = _standard(json.loads(text), 0, root=close)
+        source = _standard(json.loads(text), 0, root=is_object)
         form, notes = build_form(source, close=close, formats=formats)
         return Normalised(form, source, notes)
     except (RecursionError, ValueError, TypeError, OverflowError, AttributeError, KeyError) as error:

@@ -87,7 +87,7 @@ class ScriptedModel:
             raise ConfigError("a call is required, but there are no tools")
         if schema is not None and tools and choice.mode != "none":
             raise ConfigError("tools and a response schema cannot bind the same text", hint="ask twice")
-        prompt = self.count(messages, tools if choice.mode != "none" else ())
+        prompt = self.count(messages, tools)
         if prompt + sampling.max_tokens > self._context_tokens:
             raise ContextOverflowError(
                 f"the prompt needs {prompt} tokens and the answer up to {sampling.max_tokens}, "

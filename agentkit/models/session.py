@@ -199,17 +199,20 @@ class Session:
         """
         adapter = applied(sampling, self._adapters)
         self._check_biases(sampling)
-        calls = schema is None and choice.mode != "none" and bool(tools)
+        shown = schema is None and bool(tools)
+        calls = shown and choice.mode != "none"
         free = schema is None and choice.mode in ("none", "auto")
-        shown = tools if choice.mode != "none" else ()
-        text = self._render(messages, shown)
+        text = self._render(messages, tools)
         if not free:
             text += self._markup.unthinking(text, call=schema is None)
         thinking = free and self._markup.thinks(text)
         prompt = self._tokenise(text)
-        window = self._window(messages, shown, prompt)
+        window = self._window(messages, tools, prompt)
         # a sliding window needs room for the next token alone
         check_fit(len(prompt), 1 if window else sampling.max_tokens, self._decoder.window_tokens)
+        held = tuple(
+            tool if tool.narrowed is None else replace(tool, parameters=tool.narrowed) for tool in tools
+        )
         constraint: Constraint | None = None
         if schema is not None:
             constraint = bind_schema(self._bound(), schema) if sampling.grammar else None
@@ -217,7 +220,7 @@ class Session:
             constraint = bind_tools(
                 self._bound(),
                 self._template.format,
-                tools,
+                held,
                 choice,
                 envelope=self._template.envelope,
                 thinking=thinking,
@@ -225,8 +228,10 @@ class Session:
         elif not calls and not free:
             raise ConfigError("a call is required, but there are no tools")
         stops = sampling.stop if schema is None else ()
-        results = schema is None and (calls or any(message.role is Role.TOOL for message in messages))
-        stream = self._markup.stream(stops, tools=calls, results=results, thoughts=free, thinking=thinking)
+        results = shown or (schema is None and any(message.role is Role.TOOL for message in messages))
+        stream = self._markup.stream(
+            stops, tools=shown, calls=calls, results=results, thoughts=free, thinking=thinking
+        )
         generation = Generation(
             self._model,
             prompt,
@@ -238,7 +243,7 @@ class Session:
             window=window,
             marks=self._markup.tokens,
         )
-        return Request(generation, adapter, stream, tuple(tools), schema)
+        return Request(generation, adapter, stream, held, schema)
 
     def _window(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], prompt: Sequence[int]

@@ -22,6 +22,7 @@ class TextStream:
         stops: Sequence[str] = (),
         trigger: str | None = None,
         *,
+        calls: bool = True,
         leading: bool = False,
         envelope: Envelope | None = None,
         thinking: bool = False,
@@ -31,6 +32,7 @@ class TextStream:
         Args:
             stops: End the text.
             trigger: Starts the markup of calls.
+            calls: There may be any; else the trigger ends the text, like a stop string.
             leading: The trigger counts only where the text begins, and is itself markup of the first call.
             envelope: What stands around thoughts and answer.
             thinking: The prompt has opened the thoughts already.
@@ -38,6 +40,7 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = tuple(stop for stop in stops if stop)
         self._trigger = trigger or None
+        self._calls = calls
         self._leading = leading
         self._opening = self._ends_hiding = ""
         self._framed = False
@@ -99,10 +102,10 @@ class TextStream:
             if not self._hidden:
                 shown += self._show(text[:place])
             self._held, new = "", text[place + len(mark) :]
-            if mark == self._trigger:
+            if mark == self._trigger and self._calls:
                 self.in_markup = True
                 new = mark + new
-            elif mark in self._stops:
+            elif mark in self._stops or mark == self._trigger:
                 self.stopped = True
             else:
                 self._hidden = not self._hidden

@@ -22,6 +22,8 @@ def read_calls(
 ) -> tuple[ToolCall, ...] | Refusal:
     """Return the calls in `markup`, or why none of them counts: one invalid call spoils the message.
 
+    Where they are more than `MAX_CALLS`, the refusal shows the first alone.
+
     Args:
         tool_format: How they are written.
         markup: From the trigger on.
@@ -30,16 +32,22 @@ def read_calls(
     """
     fitting = Fitting(tool_format, tools)
     parsed = tool_format.parse(markup, fitting.shown)
-    if len(parsed.calls) > MAX_CALLS:
-        return Refusal(f"{len(parsed.calls)} calls are more than {MAX_CALLS}")
     calls = []
-    for index, call in enumerate(map(fitting.mean, parsed.calls)):
+    whole = True
+    for index, call in enumerate(map(fitting.mean, parsed.calls[:MAX_CALLS])):
+        name, arguments = call.name, call.arguments
+        said = dump_json([name, arguments])
         try:
-            data = dump_json([call.name, call.arguments]).encode()
-        except UnicodeEncodeError:
-            return Refusal("an argument holds half a character")
+            data = said.encode()
+        except UnicodeEncodeError:  # half a character cannot be shown again: a question mark stands for it
+            whole, data = False, said.encode(errors="replace")
+            name, arguments = json.loads(data)
         digest = hashlib.blake2b(data + bytes([index]), key=salt[:64], digest_size=8).hexdigest()
-        calls.append(ToolCall(digest[:9], call.name, call.arguments))  # nine: Mistral takes no other length
+        calls.append(ToolCall(digest[:9], name, arguments))  # nine: Mistral takes no other length
+    if len(parsed.calls) > MAX_CALLS:
+        return Refusal(f"{len(parsed.calls)} calls are more than {MAX_CALLS}", tuple(calls[:1]))
+    if not whole:
+        return Refusal("an argument holds half a character", tuple(calls))
     if not parsed.complete:
         return Refusal("the call breaks off", tuple(calls))
     parameters = {tool.name: tool.parameters for tool in tools}

@@ -294,8 +294,17 @@ def test_the_choice_of_the_caller_holds_until_a_call_is_made(
     events = list(make(model, weather()).run("How is Oslo?", choice=choice))
     assert model.choices == asked
     assert finished(events).ending is Ending.ANSWERED
-    shown = next(e for e in events if isinstance(e, Prompted)).tools
-    assert shown == (() if choice == NONE else ("weather",))
+    assert [e.tools for e in events if isinstance(e, Prompted)] == [("weather",)] * len(asked)  # it is pinned
+
+
+def test_where_no_call_may_be_made_the_pinned_tools_alone_are_shown() -> None:
+    model = FakeModel("It is 12")
+    sums = FakeTool("calculator", "arithmetic", lambda _: FakeOutput("12"))
+    loop = make(model, sums, weather(), selection=Selection(pins=["weather"]))
+    events = list(loop.run("What is 3*4?", choice=NONE))
+    prompted = next(e for e in events if isinstance(e, Prompted))
+    assert (model.choices, prompted.tools, prompted.reasons) == ([NONE], ("weather",), {"weather": "pinned"})
+    assert finished(events).text == "It is 12"
 
 
 def test_a_tool_named_by_the_caller_is_called_though_the_words_name_another() -> None:
@@ -324,10 +333,13 @@ def test_where_tools_are_shown_it_draws_as_for_calls() -> None:
 
 
 @pytest.mark.parametrize("nothing", [" ", ECHO])
-def test_a_model_that_makes_nothing_of_its_tools_answers_without_them(nothing: str) -> None:
+@pytest.mark.parametrize("choice", [AUTO, NONE], ids=["auto", "none"])
+def test_a_model_that_makes_nothing_of_its_tools_answers_without_them(
+    choice: ToolChoice, nothing: str
+) -> None:
     model = FakeModel(nothing, "I do not know")
-    events = list(make(model, weather()).run("Who was Galileo?"))
-    assert model.choices == [AUTO, NONE]
+    events = list(make(model, weather()).run("Who was Galileo?", choice=choice))
+    assert model.choices == [choice, NONE]
     assert finished(events).text == "I do not know"
     assert [e.tools for e in events if isinstance(e, Prompted)] == [("weather",), ()]
 
@@ -542,4 +554,23 @@ def test_a_call_cut_off_by_its_budget_is_no_answer() -> None:
 
     loop = make(Breaks("x"), weather())
     assert finished(list(loop.run("How is Oslo?"))).ending is Ending.TOKEN_LIMIT
+    well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize("text", ["", "Let me look."], ids=["nothing said", "after text"])
+@pytest.mark.parametrize("calls", [(), (call(city="Oslo"),)], ids=["none whole", "one whole"])
+def test_a_message_cut_off_within_its_calls_ends_the_turn_and_runs_none(
+    text: str, calls: tuple[ToolCall, ...]
+) -> None:
+    class Breaks(FakeModel):
+        def complete(self, *_: Any, **__: Any) -> Stream:
+            yield from [text] if text else []
+            refused = Refusal("the call breaks off", calls)
+            return Completion(text, (), StopReason.LENGTH, Usage(10, 5), refused=refused)
+
+    loop = make(Breaks("x"), weather())
+    events = list(loop.run("How is Oslo?"))
+    assert finished(events).ending is Ending.TOKEN_LIMIT
+    assert not any(isinstance(e, CallRefused | ToolStarted) for e in events)
+    assert not any(message.calls for message in loop.transcript)
     well_formed(loop.transcript)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agentkit.selection import INTENTS, MAX_PARTS, Intent, Selection, intent
+from agentkit.models.normalise import normalise
+from agentkit.models.usable import refusal
+from agentkit.selection import INTENTS, LIMIT, MAX_PARTS, Intent, Selection, intent
 
 EVERY = [rule.tool for rule in INTENTS]
 
@@ -113,6 +115,33 @@ def test_a_forced_call_leaves_the_model_nothing_to_invent() -> None:
     assert spec.parameters["required"] == ["expression"]
 
 
+def test_a_forced_call_of_a_pinned_tool_is_held_to_the_request_and_shown_as_ever() -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"expression": {"type": "string"}, "precision": {"type": "integer"}},
+        "required": ["expression"],
+    }
+    tool = Described("calculator", "does sums", parameters)
+    named = intent("What is 2 + 2?", ["calculator"])
+    (spec,) = Selection(pins=["calculator"]).choose("", [tool], forced=named).tools
+    assert (spec.beside, spec.parameters) == (False, parameters)
+    assert spec.narrowed is not None
+    assert spec.narrowed["properties"] == {"expression": {"enum": ["2 + 2"]}}
+
+
+def test_a_forced_call_keeps_what_its_parameters_refer_to() -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"unit": {"$ref": "#/$defs/unit"}, "place": {"type": "string"}},
+        "required": ["unit"],
+        "$defs": {"unit": {"enum": ["c", "f"]}},
+    }
+    named = intent("Use the warmth tool", ["warmth"])
+    (spec,) = Selection().choose("", [Described("warmth", "", parameters)], forced=named).tools
+    assert refusal(spec.parameters) is None
+    normalise(spec.parameters, close=True).check({"unit": "c"})
+
+
 def test_the_same_request_gets_the_same_few_tools() -> None:
     tools = [
         Described(f"tool_{n}", f"does thing number {n} with apples" if n % 2 else "is of no use")
@@ -129,13 +158,38 @@ APPLES = [Described(f"tool_{n}", "counts apples") for n in range(4)]
 
 
 def test_pinned_tools_stand_in_the_stable_front_and_chosen_ones_beside_the_question() -> None:
-    chosen = Selection(pins=["tool_3"], limit=3).choose("counts apples", APPLES)
+    chosen = Selection(pins=["tool_3"], limit=2).choose("counts apples", APPLES)
     assert {tool.name: tool.beside for tool in chosen.tools} == {
         "tool_0": True,
         "tool_1": True,
         "tool_3": False,
     }
     assert chosen.reasons["tool_3"] == "pinned"
+
+
+def test_pinned_tools_take_no_place_from_those_near_the_request() -> None:
+    pins = [Described(f"pin_{n}", "is of no use") for n in range(LIMIT)]
+    chosen = Selection(pins=[tool.name for tool in pins]).choose("counts apples", [*pins, *APPLES])
+    assert [tool.name for tool in chosen.tools if not tool.beside] == ["pin_0", "pin_1", "pin_2"]
+    assert [tool.name for tool in chosen.tools if tool.beside] == ["tool_0", "tool_1", "tool_2"]
+
+
+def test_whatever_is_asked_the_pinned_tools_are_shown_alike() -> None:
+    parameters = {"type": "object", "properties": {"expression": {"type": "string"}}}
+    tools = [*APPLES, Described("calculator", "does sums", parameters)]
+    selection = Selection(pins=["calculator", "tool_1"])
+    pinned = selection.pinned(tools)
+    assert pinned.reasons == {"calculator": "pinned", "tool_1": "pinned"}
+    sums = intent("What is 2 + 2?", ["calculator"])
+    for chosen in (
+        selection.choose("counts apples", tools),
+        selection.choose("counts apples", tools, required=True),
+        selection.choose("", tools, named="tool_1"),
+        selection.choose("", tools, named="tool_2"),
+        selection.choose("What is 2 + 2?", tools, forced=sums),
+    ):
+        front = [replace(tool, narrowed=None) for tool in chosen.tools if not tool.beside]
+        assert front == list(pinned.tools)
 
 
 @pytest.mark.parametrize(

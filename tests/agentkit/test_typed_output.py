@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jsonschema
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
@@ -15,9 +17,11 @@ from agentkit.events import Ending, Finished, TextDelta
 from agentkit.labels import Labels
 from agentkit.loop import Loop
 from agentkit.messages import Message
+from agentkit.models.base import Sampling, Stream
 from agentkit.models.scripted import Script, ScriptedModel
+from agentkit.selection import Selection
 from agentkit.typed_output import Form, form_of, shape
-from agentkit_tools import Policy, Toolbox
+from agentkit_tools import Policy, Tool, Toolbox
 
 
 class Place(BaseModel):
@@ -59,8 +63,31 @@ def test_the_model_is_told_the_fields() -> None:
     assert "- height (integer)" in asked
 
 
-def test_objects_take_no_names_their_type_does_not_have() -> None:
-    assert '"additionalProperties": false' in json.dumps(form_of(Place).bound())
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        (Place, '{"name": "Oslo", "height": 23, "more": 1}'),
+        (Place, '{"name": "Oslo", "height": 23, "near": [{"name": "Ski", "height": 1, "more": 1}]}'),
+        (list[Place], '[{"name": "Oslo", "height": 23, "more": 1}]'),
+        (Place | None, '{"name": "Oslo", "height": 23, "more": 1}'),
+        (dict[str, Place], '{"a": {"name": "Oslo", "height": 23, "more": 1}}'),
+        ({"type": "array", "items": {"properties": {"a": {"type": "integer"}}}}, '[{"b": 1}]'),
+    ],
+)
+def test_objects_take_no_names_their_type_does_not_have(output: Any, text: str) -> None:
+    form = form_of(output)
+    with pytest.raises(ValueError, match=r"(additionalProperties|anyOf) fails at"):
+        form.value(text)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(text), form.bound())
+    assert form.value(text.replace(', "more": 1', "").replace('"b"', '"a"')) is not None
+
+
+@pytest.mark.parametrize("output", [Any, {}, dict, dict[str, Any] | None, list[dict[str, int]]])
+def test_objects_whose_names_are_left_open_stay_open(output: Any) -> None:
+    text = '[{"a": 1}]' if "list" in str(output) else '{"a": 1}'
+    form = form_of(output)
+    jsonschema.validate(form.value(text), form.bound())
 
 
 @pytest.mark.parametrize(
@@ -125,6 +152,31 @@ def test_the_answer_streams_and_is_kept_as_it_is_and_the_value_comes_at_the_end(
     assert isinstance(done, Finished)
     assert (done.text, done.output) == ("Oslo lies at 23 m.", Place(name="Oslo", height=23))
     assert [message.text for message in loop.transcript] == ["How high is Oslo?", "Oslo lies at 23 m."]
+
+
+def test_the_pinned_tools_stay_in_front_while_the_value_is_written() -> None:
+    shown: list[tuple[tuple[str, ...], str]] = []
+
+    class Watched(ScriptedModel):
+        def complete(self, messages: Sequence[Message], **rest: Any) -> Stream:
+            shown.append((tuple(tool.name for tool in rest["tools"]), rest["sampling"].adapter))
+            return super().complete(messages, **rest)
+
+    def tool(name: str) -> Tool:
+        parameters = {"type": "object", "properties": {}, "additionalProperties": False}
+        return Tool(name, "Tell how high a place is.", parameters)
+
+    loop = Loop(
+        Watched(["Oslo lies at 23 m.", RIGHT]),
+        Toolbox([tool("map"), tool("atlas")]),
+        policy=Policy.default(),
+        selection=Selection(pins=["map"]),
+        calling=Sampling(adapter="agent"),
+    )
+    done = list(loop.run("How high is the place Oslo?", form=form_of(Place)))[-1]
+    assert isinstance(done, Finished)
+    assert done.output == Place(name="Oslo", height=23)
+    assert shown == [(("atlas", "map"), "agent"), (("map",), "agent")]
 
 
 def test_without_an_answer_there_is_no_value() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agentkit.errors import Cancelled
+from tests.agentkit.models.gguf_writer import tiny_gguf
 
 RECORD = {
     "id": "babbd3c6aa", "text": "The boiler\x1b[31m was serviced.", "source": "/notes/boiler.md", "kind": "document",
@@ -214,6 +215,24 @@ def test_models_verbs_need_no_core(
     else:
         assert ended.code == 3
         assert "not in the store" in ended.err
+
+
+def test_show_says_how_a_model_writes_calls_and_why(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_MODELS", str(tmp_path / "store"))
+    template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% for c in m.tool_calls or [] %}"
+        "<tool_call>\n{{ c.function | tojson }}\n</tool_call>{% endfor %}{% endfor %}"
+    )
+    (tmp_path / "model.gguf").write_bytes(tiny_gguf(template=template).file())
+    assert run("models", "import", str(tmp_path / "model.gguf"), "--name", "tiny").code == 0
+    said = json.loads(run("models", "show", "tiny", "--json").out)["tool_calls"]
+    assert (said["format"], said["because"]) == ("hermes", "the template writes calls so")
+    assert "tool calls format\thermes\n" in run("models", "show", "tiny").out
+    assert run("models", "levers", "tiny", "--tool-format", "llama3").code == 0
+    said = json.loads(run("models", "show", "tiny", "--json").out)["tool_calls"]
+    assert (said["format"], said["because"]) == ("llama3", "it was asked for")
 
 
 def test_a_truncated_model_is_refused(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ class GGUFWriter:
         return head + b"\0" * (-len(head) % 32) + self.data
 
 
-def tiny_gguf(*, architecture: str = "llama", seed: int = 0) -> GGUFWriter:
+def tiny_gguf(*, architecture: str = "llama", seed: int = 0, template: str = "{{ messages }}") -> GGUFWriter:
     vocabulary = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     return (
         GGUFWriter()
@@ -73,7 +73,7 @@ def tiny_gguf(*, architecture: str = "llama", seed: int = 0) -> GGUFWriter:
         .texts("tokenizer.ggml.tokens", vocabulary)
         .u32("tokenizer.ggml.bos_token_id", 1)
         .u32("tokenizer.ggml.eos_token_id", 2)
-        .text("tokenizer.chat_template", "{{ messages }}")
+        .text("tokenizer.chat_template", template)
         .tensor("token_embd.weight", (8, 259), kind=1, size=8 * 259 * 2)
         .tensor("output_norm.weight", (8,), size=32)
     )

@@ -1,12 +1,13 @@
 """A template is of the family whose calls it writes, whatever it says; one of no known family is used for text only.
 
-Real templates stand in the source archive of llama-cpp-python, in vendor/llama.cpp/models/templates: say where in
-AGENTKIT_CHAT_TEMPLATES.
+Real templates stand in the source archive of llama-cpp-python, in vendor/llama.cpp/models/templates. `make setup` keeps
+them when it builds the engine; AGENTKIT_CHAT_TEMPLATES says where others are.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from agentkit.models.formats.families import FORMATS
 from agentkit.models.prompt import render_prompt
 from agentkit.models.template import GUARD, ChatTemplate, Guard
 
-FOLDER = os.environ.get("AGENTKIT_CHAT_TEMPLATES", "")
+FOLDER = Path(os.environ.get("AGENTKIT_CHAT_TEMPLATES") or Path(sys.prefix) / "chat-templates")
 REAL = pytest.mark.skipif(
-    not FOLDER or not Path(FOLDER).is_dir(),
-    reason="say in AGENTKIT_CHAT_TEMPLATES where vendor/llama.cpp/models/templates of llama-cpp-python's source is",
+    not FOLDER.is_dir(),
+    reason="the engine was built before its chat templates were kept: say in AGENTKIT_CHAT_TEMPLATES where "
+    "vendor/llama.cpp/models/templates of llama-cpp-python's source is",
 )
 FAMILIES = {
     "HuggingFaceTB-SmolLM3-3B": ("hermes", "nothing"),
@@ -98,7 +100,7 @@ TURN = [
 
 
 def real(name: str) -> ChatTemplate:
-    return ChatTemplate((Path(FOLDER) / f"{name}.jinja").read_text(encoding="utf-8"), bos="<s>", eos="</s>")
+    return ChatTemplate((FOLDER / f"{name}.jinja").read_text(encoding="utf-8"), bos="<s>", eos="</s>")
 
 
 def common(one: str, other: str) -> str:
@@ -116,7 +118,7 @@ def test_real_templates_are_of_their_families(name: str) -> None:
 @REAL
 def test_every_real_template_gives_a_format_or_a_clear_refusal() -> None:
     refused = set()
-    for path in sorted(Path(FOLDER).glob("*.jinja")):
+    for path in sorted(FOLDER.glob("*.jinja")):
         try:
             assert real(path.stem).format.name in FORMATS
         except ModelError:

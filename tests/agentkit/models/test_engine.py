@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -13,7 +14,16 @@ import pytest
 
 from agentkit.errors import ConfigError, ContextOverflowError
 from agentkit.messages import Message, ToolSpec
-from agentkit.models.base import AUTO, REQUIRED, Completion, Sampling, StopReason, finish
+from agentkit.models.base import (
+    AUTO,
+    REQUIRED,
+    Completion,
+    Refusal,
+    Sampling,
+    StopReason,
+    ToolChoice,
+    finish,
+)
 from agentkit.models.engine import Engine
 from agentkit_tools import landlock
 
@@ -102,11 +112,38 @@ def test_a_schema_binds_the_answer(engine: Engine) -> None:
     jsonschema.validate(json.loads(completion.text), schema)
 
 
-def test_a_call_cut_short_is_no_call(engine: Engine, tools: tuple[ToolSpec, ...]) -> None:
-    completion = finish(
-        engine.complete(QUESTION, tools=tools, choice=REQUIRED, sampling=Sampling(max_tokens=11))
+def test_a_call_cut_short_is_no_call(engine: Engine) -> None:
+    text = {"type": "string", "minLength": 60, "maxLength": 80}
+    parameters = {"type": "object", "properties": {"text": text}, "required": ["text"]}
+    offered = [ToolSpec("note", "Write a note.", {**parameters, "additionalProperties": False})]
+    whole, cut = (
+        finish(
+            engine.complete(
+                QUESTION, tools=offered, choice=ToolChoice.named("note"), sampling=Sampling(max_tokens=most)
+            )
+        )
+        for most in (120, 24)
     )
-    assert (completion.calls, completion.text, completion.stop) == ((), "", StopReason.LENGTH)
+    assert len(whole.calls[0].arguments["text"]) >= 60
+    assert cut.usage.completion_tokens < whole.usage.completion_tokens
+    assert len(cut.signals) > 3  # chosen freely: it was in the string, past what is always the same
+    assert (cut.calls, cut.text, cut.stop) == ((), "", StopReason.LENGTH)
+    assert cut.refused == Refusal("the call breaks off")
+
+
+def test_what_a_request_leaves_open_binds_a_call_however_the_tool_is_shown(
+    engine: Engine, tools: tuple[ToolSpec, ...]
+) -> None:
+    properties = {"city": {"enum": ["Bergen"]}}
+    narrowed = {**tools[0].parameters, "properties": properties}
+    held = [replace(tools[0], narrowed=narrowed), tools[1]]
+    assert engine.count(QUESTION, held) == engine.count(QUESTION, tools)
+    completion = finish(
+        engine.complete(
+            QUESTION, tools=held, choice=ToolChoice.named("get_weather"), sampling=Sampling(max_tokens=60)
+        )
+    )
+    assert [call.arguments for call in completion.calls] == [{"city": "Bergen"}]
 
 
 def test_with_auto_the_model_may_just_speak(engine: Engine, tools: tuple[ToolSpec, ...]) -> None:

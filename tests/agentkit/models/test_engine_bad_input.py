@@ -10,15 +10,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from agentkit.errors import AgentkitError, ConfigError, ContextOverflowError, EngineError, ModelError
-from agentkit.messages import Message
-from agentkit.models.base import Sampling
+from agentkit.labels import Labels
+from agentkit.messages import Message, ToolSpec
+from agentkit.models.base import AUTO, Sampling, ToolChoice, finish
 from agentkit.models.engine import Engine
 from agentkit.models.gguf import read_header
 from agentkit.models.gpu import GpuUse
 from agentkit.spawn import LocalSpawner
+from tests.agentkit.models.test_choose import LIES
 
 DATA = Path(os.environ.get("AGENTKIT_DATA") or Path(__file__).parents[4] / "shared/data")
 CORPUS = DATA / "gguf_malformed"
@@ -27,6 +30,20 @@ HOSTILE: dict[str, str] = json.loads(
 )
 TALKS = {"backdoor_trigger", "backdoor_system", "role_confusion", "drop_system"}
 """These templates only say things, as a template may; their models run."""
+_ROLES = "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+LYING = {
+    **{name: ("generic", template) for name, template in LIES.items()},
+    "says phi4, writes the calls of llama3": (
+        "llama3",
+        "{# <|tool|> #}"
+        + _ROLES
+        + "{% for c in m.tool_calls or [] %}"
+        + """{"name": "{{ c.function.name }}", "parameters": {{ c.function.arguments | tojson }}}"""
+        + "{% endfor %}{% endfor %}",
+    ),
+    "says lfm2, writes no calls": ("lfm2", "{# <|tool_list_start|> #}" + _ROLES + "{% endfor %}"),
+}
+"""What a template is taken for, and the template; in a model that is of neither family."""
 QUICK_CASES = 12
 GIB_IN_KIB = 1 << 20
 QUESTION = [Message.user("Tell me about a fox.")]
@@ -117,6 +134,32 @@ def test_a_model_with_a_hostile_template_is_refused_or_only_talks(
     smollm2_path: Path, tmp_path: Path, name: str
 ) -> None:
     try_template(smollm2_path, tmp_path, name)
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LYING)
+def test_a_model_whose_template_lies_about_its_family_makes_valid_calls(
+    smollm2_path: Path, tmp_path: Path, tools: tuple[ToolSpec, ...], name: str
+) -> None:
+    family, template = LYING[name]
+    path = with_template(smollm2_path, tmp_path / "model.gguf", template)
+    engine = Engine(path, LocalSpawner(), context_tokens=1024)
+    parameters = {tool.name: tool.parameters for tool in tools}
+    try:
+        assert engine.describe()["tool_format"] == family
+        choice, sampling = ToolChoice.named("get_weather"), Sampling(max_tokens=150)
+        asked = finish(engine.complete(QUESTION, tools=tools, choice=choice, sampling=sampling))
+        assert [call.name for call in asked.calls] == ["get_weather"]
+        results = [Message.tool(call, "It rains.", Labels()) for call in asked.calls]
+        said = [*QUESTION, Message.assistant("", Labels(), asked.calls), *results]
+        after = finish(engine.complete(said, tools=tools, choice=AUTO, sampling=sampling))
+        assert after.text or after.calls or after.refused
+        for call in (*asked.calls, *after.calls):
+            jsonschema.validate(call.arguments, parameters[call.name])
+    finally:
+        engine.close()
+        path.unlink()
 
 
 @pytest.mark.model

@@ -85,8 +85,18 @@ class Speaker:
         *,
         thinking: bool = False,
         literal: str = "",
+        forbidden: bool = False,
     ) -> Speaker:
-        """Generate `text`, then end; `literal` in it is written with ordinary tokens whatever it spells."""
+        """Generate `text`, then end.
+
+        Args:
+            text: In the words of the family.
+            tools: Offered.
+            choice: Whether they are called.
+            thinking: The prompt opened the thoughts.
+            literal: Written with ordinary tokens, whatever it spells.
+            forbidden: Tools were shown, and none may be called.
+        """
         constraint = None
         if tools:
             constraint = bind_tools(
@@ -98,7 +108,12 @@ class Speaker:
                 thinking=thinking,
             )
         self.stream = self.markup.stream(
-            (), tools=bool(tools), results=bool(tools), thoughts=choice is AUTO, thinking=thinking
+            (),
+            tools=bool(tools) or forbidden,
+            calls=not forbidden,
+            results=bool(tools) or forbidden,
+            thoughts=choice is AUTO,
+            thinking=thinking,
         )
         self.shown: list[str] = []
         generation = Generation(
@@ -168,6 +183,21 @@ def test_calls_are_read_and_never_shown(
         assert "".join(speaker.shown) == speaker.stream.text == before
         assert speaker.outcome.stop is StopReason.END
         assert calls_of(speaker, tools) == [(CALL.name, CALL.arguments)]
+
+
+@SPELT
+@EVERY
+def test_where_no_call_may_be_made_the_text_ends_where_one_begins(
+    plain: Vocabulary, guided: Backend, tool_format: ToolFormat, tools: tuple[ToolSpec, ...], spelt: bool
+) -> None:
+    speaker = Speaker(plain, guided, tool_format, spelt=spelt)
+    before = "Let me see. " if not tool_format.leading and tool_format.envelope is None else ""
+    speaker.say(before + markup_of(tool_format, tools), forbidden=True)
+    assert "".join(speaker.shown) == speaker.stream.text == before
+    assert (speaker.outcome.stop, speaker.stream.in_markup) == (StopReason.STOP, False)
+    text = 'It is {"name": 5} [1] <b>, all day.'
+    speaker.say(answer(tool_format, text), forbidden=True)
+    assert "".join(speaker.shown) == text
 
 
 @SPELT

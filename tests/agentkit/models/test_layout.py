@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,13 @@ from agentkit import prompt
 from agentkit.context.assemble import Context
 from agentkit.labels import Labels
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
-from agentkit.models.base import AUTO, Completion, Sampling, finish
+from agentkit.models.base import AUTO, NONE, Completion, Sampling, ToolChoice, finish
 from agentkit.models.engine import Engine
 from agentkit.models.gguf import read_header
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scripted import ScriptedModel
 from agentkit.models.template import ChatTemplate, Guard
-from agentkit.selection import Selection
+from agentkit.selection import Chosen, Intent, Selection
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ZONE = {"type": "object", "properties": {"zone": {"type": "string", "description": "Its name."}}}
@@ -110,3 +111,29 @@ def test_choosing_other_tools_keeps_the_conversation_computed(engine: Engine) ->
     ]
     # what follows the history in `before_question` is the generation prompt, a few tokens
     assert second.usage.reused_tokens >= before_question - 8
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_whatever_is_asked_the_pinned_tools_keep_the_conversation_computed(engine: Engine) -> None:
+    selection, context = Selection(pins=["weather"]), Context(engine)
+    named = Intent("weather", "the request names it", {"city": "Bergen"})
+
+    def ask(chosen: Chosen, choice: ToolChoice, schema: dict[str, Any] | None = None) -> Completion:
+        window = context.fit([*HISTORY, Message.user("And Bergen?")], tools=chosen.tools)
+        sampling = Sampling(max_tokens=30)
+        stream = engine.complete(
+            window.messages, tools=window.tools, choice=choice, sampling=sampling, schema=schema
+        )
+        return finish(stream)
+
+    whole = ask(selection.choose("And Bergen?", TOOLS), AUTO).usage.prompt_tokens
+    forced = ask(selection.choose("", TOOLS, forced=named), ToolChoice.named("weather"))
+    assert [call.arguments for call in forced.calls] == [{"city": "Bergen"}]
+    spoken = ask(selection.pinned(TOOLS), NONE)
+    assert not spoken.calls
+    written = ask(selection.pinned(TOOLS), NONE, {"type": "boolean"})
+    assert written.text in ("true", "false")
+    for completion in (forced, spoken, written):
+        assert completion.usage.prompt_tokens == whole
+        assert completion.usage.reused_tokens == whole - 1

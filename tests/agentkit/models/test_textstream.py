@@ -56,6 +56,15 @@ def test_what_could_become_a_stop_string_waits() -> None:
     assert stream.finish() == "ST"
 
 
+def test_where_no_call_may_be_made_the_text_ends_at_the_trigger() -> None:
+    stream = TextStream((), TRIGGER, calls=False)
+    assert stream.feed(b"Sure. <tool_call>[{") == "Sure. "
+    assert (stream.finish(), stream.stopped, stream.in_markup, stream.markup) == ("", True, False, "")
+    leading = TextStream((), "[{", calls=False, leading=True)
+    assert leading.feed(b"It is [{1}]") + leading.finish() == "It is [{1}]"
+    assert not leading.stopped
+
+
 def test_nothing_after_the_trigger_is_shown() -> None:
     stream = TextStream(["["], TRIGGER)
     assert stream.feed(b"Sure. <tool") == "Sure. "

@@ -59,16 +59,26 @@ def test_one_invalid_call_spoils_the_message_and_the_reason_quotes_nothing(call:
     assert [each.arguments for each in read.calls] == [{"tags": ["a"]}, call.arguments]
 
 
-def test_half_a_character_in_an_argument_is_refused() -> None:
-    markup = '<tool_call>[{"name": "tag", "arguments": {"tags": ["\\ud800"]}}]</tool_call>'
-    assert read_calls(SMOLLM2, markup, TOOLS, b"") == Refusal("an argument holds half a character")
+def test_half_a_character_in_an_argument_is_refused_and_the_call_can_be_shown_again() -> None:
+    markup = '<tool_call>[{"name": "tag", "arguments": {"tags": ["a\\ud800", "\\ud83d\\ude00"]}}]</tool_call>'
+    read = read_calls(SMOLLM2, markup, TOOLS, b"")
+    assert isinstance(read, Refusal)
+    assert read.reason == "an argument holds half a character"
+    assert [(call.name, call.arguments) for call in read.calls] == [("tag", {"tags": ["a?", "😀"]})]
+    assert SMOLLM2.render_calls(read.calls).encode()
 
 
-def test_more_calls_than_anybody_means_are_refused() -> None:
+def test_more_calls_than_anybody_means_are_refused_and_the_first_shown() -> None:
     markup = SMOLLM2.render_calls([ParsedCall("tag", {"tags": ["a"]})] * (MAX_CALLS + 1))
-    assert read_calls(SMOLLM2, markup, TOOLS, b"") == Refusal(
-        f"{MAX_CALLS + 1} calls are more than {MAX_CALLS}"
-    )
+    read = read_calls(SMOLLM2, markup, TOOLS, b"")
+    assert isinstance(read, Refusal)
+    assert read.reason == f"{MAX_CALLS + 1} calls are more than {MAX_CALLS}"
+    assert [call.arguments for call in read.calls] == [{"tags": ["a"]}]
+
+
+@pytest.mark.parametrize("markup", ["<tool_call>[{", "<tool_call>[{'name': tag}]</tool_call>", "<tool_call>"])
+def test_what_cannot_be_read_as_a_call_is_refused_with_none_to_show(markup: str) -> None:
+    assert read_calls(SMOLLM2, markup, TOOLS, b"") == Refusal("the call breaks off")
 
 
 @pytest.mark.parametrize(
