@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from agentkit.messages import ToolCall, ToolSpec
 from agentkit.models.base import Refusal
 from agentkit.models.formats.fitting import Fitting
-from agentkit.models.formats.syntax import dump_json
 from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.normalise import InvalidError, SchemaError, normalise
+from agentkit.models.schema_check import read_value
 
 MAX_CALLS = 64
 """Calls in one message that are looked at; a grammar allows far fewer."""
@@ -35,9 +35,11 @@ def read_calls(
     calls = []
     for index, call in enumerate(map(fitting.mean, parsed.calls)):
         try:
-            data = dump_json([call.name, call.arguments]).encode()
+            data = json.dumps([call.name, call.arguments], ensure_ascii=False, allow_nan=False).encode()
         except UnicodeEncodeError:
             return Refusal("an argument holds half a character")
+        except ValueError:  # 1e999 is read as infinite, and written as what is no JSON
+            return Refusal("an argument holds a number too large to be read")
         digest = hashlib.blake2b(data + bytes([index]), key=salt[:64], digest_size=8).hexdigest()
         calls.append(ToolCall(digest[:9], call.name, call.arguments))  # nine: Mistral takes no other length
     if not parsed.complete:
@@ -56,9 +58,7 @@ def read_calls(
 def check_text(text: str, schema: dict[str, object]) -> Refusal | None:
     """Return why `text` is not one JSON value of `schema`, or nothing where it is."""
     try:
-        normalise(schema).check(json.loads(text))
+        normalise(schema).check(read_value(text))
     except (InvalidError, SchemaError) as error:
         return Refusal(str(error))
-    except (ValueError, RecursionError):
-        return Refusal("it is not JSON, or breaks off")
     return None
