@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from agentkit.models.satisfiable import Satisfiable
+from agentkit.models.satisfiable import Ending, Leaves
 from agentkit.models.schema_shapes import (
     MAX_BOUND,
     MAX_STRING,
@@ -51,6 +51,7 @@ class _Builder:
         resource = resource_of(source)
         registry = referencing.Registry().with_resource("", resource)
         self._root = Raw(source, registry.resolver_with_root(resource), "#", old)
+        self._leaves = Leaves()
         self._names: dict[tuple[int, ...], str] = {}
         self._done: dict[tuple[int, ...], Any] = {}
         self._open: list[tuple[int, ...]] = []
@@ -67,7 +68,7 @@ class _Builder:
         definitions = {name: self._done[keys[name]] for name in sorted(self._shared)}
         if definitions:
             schema = {**(schema if isinstance(schema, dict) else {}), "$defs": definitions}
-        if schema is False or not Satisfiable(schema).of(schema):
+        if schema is False or not Ending(schema).of(schema):
             raise SchemaError("no value can satisfy the schema")
         return {} if schema is True else schema, tuple(self._reader.notes)
 
@@ -133,6 +134,7 @@ class _Builder:
             self._put(
                 form, plain, ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
             )
+        types = [kind for kind in types if self._leaves.any_of(kind, form)]
         if "array" in types and not self._array(form, shape, plain):
             types.remove("array")
         if "object" in types and not self._object(form, shape, plain, root=root):

@@ -1,8 +1,8 @@
 """Whether calls of a tool can be bound to its parameters, found out when the tool is registered (pure).
 
-Covered: schemas that refer to nothing, that cannot be read or written, that no value satisfies, or that are too large
-for either constraint; and those with a part that nothing satisfies, which not every constraint can leave out. One
-tool that cannot be bound would otherwise keep the engine from calling any of those beside it.
+Covered: schemas that refer to nothing, that cannot be read or written, that no value satisfies, that have a part
+without an end, or that are too large for either constraint. One tool that cannot be bound would otherwise keep the
+engine from calling any of those beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentkit.models.automaton import MAX_STATES
 from agentkit.models.gbnf import MAX_RULES
 from agentkit.models.gbnf_backend import value_rules
 from agentkit.models.normalise import MAX_KEPT, normalise
-from agentkit.models.satisfiable import Satisfiable
+from agentkit.models.satisfiable import Ending
 
 
 def refusal(parameters: dict[str, Any]) -> str | None:
@@ -36,11 +36,11 @@ def refusal(parameters: dict[str, Any]) -> str | None:
 def _refusal(parameters: str) -> str | None:
     try:
         form = normalise(json.loads(parameters), close=True).schema
-        satisfiable = Satisfiable(form)
+        ending = Ending(form)
         parts = list(_parts(form, ""))
         for name, part in parts:
-            if not satisfiable.of(part):
-                return "no value can satisfy a part of the schema" + (f" of {name[:80]!r}" if name else "")
+            if not ending.of(part):
+                return "a part of the schema has no end" + (f": {name[:80]!r}" if name else "")
         if sum(_rules(part) for _, part in parts) > MAX_RULES:  # it may be too large: only building it tells
             value_rules(form).text()
     except ConfigError as error:
