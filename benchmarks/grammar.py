@@ -1,7 +1,8 @@
 """Measure what the grammars accept, beside llguidance alone on the schemas as they are, in the same run.
 
-`python -m benchmarks.grammar [--quick]` prints a table, then one flat JSON object. A schema refused counts as passed
-only where nothing satisfies it. Instances are spelt canonically: keys in an order the schema allows, numbers
+`python -m benchmarks.grammar [--quick]` prints a table, then one flat JSON object. Of the suite, `total`, `pass` and
+`refused` count instances, the rest says what it counts; those of a schema refused count as passed only where nothing
+satisfies it. Instances are spelt canonically: keys in an order the schema allows, numbers
 without exponents, `", "` and `": "`. What is not measured is null. The suite and BFCL are read from `AGENTKIT_DATA`, or
 `../shared/data`.
 """
@@ -42,10 +43,13 @@ KEYS = (
     "suite_false_accepts",
     "suite_false_rejects",
     "suite_refused",
+    "suite_schemas",
+    "suite_schemas_refused",
     "gbnf_suite_pass",
     "gbnf_suite_false_accepts",
     "gbnf_suite_false_rejects",
     "gbnf_suite_refused",
+    "gbnf_suite_schemas_refused",
     "bfcl_gold_accepted",
     "bfcl_gold_total",
     "gbnf_bfcl_gold_accepted",
@@ -118,7 +122,7 @@ def suite() -> dict[str, int | None]:
     if not folder.is_dir():
         print("skipped: the JSON-Schema-Test-Suite is not here: set AGENTKIT_DATA", file=sys.stderr)
         return {}
-    counts = dict.fromkeys(KEYS[:10], 0)
+    counts = dict.fromkeys((key for key in KEYS if "suite" in key), 0)
     for draft in ("draft2020-12", "draft7"):
         for path in sorted((folder / draft).glob("*.json")):
             for case in json.loads(path.read_text(encoding="utf-8")):
@@ -139,6 +143,9 @@ def _case(case: dict[str, Any], counts: dict[str, int], *, old: bool) -> None:
         second = compiled_gbnf(normalised.schema)
     except SchemaError as error:
         impossible = error.message == "no value can satisfy the schema"
+    counts["suite_schemas"] += 1
+    counts["suite_schemas_refused"] += matcher is None
+    counts["gbnf_suite_schemas_refused"] += second is None
     for test in case["tests"]:
         value, valid = test["data"], test["valid"]
         counts["suite_total"] += 1

@@ -17,6 +17,7 @@ from typing import Any
 
 from agentkit.models.automaton import (
     EVERYTHING,
+    MAX_STATES,
     Automaton,
     TooLargeError,
     complement,
@@ -29,13 +30,16 @@ from agentkit.models.automaton import (
 from agentkit.models.formats.syntax import dump_json
 from agentkit.models.gbnf import Alternative, Ref, Rules, writable
 from agentkit.models.numerals import of_numbers
-from agentkit.models.schema_shapes import MAX_STRING, TYPES
+from agentkit.models.schema_shapes import MAX_STRING
+from agentkit_tools.dialect import TYPES
 from agentkit_tools.pattern import PatternError, Ranges, invert
 
 MAX_NAME = 256
 """Characters in the name of a property that the schema does not list."""
 MAX_CHAIN = 24
 """More properties in a row that may be left out come in any order: in a fixed one each would be a place to be at."""
+MAX_PATTERN_STATES = 2 * MAX_STATES
+"""States of patterns that turn out too large, all together: behind that the next one is checked after at once."""
 BLOCK = 64
 """Characters counted at once: a bound of 4096 takes 200 rules then, and not 4096."""
 _ESCAPED: Ranges = ((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C))
@@ -51,6 +55,7 @@ class SchemaRules:
         self._rules = rules
         self._scope = ""
         self._forms: Mapping[str, Any] = {}
+        self._states = MAX_PATTERN_STATES
         self._definitions: dict[tuple[str, str], Ref] = {}
         self._known: dict[tuple[str, str], Ref] = {}
         self._escaped: dict[Ranges, Ref] = {}
@@ -116,13 +121,27 @@ class SchemaRules:
         pattern = form.get("pattern")
         if pattern is not None:
             with suppress(TooLargeError, PatternError):
-                found = of_pattern(pattern)
+                found = self._pattern(pattern)
                 if least or most is not None:
                     with suppress(TooLargeError):  # the length is checked after, then
                         found = intersection(found, of_lengths(least, most))
                 return self._rules.add(('"', self._quoted(found, MAX_STRING)))
         bound = MAX_STRING if most is None else most
         return self._rules.add(('"', *self._exactly(least), self._at_most(bound - least)))
+
+    def _pattern(self, source: str) -> Automaton:
+        """Return the automaton of a pattern.
+
+        Raises:
+            PatternError: It cannot be used.
+            TooLargeError: It has too many states, or those before it had.
+        """
+        limit = min(MAX_STATES, self._states)
+        try:
+            return of_pattern(source, limit)
+        except TooLargeError:
+            self._states -= limit
+            raise
 
     def _quoted(self, automaton: Automaton, bound: int) -> Ref:
         """Return the rule of the texts an automaton accepts, as they stand in a string, and the closing quote."""
@@ -254,7 +273,7 @@ class SchemaRules:
         pairs: list[tuple[Automaton, Any]] = [(names, additional)]
         for pattern, each in form.get("patternProperties", {}).items():
             try:
-                found = of_pattern(pattern)
+                found = self._pattern(pattern)
                 pairs = [
                     (intersection(found, names), each),
                     (intersection(complement(found), names), additional),

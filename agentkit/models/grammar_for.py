@@ -16,7 +16,6 @@ Not covered: a text cut off by `max_tokens` is no JSON, and reading it says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,7 +25,8 @@ from numpy.typing import NDArray
 
 from agentkit.models.grammar import Constraint, bind_schema
 from agentkit.models.guidance import Guidance
-from agentkit.models.normalise import InvalidError, Normalised, normalise
+from agentkit.models.normalise import Normalised, normalise
+from agentkit.models.schema_check import read_value
 
 LogitsProcessor = Callable[[NDArray[np.intc], NDArray[np.single]], NDArray[np.single]]
 
@@ -67,10 +67,7 @@ class BoundGrammar:
         Raises:
             InvalidError: It is not JSON, or not of the schema.
         """
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            raise InvalidError("it is not JSON, or breaks off") from None
+        value = read_value(text)
         self._normalised.check(value)
         return value
 

@@ -170,6 +170,7 @@ class GuidanceConstraint:
         tokens: list[int] = self._matcher.compute_ff_tokens()
         if tokens:  # a tokeniser that knows no token for a byte cuts a text into tokens that do not spell it
             tokens = tokens[: self._matcher.validate_tokens(tokens)]
+        if tokens:
             self._matcher.consume_tokens(tokens)
             if self._may_go_on(tokens[-1]):
                 self._matcher.rollback(1)

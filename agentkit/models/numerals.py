@@ -6,8 +6,11 @@ Not covered: exponents where there is a bound or a step; steps that would take t
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from agentkit.models.automaton import Automaton, TooLargeError, explore, of_pattern
@@ -16,6 +19,7 @@ from agentkit_tools.pattern import Ranges
 MAX_DIGITS = 20
 MAX_FRACTION = 15
 MAX_STEP = 1000
+_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _ANY_NUMBER = r"^-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?$"
 
 
@@ -57,17 +61,42 @@ def of_numbers(form: Mapping[str, Any], *, whole: bool) -> Automaton:
         form: May hold minimum, maximum, exclusiveMinimum, exclusiveMaximum and multipleOf.
         whole: Integers only.
     """
-    low = _tightest(form, "minimum", "exclusiveMinimum", max)
-    high = _tightest(form, "maximum", "exclusiveMaximum", min)
+    return _of_numbers(tuple((keyword, form[keyword]) for keyword in _KEYWORDS if keyword in form), whole)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_numbers(bounds: tuple[tuple[str, float], ...], whole: bool) -> Automaton:
+    """Do the work of `of_numbers`; most numbers have no bounds at all."""
+    form = dict(bounds)
+    low, high = _bounds(form)
     step = form.get("multipleOf")
     if low is None and high is None and step is None and not whole:
         return of_pattern(_ANY_NUMBER)
     if step is not None:
         try:
             return _Numbers(low, high, Decimal(str(step)), whole=whole).automaton()
-        except TooLargeError:
-            pass  # the step is checked after
+        except TooLargeError:  # the step is checked after
+            if not some_number(form, whole=whole):
+                return Automaton(((),), frozenset())
     return _Numbers(low, high, None, whole=whole).automaton()
+
+
+def some_number(form: Mapping[str, Any], *, whole: bool) -> bool:
+    """Return whether any number keeps the bounds in `form`, which are those of `of_numbers`."""
+    low, high = _bounds(form)
+    if low is None or high is None:
+        return True
+    both = low.inclusive and high.inclusive
+    if not whole and "multipleOf" not in form:
+        return low.value < high.value or (low.value == high.value and both)
+    step = Fraction(str(form.get("multipleOf", 1)))
+    if whole:
+        step = Fraction(step.numerator)  # the least whole number that is a multiple of it
+    least, most = Fraction(low.value), Fraction(high.value)
+    first = math.ceil(least / step) * step
+    if first == least and not low.inclusive:
+        first += step
+    return first < most or (first == most and high.inclusive)
 
 
 def _tightest(form: Mapping[str, Any], plain: str, exclusive: str, choose: Any) -> Bound | None:  # noqa: ANN401
@@ -80,6 +109,11 @@ def _tightest(form: Mapping[str, Any], plain: str, exclusive: str, choose: Any) 
     return next(
         (bound for bound in reversed(found) if bound.value == choose(values)), None
     )  # exclusive goes first
+
+
+def _bounds(form: Mapping[str, Any]) -> tuple[Bound | None, Bound | None]:
+    low = _tightest(form, "minimum", "exclusiveMinimum", max)
+    return low, _tightest(form, "maximum", "exclusiveMaximum", min)
 
 
 class _Numbers:

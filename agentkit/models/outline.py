@@ -27,7 +27,10 @@ def outlines(tools: Sequence[ToolSpec]) -> str:
 
 def outline(tool: ToolSpec) -> str:
     """Return `tool` as the lines above."""
-    required = set(tool.parameters.get("required") or ())
+    given = tool.parameters.get("required")
+    required = (
+        set(map(str, given)) if isinstance(given, list) else set()
+    )  # else it stands beside each property
     lines = [f"{tool.name}: {_flat(tool.description)}"]
     properties = tool.parameters.get("properties") or {}
     lines += [_parameter(name, schema, name in required) for name, schema in properties.items()]

@@ -5,11 +5,12 @@ A message says where a value is not of its schema, and by which keyword.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from agentkit_tools.bounded import bounded_validator
-from agentkit_tools.pattern import PatternError
+from agentkit_tools.bounded import UnusableSchemaError, first_problem
 
 
 class InvalidError(ValueError):
@@ -22,18 +23,40 @@ def check_value(value: object, schema: Any) -> None:  # noqa: ANN401 - any JSON
     Raises:
         InvalidError: The value is not of the schema, or the schema cannot be used. Says where, never what.
     """
-    import jsonschema
-    import referencing
-
     try:
-        for error in bounded_validator(schema).iter_errors(value):
-            raise InvalidError(f"{error.validator} fails at {error.json_path}")
-    except (jsonschema.exceptions.SchemaError, referencing.exceptions.Unresolvable, RecursionError) as error:
-        raise InvalidError("the schema cannot be used") from error
-    except (PatternError, TypeError, AttributeError, KeyError) as error:
-        raise InvalidError(f"the schema cannot be used: {type(error).__name__}") from error
-    except jsonschema.exceptions.UnknownType:
-        raise InvalidError("the schema names a type that does not exist") from None
+        error = first_problem(value, schema)
+    except UnusableSchemaError as unusable:
+        raise InvalidError(str(unusable)) from unusable
+    if error is not None:
+        raise InvalidError(f"{error.validator} fails at {error.json_path}")
+
+
+def read_value(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the JSON value that `text` is.
+
+    Raises:
+        InvalidError: It is not JSON, breaks off, or holds a number that becomes infinite.
+    """
+    try:
+        return _DECODER.decode(text)
+    except InvalidError:
+        raise
+    except (ValueError, RecursionError):
+        raise InvalidError("it is not JSON, or breaks off") from None
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise InvalidError("it holds a number too large to be read")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise InvalidError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
 
 
 def same(one: object, other: object) -> bool:

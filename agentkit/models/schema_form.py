@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from agentkit.models.satisfiable import Ending, Leaves
 from agentkit.models.schema_shapes import (
-    MAX_DEPTH,
+    MAX_BOUND,
     MAX_STRING,
-    TYPES,
     Raw,
     Reader,
     SchemaError,
@@ -23,6 +23,7 @@ from agentkit.models.schema_shapes import (
     matches,
     resource_of,
 )
+from agentkit_tools.dialect import MAX_DEPTH
 from agentkit_tools.matching import found_in
 
 
@@ -50,6 +51,7 @@ class _Builder:
         resource = resource_of(source)
         registry = referencing.Registry().with_resource("", resource)
         self._root = Raw(source, registry.resolver_with_root(resource), "#", old)
+        self._leaves = Leaves()
         self._names: dict[tuple[int, ...], str] = {}
         self._done: dict[tuple[int, ...], Any] = {}
         self._open: list[tuple[int, ...]] = []
@@ -66,7 +68,7 @@ class _Builder:
         definitions = {name: self._done[keys[name]] for name in sorted(self._shared)}
         if definitions:
             schema = {**(schema if isinstance(schema, dict) else {}), "$defs": definitions}
-        if schema is False or not _satisfiable(schema):
+        if schema is False or not Ending(schema).of(schema):
             raise SchemaError("no value can satisfy the schema")
         return {} if schema is True else schema, tuple(self._reader.notes)
 
@@ -117,14 +119,22 @@ class _Builder:
         plain = dict(shape.plain)
         if "string" in types:
             self._put(form, plain, ("minLength", "maxLength", "pattern"))
-            if form.get("minLength", 0) > form.get("maxLength", MAX_STRING):
+            least = form.get("minLength", 0)
+            if least > form.get("maxLength", math.inf):
                 types.remove("string")
             elif "pattern" not in form:
+                if least > MAX_STRING:
+                    raise SchemaError(
+                        f"minLength {least} is more than the {MAX_STRING} characters a text may have"
+                    )
                 form["maxLength"] = min(form.get("maxLength", MAX_STRING), MAX_STRING)
+            if least > MAX_BOUND:
+                form["minLength"] = MAX_BOUND
         if {"number", "integer"} & set(types):
             self._put(
                 form, plain, ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
             )
+        types = [kind for kind in types if self._leaves.any_of(kind, form)]
         if "array" in types and not self._array(form, shape, plain):
             types.remove("array")
         if "object" in types and not self._object(form, shape, plain, root=root):
@@ -246,33 +256,3 @@ def _holds(value: object, shape: Shape) -> bool:
         return True
     names = ("minLength", "maxLength", "pattern") if kind is str else tuple(_TESTS)[:4]
     return all(_TESTS[name](value, shape.plain[name]) for name in names if name in shape.plain)
-
-
-def _satisfiable(schema: Any) -> bool:  # noqa: ANN401 - any JSON
-    """Return whether some finite value satisfies a schema of the form."""
-    definitions = schema.get("$defs", {}) if isinstance(schema, dict) else {}
-    finite: set[str] = set()
-
-    def good(form: Any) -> bool:  # noqa: ANN401 - any JSON
-        if isinstance(form, bool):
-            return form
-        if "$ref" in form:
-            return form["$ref"].removeprefix("#/$defs/") in finite
-        if "anyOf" in form:
-            return any(map(good, form["anyOf"]))
-        kinds = form.get("type", TYPES)
-        if set([kinds] if isinstance(kinds, str) else kinds) - {"object", "array"}:
-            return True
-        listed = "array" in kinds and all(
-            map(good, [*form.get("prefixItems", []), form.get("items", True)][: form.get("minItems", 0)])
-        )
-        named = "object" in kinds and all(
-            good(form.get("properties", {}).get(name, True)) for name in form.get("required", [])
-        )
-        return "enum" in form or listed or named
-
-    while True:
-        more = {name for name, each in definitions.items() if name not in finite and good(each)}
-        if not more:
-            return good(schema)
-        finite |= more

@@ -13,6 +13,7 @@ from typing import Any
 
 from agentkit.errors import ConfigError
 from agentkit.models.schema_check import within
+from agentkit_tools.dialect import IN_PLACE, MAX_DEPTH, TYPES
 from agentkit_tools.matching import found_in
 from agentkit_tools.pattern import PatternError, parse
 
@@ -21,23 +22,9 @@ MAX_STRING = 4096
 MAX_BOUND = 1000
 """The largest `minLength`, `minItems` and `maxItems` a grammar is given; what is over it is checked after."""
 MAX_NODES = 20_000
-MAX_DEPTH = 100
 MAX_ALTERNATIVES = 64
 MAX_NUMBER = 2**53
 
-TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
-_IN_PLACE = (
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "not",
-    "if",
-    "then",
-    "else",
-    "dependentSchemas",
-    "$ref",
-    "$dynamicRef",
-)
 _UNBOUND = (
     "uniqueItems", "contains", "minContains", "maxContains", "propertyNames", "dependentRequired", "dependentSchemas",
     "dependencies", "unevaluatedItems", "unevaluatedProperties", "$dynamicRef", "$recursiveRef", "contentEncoding",
@@ -247,12 +234,7 @@ class Reader:
         if not all(isinstance(each, str) for each in required):
             raise SchemaError("required holds what is not a name")
         shape.required = list(dict.fromkeys(required))
-        if (
-            self._close
-            and shape.properties
-            and not shape.sealed
-            and not any(key in node for key in _IN_PLACE)
-        ):
+        if self._close and shape.properties and not shape.sealed and not any(key in node for key in IN_PLACE):
             shape.required = [each for each in shape.required if each in shape.properties]
         items = node.get("items", True)
         first, rest = (items, node.get("additionalItems", True)) if isinstance(items, list) else ([], items)
@@ -280,7 +262,9 @@ class Reader:
             self.note(f"multipleOf {value:g}", raw.place)
         elif abs(value) > most or (not counts and 0 < abs(value) < 1e-12):
             self.note(f"{keyword} {value:g}", raw.place)
-            if counts and keyword.startswith("min"):
+            if keyword == "minLength":
+                shape.plain[keyword] = math.ceil(value)
+            elif counts and keyword.startswith("min"):
                 shape.plain[keyword] = most
         else:
             shape.plain[keyword] = int(value) if value == int(value) else value

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from agentkit.messages import ToolCall, ToolSpec
 from agentkit.models.base import Refusal
 from agentkit.models.formats.fitting import Fitting
-from agentkit.models.formats.syntax import dump_json
 from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.normalise import InvalidError, SchemaError, normalise
+from agentkit.models.schema_check import read_value
 
 MAX_CALLS = 64
 """Calls in one message that are looked at; a grammar allows far fewer."""
@@ -36,7 +36,10 @@ def read_calls(
     whole = True
     for index, call in enumerate(map(fitting.mean, parsed.calls[:MAX_CALLS])):
         name, arguments = call.name, call.arguments
-        said = dump_json([name, arguments])
+        try:
+            said = json.dumps([name, arguments], ensure_ascii=False, allow_nan=False)
+        except ValueError:  # 1e999 is read as infinite, and written as what is no JSON
+            return Refusal("an argument holds a number too large to be read")
         try:
             data = said.encode()
         except UnicodeEncodeError:  # half a character cannot be shown again: a question mark stands for it
@@ -64,9 +67,7 @@ def read_calls(
 def check_text(text: str, schema: dict[str, object]) -> Refusal | None:
     """Return why `text` is not one JSON value of `schema`, or nothing where it is."""
     try:
-        normalise(schema).check(json.loads(text))
+        normalise(schema).check(read_value(text))
     except (InvalidError, SchemaError) as error:
         return Refusal(str(error))
-    except (ValueError, RecursionError):
-        return Refusal("it is not JSON, or breaks off")
     return None

@@ -17,10 +17,19 @@ def test_the_suite_is_read_from_where_the_variable_says(
         folder = tmp_path / "jsonschema-suite" / "tests" / draft
         folder.mkdir(parents=True)
         tests = [{"data": 5, "valid": True}, {"data": "5", "valid": False}]
-        (folder / "type.json").write_text(json.dumps([{"schema": {"type": "integer"}, "tests": tests}]))
+        cases = [
+            {"schema": {"type": "integer"}, "tests": tests},
+            {"schema": {"$ref": "#/lost"}, "tests": tests},
+        ]
+        (folder / "type.json").write_text(json.dumps(cases))
     monkeypatch.setenv("AGENTKIT_DATA", str(tmp_path))
     found = suite()
-    assert (found["suite_total"], found["suite_pass"]) == (4, 4)
+    assert (found["suite_total"], found["suite_pass"], found["suite_refused"]) == (8, 4, 4)
+    assert (found["suite_schemas"], found["suite_schemas_refused"], found["gbnf_suite_schemas_refused"]) == (
+        4,
+        2,
+        2,
+    )
 
 
 def test_without_the_data_every_figure_is_null(

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from agentkit_tools import Tool, ToolDefinitionError, ToolInputError, ToolOutput, tool
+from agentkit_tools import Tool, Toolbox, ToolDefinitionError, ToolInputError, ToolOutput, tool
 from agentkit_tools.schema import read_docstring
 
 CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -204,12 +204,28 @@ def test_what_does_not_say_enough_is_refused_where_it_is_defined() -> None:
     [
         {"name": "two words"}, {"name": ""}, {"name": "x" * 65}, {"capabilities": frozenset({"fly"})},
         {"origin": "stranger"}, {"privacy": "hidden"}, {"timeout_seconds": 0},
-        {"parameters": {"type": "string"}}, {"parameters": {"type": "object"}},
+        {"parameters": {"type": "string"}}, {"parameters": {}},
+        {"parameters": {"type": "object", "additionalProperties": True}},
+        {"parameters": {"type": "object", "additionalProperties": {}}},
+        {"parameters": {"type": "object", "anyOf": [{"properties": {"a": {}}}]}},
     ],
 )  # fmt: skip
 def test_a_tool_the_policy_could_misread_is_refused(parts: dict[str, Any]) -> None:
     with pytest.raises(ToolDefinitionError):
         Tool(**{"name": "x", "description": "x", "parameters": CLOSED, **parts})
+
+
+def test_an_object_that_does_not_say_whether_it_is_closed_is() -> None:
+    """pydantic, MCP and OpenAI write no `additionalProperties`."""
+
+    class Place(BaseModel):
+        city: str
+
+    for parameters in (Place.model_json_schema(), {"type": "object"}):
+        made = Tool("it", "x", parameters, run=lambda _: ToolOutput("ran"))
+        assert made.parameters == {**parameters, "additionalProperties": False}
+        assert Toolbox([made]).call("it", {"city": "Oslo", "more": 1}).is_error
+    assert "additionalProperties" not in parameters
 
 
 def test_docstrings_of_every_shape_are_read() -> None:

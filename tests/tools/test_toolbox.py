@@ -87,6 +87,18 @@ def test_a_pattern_in_a_bare_schema_cannot_keep_a_call_busy(pattern: str, fits: 
 
 
 @pytest.mark.parametrize(
+    "schema",
+    [{"type": "zork"}, {"$ref": "#/nowhere"}, {"pattern": 5}, {"properties": []}, 5],
+)
+def test_a_schema_nothing_can_be_checked_against_is_an_error_output(schema: Any) -> None:
+    output = box(lambda _: ToolOutput("ran"), parameters={**NOTHING, "properties": {"text": schema}}).call(
+        "it", {"text": "secret"}
+    )
+    assert output.is_error
+    assert "secret" not in output.text
+
+
+@pytest.mark.parametrize(
     "failure", [ValueError("no luck"), ToolFailedError("no luck", hint="try"), SystemExit("no luck")]
 )
 def test_whatever_a_tool_raises_becomes_an_error_output(failure: BaseException) -> None:

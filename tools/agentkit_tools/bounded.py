@@ -1,15 +1,43 @@
 """JSON Schema validators that end in bounded time and fetch nothing.
 
-Patterns are matched by states and not by backtracking, and a reference that leaves the schema is an error.
+Patterns are matched by states and not by backtracking, a reference that leaves the schema is an error, and 19.99 is a
+multiple of 0.01, as it is written and not as it is kept.
 Source: JSON Schema validation, as `jsonschema` implements it; patterns by ECMA-262.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 from agentkit_tools.matching import found_in
+from agentkit_tools.pattern import PatternError
+
+
+class UnusableSchemaError(ValueError):
+    """Nothing can be checked against a schema. Says why, never what was to be checked."""
+
+
+def first_problem(value: object, schema: Any) -> Any | None:  # noqa: ANN401 - jsonschema has no types
+    """Return the first error of `value` as `jsonschema` tells it, or nothing where it is of the schema.
+
+    Raises:
+        UnusableSchemaError: The schema is malformed, or refers to what is not in it.
+    """
+    import jsonschema
+    import referencing
+
+    try:
+        return next(bounded_validator(schema).iter_errors(value), None)
+    except (jsonschema.exceptions.SchemaError, referencing.exceptions.Unresolvable, RecursionError) as error:
+        raise UnusableSchemaError("the schema cannot be used") from error
+    except PatternError as error:
+        raise UnusableSchemaError(f"a pattern of the schema cannot be matched: {error}") from error
+    except (TypeError, AttributeError, KeyError, ValueError, ArithmeticError) as error:
+        raise UnusableSchemaError(f"the schema cannot be used: {type(error).__name__}") from error
+    except jsonschema.exceptions.UnknownType:
+        raise UnusableSchemaError("the schema names a type that does not exist") from None
 
 
 def bounded_validator(schema: Any) -> Any:  # noqa: ANN401 - jsonschema has no types
@@ -42,5 +70,18 @@ def bounded_validator(schema: Any) -> Any:  # noqa: ANN401 - jsonschema has no t
             else:
                 yield from validator.descend(value[name], inner, path=name)
 
-    rules = {"pattern": pattern, "patternProperties": names, "additionalProperties": others}
+    def steps(_validator: Any, step: float, value: object, _schema: Any) -> Iterator[Any]:  # noqa: ANN401
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and Fraction(str(value)) % Fraction(str(step))
+        ):
+            yield jsonschema.ValidationError("is no multiple")
+
+    rules = {
+        "pattern": pattern,
+        "patternProperties": names,
+        "additionalProperties": others,
+        "multipleOf": steps,
+    }
     return extend(kind, rules)(schema, registry=referencing.Registry())

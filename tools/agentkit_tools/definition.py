@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
+from agentkit_tools.dialect import closed
 from agentkit_tools.errors import ToolDefinitionError
 
 CAPABILITIES = frozenset({"read_files", "write_files", "execute", "read_memory", "write_memory"})
@@ -45,7 +46,7 @@ class Tool:
     description: str
     """What a model and an approving user read."""
     parameters: dict[str, Any]
-    """JSON Schema of an object, `additionalProperties: false`."""
+    """JSON Schema of an object; one that leaves `additionalProperties` out is closed here."""
     capabilities: frozenset[str] = frozenset()
     """A subset of `CAPABILITIES`: what the policy rules on."""
     origin: str = "tool"
@@ -78,14 +79,13 @@ class Tool:
             )
         if self.origin not in ORIGINS or self.privacy not in PRIVACIES:
             raise ToolDefinitionError(f"tool {self.name} has an unknown origin or privacy label")
-        if (
-            self.parameters.get("type") != "object"
-            or self.parameters.get("additionalProperties") is not False
-        ):
+        parameters = closed(self.parameters)
+        if parameters is None:
             raise ToolDefinitionError(
                 f"the parameters of tool {self.name} are not a closed object",
                 hint='use {"type": "object", "properties": {...}, "additionalProperties": false}',
             )
+        object.__setattr__(self, "parameters", parameters)
         if not self.timeout_seconds > 0:
             raise ToolDefinitionError(f"tool {self.name} has {self.timeout_seconds} seconds to run in")
 

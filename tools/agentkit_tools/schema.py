@@ -16,7 +16,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
 from agentkit_tools.errors import ToolDefinitionError, ToolInputError
-from agentkit_tools.pattern import PatternError
 
 _SECTION = re.compile(r"^(Args|Arguments|Returns|Raises|Yields|Example|Examples|Note|Notes|Source):\s*$")
 _ARGUMENT = re.compile(r"^(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
@@ -172,22 +171,24 @@ def check_against(parameters: Mapping[str, Any], name: str, arguments: Mapping[s
     """Return `arguments` if the JSON Schema `parameters` accepts them.
 
     Args:
-        parameters: A closed object schema without references.
+        parameters: A closed object schema, in any dialect that tools come in.
         name: Of the tool, for the message.
         arguments: As parsed from JSON.
 
     Raises:
         ToolInputError: It does not; the message names the first problem and never repeats a value.
     """
-    from agentkit_tools.bounded import bounded_validator
+    from agentkit_tools.bounded import UnusableSchemaError, first_problem
+    from agentkit_tools.dialect import DialectError, standard
 
     try:
-        problem = next(bounded_validator(dict(parameters)).iter_errors(dict(arguments)), None)
-    except PatternError as error:
-        raise ToolInputError(f"{name} has a pattern that cannot be matched: {error}") from None
+        schema = standard(dict(parameters), close=True)
+        problem = first_problem(dict(arguments), schema)
+    except (DialectError, UnusableSchemaError, TypeError) as error:
+        raise ToolInputError(f"{name} has parameters that nothing can be checked against: {error}") from None
     if problem is not None:
         place = ".".join(str(part) for part in problem.absolute_path) or "arguments"
-        takes = ", ".join(parameters.get("properties", {})) or "no arguments"
+        takes = ", ".join(schema["properties"]) or "no arguments"
         raise ToolInputError(
             f"{name} cannot take these arguments: {place}: {_rule(problem)}", hint=f"{name} takes {takes}"
         )

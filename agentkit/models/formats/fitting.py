@@ -101,7 +101,7 @@ class Fitting:
             **parameters,
             "properties": {alias(key, self._keys): each for key, each in properties.items()},
         }
-        if "required" in parameters:
+        if isinstance(parameters.get("required"), list):
             renamed["required"] = [alias(key, self._keys) for key in parameters["required"]]
         return renamed
 

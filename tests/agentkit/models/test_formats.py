@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.messages import ToolCall, ToolSpec
+from agentkit.models.formats import choose
 from agentkit.models.formats.families import FORMATS
 from agentkit.models.formats.fitting import Fitting
 from agentkit.models.formats.json_call import JsonCall
@@ -18,20 +25,61 @@ from agentkit.models.formats.syntax import ParsedCall
 from agentkit.models.formats.tool_format import Parsed, ToolFormat
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-MARKS = st.sampled_from(
-    ["</parameter>", "\n</parameter>", "\n<\\/parameter>", "<escape>", "<\\escape>", "}", ")", '"', "\\"]
-)
-STRINGS = st.lists(TEXT | MARKS, max_size=3).map("".join)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | STRINGS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=6,
-)
-CALLS = st.lists(
-    st.builds(ToolCall, st.just(""), STRINGS, st.dictionaries(STRINGS, VALUES, max_size=3)), max_size=4
+PLAIN_MARKS = (
+    "\n</parameter>",
+    "\n<\\/parameter>",
+    "<\\escape>",
+    "}",
+    ")",
+    '"',
+    "\\",
+    "{",
+    "[",
+    "]",
+    ", ",
+    ">\n",
+    "'",
 )
 EVERY = pytest.mark.parametrize("tool_format", FORMATS.values(), ids=FORMATS)
 KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def marks_of(tool_format: ToolFormat) -> list[str]:
+    """Return all that means something in a family's markup, whole and without the white space around it."""
+    fixed = (
+        tool_format.trigger,
+        tool_format.opening,
+        tool_format.between,
+        tool_format.closing,
+        *tool_format.stop,
+    )
+    results = (tool_format.result_opening, tool_format.result_closing, tool_format.template_trigger or "")
+    envelope = tool_format.envelope.marks if tool_format.envelope else ()
+    every = (*fixed, *results, *envelope, *tool_format.syntax.marks, *PLAIN_MARKS)
+    return sorted({each for mark in every for each in (mark, mark.strip()) if each})
+
+
+def texts_of(tool_format: ToolFormat) -> st.SearchStrategy[str]:
+    return st.lists(TEXT | st.sampled_from(marks_of(tool_format)), max_size=3).map("".join)
+
+
+@functools.cache
+def calls_of(tool_format: ToolFormat, least: int = 0) -> st.SearchStrategy[list[ToolCall]]:
+    """Return lists of calls, several of one tool among them, with the marks of the family wherever a text stands."""
+    texts = texts_of(tool_format)
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=6,
+    )
+
+    def calls(words: tuple[list[str], list[str]]) -> st.SearchStrategy[list[ToolCall]]:
+        names, keys = map(st.sampled_from, words)
+        arguments = st.dictionaries(keys, values, max_size=3)
+        return st.lists(st.builds(ToolCall, st.just(""), names, arguments), min_size=least, max_size=4)
+
+    pool = st.lists(texts, min_size=1, max_size=3)
+    return st.tuples(pool, pool).flatmap(calls)
 
 
 def schema_of(value: Any) -> dict[str, Any]:
@@ -54,16 +102,21 @@ def schema_of(value: Any) -> dict[str, Any]:
 
 
 def tools_for(calls: Iterable[ToolCall]) -> list[ToolSpec]:
-    """Return tools that take what the calls say; of calls of one name, the last one is kept."""
-    return [
-        ToolSpec(call.name, "", schema_of(call.arguments))
-        for call in {each.name: each for each in calls}.values()
-    ]
-
-
-def one_of_each(calls: Iterable[ToolCall]) -> list[ToolCall]:
-    """Return the calls without those of a name that comes again."""
-    return list({call.name: call for call in calls}.values())
+    """Return tools that take what the calls say, all the calls of one name."""
+    tools = []
+    for name, same in groupby(sorted(calls, key=attrgetter("name")), key=attrgetter("name")):
+        given = [call.arguments for call in same]
+        schemas: dict[str, list[dict[str, Any]]] = {}
+        for key, value in (item for arguments in given for item in arguments.items()):
+            schemas.setdefault(key, []).append(schema_of(value))
+        parameters = {
+            "type": "object",
+            "properties": {key: {"anyOf": each} for key, each in schemas.items()},
+            "required": [key for key in schemas if all(key in arguments for arguments in given)],
+            "additionalProperties": False,
+        }
+        tools.append(ToolSpec(name, "", parameters))
+    return tools
 
 
 def written(tool_format: ToolFormat, calls: Sequence[ToolCall]) -> tuple[str, Fitting]:
@@ -81,10 +134,11 @@ def bare(calls: Iterable[ToolCall]) -> list[ParsedCall]:
 
 @EVERY
 @settings(max_examples=50, deadline=None)
-@given(calls=CALLS.map(one_of_each), text=TEXT)
+@given(data=st.data(), text=TEXT)
 def test_reading_what_was_written_gives_the_same(
-    tool_format: ToolFormat, calls: list[ToolCall], text: str
+    tool_format: ToolFormat, data: st.DataObject, text: str
 ) -> None:
+    calls = data.draw(calls_of(tool_format))
     markup, fitting = written(tool_format, calls)
     text = "" if tool_format.leading and calls else text
     parsed = tool_format.parse(text + markup, fitting.shown)
@@ -93,8 +147,9 @@ def test_reading_what_was_written_gives_the_same(
 
 @EVERY
 @settings(max_examples=8, deadline=None)
-@given(calls=CALLS.map(one_of_each).filter(bool))
-def test_what_breaks_off_is_not_complete(tool_format: ToolFormat, calls: list[ToolCall]) -> None:
+@given(data=st.data())
+def test_what_breaks_off_is_not_complete(tool_format: ToolFormat, data: st.DataObject) -> None:
+    calls = data.draw(calls_of(tool_format, least=1))
     markup, fitting = written(tool_format, calls)
     start = len(tool_format.trigger)
     for cut in range(start, len(markup.rstrip())):
@@ -187,3 +242,19 @@ def test_a_block_of_tools_names_each_and_says_how_to_call(tool_format: ToolForma
     )
     assert all(text in block for text in ("one", "two", "About one.", "About two."))
     assert "{tools}" not in block
+
+
+def test_the_page_on_adding_a_family_shows_one_as_it_is() -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "tool-formats.md").read_text(encoding="utf-8")
+    _, _, adding = page.partition("## Adding a family")
+    shown, written = (
+        block.strip("\n") for block in re.findall(r"```(?:python)?\n(.*?)```", adding, flags=re.DOTALL)[:2]
+    )
+    assert shown in (root / "agentkit" / "models" / "formats" / "families.py").read_text(encoding="utf-8")
+    calls = [ParsedCall("add", {"n": 1}), ParsedCall("add", {"n": 2})]
+    assert written == FORMATS["mistral"].render_calls(calls)
+    assert FORMATS["mistral"].parse(written) == Parsed("", tuple(calls), complete=True)
+    sign = re.search(r'\("(\S+)", (\w+)\)', adding)
+    assert sign is not None
+    assert f'    ("{sign[1]}", {sign[2]}),\n' in inspect.getsource(choose)

@@ -32,7 +32,7 @@ from agentkit.models.gbnf_matcher import Matcher, only_character
 from agentkit.models.gbnf_message import up_to
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.normalise import InvalidError, normalise
-from agentkit.models.numerals import of_numbers
+from agentkit.models.numerals import of_numbers, some_number
 from agentkit.models.vocabulary import Vocabulary
 from agentkit.spawn import LocalSpawner
 from agentkit_tools.matching import found_in
@@ -92,6 +92,15 @@ def test_numbers_keep_their_bounds_to_the_digit(form: dict[str, Any], numbers: l
         text = format(value, "f")
         assert any_number.accepts(text) is good
         assert whole.accepts(text) is (good and value == value.to_integral_value())
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(form=FORMS, whole=st.booleans())
+def test_bounds_that_no_number_keeps_are_known_without_looking_for_one(
+    form: dict[str, Any], whole: bool
+) -> None:
+    assert some_number(form, whole=whole) is not of_numbers(form, whole=whole).empty
 
 
 def test_what_has_no_end_is_no_grammar_and_leads_nowhere() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agentkit.messages import ToolSpec
 from agentkit.models.base import Refusal
-from agentkit.models.formats.families import SMOLLM2
+from agentkit.models.formats.families import FORMATS, SMOLLM2
 from agentkit.models.formats.syntax import ParsedCall
+from agentkit.models.grammar_for import grammar_for
 from agentkit.models.normalise import InvalidError
 from agentkit.models.schema_check import check_value
 from agentkit.models.validate import MAX_CALLS, check_text, read_calls
@@ -68,6 +71,17 @@ def test_half_a_character_in_an_argument_is_refused_and_the_call_can_be_shown_ag
     assert SMOLLM2.render_calls(read.calls).encode()
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+@pytest.mark.parametrize("name", ["smollm2", "qwen-coder", "functiongemma", "lfm2"])
+def test_a_number_too_large_to_be_read_is_refused(name: str, number: str) -> None:
+    parameters = {"type": "object", "properties": {"n": {"type": "number"}}, "additionalProperties": False}
+    tools = [ToolSpec("tag", "Tag it.", parameters)]
+    markup = FORMATS[name].render_calls([ParsedCall("tag", {"n": 7})], tools).replace("7", number)
+    assert read_calls(FORMATS[name], markup, tools, b"") == Refusal(
+        "an argument holds a number too large to be read"
+    )
+
+
 def test_more_calls_than_anybody_means_are_refused_and_the_first_shown() -> None:
     markup = SMOLLM2.render_calls([ParsedCall("tag", {"tags": ["a"]})] * (MAX_CALLS + 1))
     read = read_calls(SMOLLM2, markup, TOOLS, b"")
@@ -82,10 +96,57 @@ def test_what_cannot_be_read_as_a_call_is_refused_with_none_to_show(markup: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "valid"), [('{"tags": []}', True), ('{"tags": 1}', False), ('{"tags": [', False)]
+    ("text", "valid"),
+    [
+        ('{"tags": []}', True),
+        ('{"tags": 1}', False),
+        ('{"tags": [', False),
+        ('{"tags": []} x', False),
+    ],
 )
 def test_a_text_is_of_its_schema_or_refused(text: str, valid: bool) -> None:
     assert (check_text(text, PARAMETERS) is None) is valid
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[1e999]", "it holds a number too large to be read"),
+        ("[NaN]", "NaN is not JSON"),
+        ("[-Infinity]", "-Infinity is not JSON"),
+        ("[" * 100_000, "it is not JSON, or breaks off"),
+    ],
+)
+def test_what_reads_as_no_number_is_no_value(text: str, reason: str) -> None:
+    assert check_text(text, {}) == Refusal(reason)
+    with pytest.raises(InvalidError, match=reason):
+        grammar_for({}).read(text)
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "fits"),
+    [
+        (0.01, 19.99, True),
+        (0.1, 0.3, True),
+        (0.1, 0.35, False),
+        (3, 9.0, True),
+        (0.123456789, 1e308, False),
+        (1e-8, 12391239123, True),
+        (2, True, True),
+    ],
+)
+def test_steps_are_counted_as_they_are_written(step: float, value: float, fits: bool) -> None:
+    if fits:
+        check_value(value, {"multipleOf": step})
+    else:
+        with pytest.raises(InvalidError, match="multipleOf fails"):
+            check_value(value, {"multipleOf": step})
+
+
+@pytest.mark.parametrize(("step", "value"), [("x", 1), (0, 1), (2, float("inf")), (2, float("nan"))])
+def test_a_step_or_number_that_cannot_be_counted_is_no_crash(step: Any, value: float) -> None:
+    with pytest.raises(InvalidError):
+        check_value(value, {"multipleOf": step})
 
 
 def test_nothing_is_fetched_for_a_reference() -> None:
