@@ -319,7 +319,7 @@ class Engine:
 
     def _ask(self, what: str, values: Mapping[str, Any], answer: str) -> dict[str, Any]:
         connection = self._connected()
-        number = connection.send(what, values)
+        number = connection.send(what, values, seconds=self._hang_seconds)
         try:
             while True:
                 frame = connection.receive(number, self._hang_seconds)
@@ -366,7 +366,7 @@ class Engine:
                     name: [str(each.path.absolute()), each.sha256] for name, each in self._fitting.items()
                 },
             }
-            number = connection.send("load", wanted)
+            number = connection.send("load", wanted, seconds=self._hang_seconds)
             while (frame := connection.receive(number, self._hang_seconds))["is"] != "loaded":
                 pass
             connection.forget(number)

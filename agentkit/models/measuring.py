@@ -96,7 +96,7 @@ class Measured:
             WorkerHungError: It gave no sign of life.
             AgentkitError: What it reports.
         """
-        number = self._connection.send(what, values)
+        number = self._connection.send(what, values, seconds=QUIET_SECONDS)
         try:
             while (frame := self._connection.receive(number, QUIET_SECONDS))["is"] != answer:
                 if beat is not None:
