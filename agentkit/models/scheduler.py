@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from agentkit.errors import AgentkitError, BusyError, EngineError
 from agentkit.models.adapters import Applied
@@ -148,6 +149,7 @@ class Scheduler:
     def _step_alone(self, watch: Watch) -> None:
         if self._alone is None:
             return
+        self._drop_cancelled()  # those who wait meanwhile
         scheduler, decoder = self._alone
         try:
             scheduler.step(watch)
@@ -212,12 +214,7 @@ class Scheduler:
             self._running.append(job)
             job.place = place
             job.start = self._decoder.log.mark()
-            try:
-                generation.start(place.reused, place.origin)
-            except AgentkitError as error:
-                self._end(job, error)
-            if generation.stop is not None and job in self._running:
-                self._end(job)
+            self._try(job, partial(generation.start, place.reused, place.origin))
 
     def _begin_anew(self, job: Job) -> None:
         """Empty the cache where that costs this job nothing, so that what is done from now on can be recorded."""
@@ -246,8 +243,12 @@ class Scheduler:
         return False
 
     def _advance(self, job: Job) -> None:
+        self._try(job, lambda: job.generation.advance(self._decoder.logits(job.sequence)))
+
+    def _try(self, job: Job, write: Callable[[], None]) -> None:
+        """Let a job write on, and end it where it is over or fails."""
         try:
-            job.generation.advance(self._decoder.logits(job.sequence))
+            write()
         except AgentkitError as error:
             self._end(job, error)
         except Exception as error:  # noqa: BLE001 - one stream's failure must not end the others; only its kind is told
