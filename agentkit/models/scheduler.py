@@ -34,6 +34,10 @@ SLOW_STEP_SECONDS = 0.1
 """A step that takes longer is watched while it runs; a shorter one only between steps, which costs nothing."""
 TURN_SECONDS = 0.25
 """Who has one adapter waits at most about so long for who has another; each change costs some milliseconds."""
+READ_AGAIN_TOKENS = 4096
+"""A cache that holds at most so many is emptied when its log is nearly full, so that answers go on to have records."""
+UNRECORDED_TOKENS = 256
+"""One whose log is lost is emptied once it holds at most so many for each answer that had no record."""
 SHARE_TOKENS = 64
 """To wait for a prefix that another generation is just reading, it has to be longer than this."""
 
@@ -91,6 +95,8 @@ class Scheduler:
         self._running: list[Job] = []
         self._pace = _Pace()
         self._turns = _Turns()
+        self._unrecorded = 0
+        """Answers that a lost log left without a record, since the cache was last emptied for their sake."""
         self._pinned, self._again = pinned, again
         self._alone: tuple[Scheduler | Replay, Decoder] | None = None
 
@@ -203,7 +209,7 @@ class Scheduler:
                     self._waiting.remove(job)
                     self._isolate(job)
                 return
-            if not (self._decoder.log.whole or self._running):
+            if not self._running:
                 self._begin_anew(job)
             place = self.slots.take(
                 generation.prompt, generation.reserve, adapter=job.weights, conversation=job.conversation
@@ -217,9 +223,24 @@ class Scheduler:
             self._try(job, partial(generation.start, place.reused, place.origin))
 
     def _begin_anew(self, job: Job) -> None:
-        """Empty the cache where that costs this job nothing, so that what is done from now on can be recorded."""
-        if self.slots.shared(job.generation.prompt, job.conversation, adapter=job.weights) < SHARE_TOKENS:
-            self.slots.clear()
+        """Empty the cache where what comes next could not be recorded, and that costs little.
+
+        It costs this job nothing where the cache holds next to nothing of its prompt. Else all conversations in it are
+        read again, each when it goes on. That comes to 4,096 tokens at most, once in 49,152 tokens or 3,072 batches,
+        where the log is nearly full; where it was lost, by a restored state, a shift, or too much at once, to 256
+        tokens an answer: a conversation of 2,000 tokens that was restored is read again after eight answers without a
+        record. While others are being written nothing is emptied.
+        """
+        log = self._decoder.log
+        if (log.whole and not log.nearly_full) or self.slots.restored(job.conversation):
+            return
+        most = READ_AGAIN_TOKENS if log.whole else UNRECORDED_TOKENS * self._unrecorded
+        cheap = self._decoder.used() <= most
+        shared = self.slots.shared(job.generation.prompt, job.conversation, adapter=job.weights)
+        if cheap:
+            self._unrecorded = 0
+        if cheap or shared < SHARE_TOKENS:
+            self.slots.clear(again=cheap)
 
     def _record(self, job: Job) -> Record | None:
         """Return how a job was computed; `None` where that is not known, or needs no saying."""
@@ -262,6 +283,7 @@ class Scheduler:
             self._running.remove(job)
         if job.place is not None:
             self.slots.give_back(job.place.slot)
+            self._unrecorded += not self._decoder.log.whole
         job.generation.finish()
         job.generation.outcome.record = self._record(job)
         job.done(error)

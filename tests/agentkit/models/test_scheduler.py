@@ -1,11 +1,12 @@
 """What the scheduler promises beside speed, with a model of random weights in this process.
 
-One failure is one job's, and who waits can always be stopped.
+One failure is one job's; who waits can always be stopped; and whatever is done, answers soon have records again.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import pytest
 
 from agentkit.errors import AgentkitError, EngineError
 from agentkit.messages import Message
-from agentkit.models import generate
+from agentkit.models import cache_log, generate
 from agentkit.models.base import NONE, Sampling, StopReason
+from agentkit.models.kv_transfer import Offer
 from agentkit.models.llama import Settings
 from agentkit.models.sampler import Sampler
-from agentkit.models.scheduler import Job
+from agentkit.models.scheduler import UNRECORDED_TOKENS, Job
 from agentkit.models.session import Request, Session
 from tests.agentkit.models.test_odd_caches import BLOCKS, HEADS, INNER, WIDTH, Model
 
@@ -157,3 +159,51 @@ def test_a_replay_is_stopped_within_a_batch(session: Session) -> None:
     session.scheduler.step(cancels)
     assert again.ends == [None]
     assert again.request.generation.stop is StopReason.CANCELLED
+
+
+def test_one_long_conversation_has_records_past_the_limit_of_the_log(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_log, "MAX_TOKENS", 800)
+    sampling = Sampling(max_tokens=10, logit_bias=SHORT.logit_bias)
+    text, origins = "x" * 150, []
+    for _ in range(60):
+        text += "and,"
+        answer = Asked(session, text, sampling, conversation="one").done()
+        origins.append(answer.origin)
+        assert answer.record is not None
+    assert set(origins) == {"cold", "reused"}
+    assert 1 < origins.count("cold") < 6
+    assert Asked(session, text, sampling, replay=answer.record).done().seen == answer.seen
+
+
+def test_what_goes_on_from_a_restored_state_has_records_again_before_long(
+    session: Session, start: Callable[[], Session]
+) -> None:
+    texts = {name: name * 350 for name in "pq"}
+    later = start()
+    for name, text in texts.items():
+        place = Asked(session, text, conversation=name).done().job.place
+        assert place is not None
+        saved = session.states.save(place.slot)
+        assert saved is not None
+        said, file = saved
+        offer = Offer.read(name, [said["tokens"], said["exact"], said["shifts"]], "")
+        assert offer is not None
+        assert later.states.wants(offer, later.prompt([Message.user(text)], ()))
+        assert later.states.restore(offer, file)
+        os.close(file)
+        answer = Asked(later, text, conversation=name).done()
+        assert (answer.origin, answer.record) == ("restored", None)
+    answers = [Asked(later, texts["p"], conversation="p").done() for _ in range(6)]
+    without = [answer.origin for answer in answers if answer.record is None]
+    assert without == ["reused"] * len(without)
+    assert 0 < len(without) <= later.describe()["cache_tokens"] // UNRECORDED_TOKENS
+    assert [answer.origin for answer in answers[len(without) :]][:2] == ["cold", "reused"]
+    # the other one was dropped, too, and to restore it would lose the record of all
+    prompt = later.prompt([Message.user(texts["q"])], ())
+    assert offer is not None
+    assert not later.states.wants(offer, prompt)
+    other = Asked(later, texts["q"], conversation="q").done()
+    assert (other.origin, other.record is None) == ("cold", False)
+    assert Asked(later, texts["q"], replay=other.record).done().seen == other.seen
