@@ -48,6 +48,7 @@ HANG_SECONDS = 30.0
 MEMORY_SLACK = 1 << 30
 """What a worker may take beyond twice what it should need."""
 _MAX_COUNTS = 4096
+_MAX_SOURCES = 4096
 
 
 class Engine:
@@ -248,6 +249,8 @@ class Engine:
         }
         resume = None
         if conversation is not None and self._keeper is not None and self._sha256 is not None:
+            if conversation not in self._sources and len(self._sources) >= _MAX_SOURCES:
+                self._sources.clear()  # of those that just run, no state is kept this once
             self._sources[conversation] = join_all(message.labels for message in messages).sources
             resume = Resume(self._keeper, conversation, lambda: self._shape(self._weights(sampling)))
         return EngineStream(
@@ -282,8 +285,8 @@ class Engine:
                 "exact": int(exact),
                 "shifts": int(shifts),
                 "adapter": str(weights),
-            } if name in self._sources and self._keeper is not None:
-                state = State(name, self._shape(weights), tokens, exact, shifts, self._sources[name])
+            } if (sources := self._sources.get(name)) is not None and self._keeper is not None:
+                state = State(name, self._shape(weights), tokens, exact, shifts, sources)
                 self._keeper.save(state, file)
             case _:
                 os.close(file)
