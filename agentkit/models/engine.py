@@ -10,7 +10,6 @@ toolbox to check once more.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import threading
@@ -37,7 +36,7 @@ from agentkit.models.engine_wire import write_messages, write_sampling, write_to
 from agentkit.models.gpu import GpuUse
 from agentkit.models.kv_state import Keeper, Resume, Shape, State
 from agentkit.models.levers import Levers, check_levers, check_range
-from agentkit.models.probe import must_not_repack, probe_key, remember_crash
+from agentkit.models.probe import library_key, must_not_repack, probe_key, remember_crash
 from agentkit.models.stream import EngineStream, MisshapenError
 from agentkit.models.threads import default_threads
 from agentkit.spawn import ENGINE_ENVIRONMENT, Spawner
@@ -138,6 +137,8 @@ class Engine:
             "constraint": constraint,
         }
         self._memory_bytes = 0
+        self._library = ""
+        """The build of llama.cpp that the worker has loaded."""
         self._adapters = dict(adapters or {})
         if len(self._adapters) > MAX_ADAPTERS:
             raise ConfigError(f"{len(self._adapters)} adapters are more than {MAX_ADAPTERS}")
@@ -267,7 +268,7 @@ class Engine:
         file, loaded = self._path.stat(), self._loaded
         return Shape(
             model=f"{self._sha256} {file.st_size} {file.st_mtime_ns}",
-            library=importlib.metadata.version("llama-cpp-python"),
+            library=self._library,
             context_tokens=loaded["context_tokens"],
             k_type=loaded["k_type"],
             v_type=loaded["v_type"],
@@ -337,7 +338,7 @@ class Engine:
             if self._connection is not None and self._connection.alive:
                 return self._connection
             self._check_file()
-            key = probe_key(self._path)
+            key, self._library = probe_key(self._path), library_key()
             self._repack = self._repack and not must_not_repack(self._probe_cache, key)
             connection = self._start()
             if connection is None and self._repack:
