@@ -7,6 +7,7 @@ Not covered: who the peer is; the listener checks that before the first frame.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -38,32 +39,48 @@ class Channel:
         self._socket = connection
         self._max_bytes = max_frame_bytes
         self._sending = threading.Lock()
+        self._room = select.poll()
+        self._room.register(connection, select.POLLOUT)
         self._fds: list[int] = []
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for `select`."""
         return self._socket.fileno()
 
-    def send(self, message: Mapping[str, Any], *, fds: Sequence[int] = ()) -> None:
+    def send(
+        self, message: Mapping[str, Any], *, fds: Sequence[int] = (), timeout: float | None = None
+    ) -> None:
         """Send one frame, with open files beside it.
 
+        Args:
+            message: What to send.
+            fds: Open files, at most four.
+            timeout: Seconds in which the other side takes nothing; `None` waits for ever.
+
         Raises:
+            TimeoutError: It took nothing for so long. Part of the frame may be gone, so the channel is of no more use.
             ConnectionLost: The other side is gone.
             FrameError: The message is over the frame limit.
         """
         body: bytes = msgpack.packb(message, use_bin_type=True)
         if len(body) > self._max_bytes:
             raise FrameError(f"a message of {len(body)} bytes is over the limit of {self._max_bytes}")
-        data = _HEADER.pack(len(body)) + body
-        try:
-            with self._sending:
-                if fds:
-                    sent = socket.send_fds(self._socket, [data], list(fds))
-                    data = data[sent:]
-                if data:
-                    self._socket.sendall(data)
-        except OSError as error:
-            raise ConnectionLost("the other side closed the connection") from error
+        left = memoryview(_HEADER.pack(len(body)) + body)
+        flags = 0 if timeout is None else socket.MSG_DONTWAIT
+        with self._sending:
+            while left:
+                if timeout is not None and not self._room.poll(1000 * timeout):
+                    raise TimeoutError("the other side takes nothing")
+                try:
+                    left = left[self._put(left, fds, flags) :]
+                except OSError as error:
+                    raise ConnectionLost("the other side closed the connection") from error
+                fds = ()  # they went with the first byte
+
+    def _put(self, data: memoryview, fds: Sequence[int], flags: int) -> int:
+        if fds:
+            return socket.send_fds(self._socket, [data], list(fds), flags)
+        return self._socket.send(data, flags)
 
     def receive(self, timeout: float | None = None) -> dict[str, Any]:
         """Wait for the next frame.

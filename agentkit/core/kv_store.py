@@ -63,6 +63,9 @@ class KvStore:
         self._key = key
         self._limit = limit_bytes
         self._changing = threading.Lock()
+        """Held while files or the epoch change, and so for as long as a state is sealed and written."""
+        self._queueing = threading.Lock()
+        """Held for a moment only: who hands over a state also listens to the engine, and must not wait for the disk."""
         self._epoch = 0
         self._waiting: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -113,7 +116,7 @@ class KvStore:
 
     def save(self, state: State, file: int, epoch: int) -> None:
         """Keep a state, soon, if nothing was deleted since `epoch`; see `agentkit.models.kv_state.Keeper`."""
-        with self._changing:
+        with self._queueing:
             if not self._closed and epoch == self._epoch and self._waiting.qsize() < _QUEUE:
                 if self._writer is None:
                     self._writer = threading.Thread(target=self._write, name="kv-writer", daemon=True)
@@ -155,7 +158,7 @@ class KvStore:
 
     def close(self) -> None:
         """Write what was handed over, and take nothing more. Safe to call twice."""
-        with self._changing:
+        with self._queueing:
             self._closed = True
             writer, self._writer = self._writer, None
         if writer is not None:

@@ -1,7 +1,7 @@
 """What the core does when asked: the table of requests, and the state they share.
 
-One vault, one engine, one lock around each. A request runs in its connection's thread; the engine serves one
-completion at a time. Nothing here prints or logs.
+One vault, one engine, one lock around each. A request runs in its connection's thread; the engine writes the answers
+of several side by side. Nothing here prints or logs.
 """
 
 from __future__ import annotations

@@ -103,10 +103,13 @@ class Sampling:
         )
         for name, low, high in ranges:
             value = getattr(self, name)
+            whole = isinstance(low, int)
+            # ctypes takes no 40.0 for 40
+            if type(value) is not int and (whole or not isinstance(value, float)):
+                what = value if isinstance(value, (int, float)) else f"of type {type(value).__name__}"
+                raise ValueError(f"{name} is {what}, and has to be {'an int' if whole else 'a number'}")
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}, outside {low} to {high}")
-            if isinstance(low, int) and value != int(value):
-                raise ValueError(f"{name} is {value}, which is no whole number")
         for name in ("reproducible", "grammar"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is neither true nor false")
@@ -115,7 +118,7 @@ class Sampling:
         if len(self.logit_bias) > MAX_BIASES:
             raise ValueError(f"logit_bias names {len(self.logit_bias)} tokens, more than {MAX_BIASES}")
         for token, bias in self.logit_bias:
-            if token < 0 or token != int(token) or not -MAX_BIAS <= bias <= MAX_BIAS:
+            if type(token) is not int or token < 0 or not -MAX_BIAS <= bias <= MAX_BIAS:
                 raise ValueError(f"logit_bias of token {token} is {bias}, outside -{MAX_BIAS} to {MAX_BIAS}")
 
 

@@ -44,6 +44,11 @@ class CacheLog:
         self._entries, self._tokens, self._closed = [], 0, True
         self.whole = True
 
+    @property
+    def nearly_full(self) -> bool:
+        """Whether the next answers may find no room; a quarter is left."""
+        return 4 * len(self._entries) > 3 * MAX_ENTRIES or 4 * self._tokens > 3 * MAX_TOKENS
+
     def lose(self) -> None:
         """Say that something was done which cannot be written down."""
         self.clear()

@@ -16,6 +16,8 @@ from agentkit.spawn import Child
 from agentkit.wire import ConnectionLost, FrameError
 
 OnState = Callable[[dict[str, Any], int], None]
+SEND_SECONDS = 30.0
+"""A worker takes in what is sent even while it computes."""
 _EXIT_SECONDS = 5.0
 _CRASHES = {signal.SIGSEGV, signal.SIGILL, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE}
 
@@ -59,11 +61,20 @@ class Connection:
         """Whether the worker is gone, by a signal that says its own code failed."""
         return self._lost and -(self._wait_for_exit() or 0) in _CRASHES
 
-    def send(self, what: str, values: Mapping[str, Any], *, fds: Sequence[int] = ()) -> int:
+    def send(
+        self,
+        what: str,
+        values: Mapping[str, Any],
+        *,
+        fds: Sequence[int] = (),
+        seconds: float = SEND_SECONDS,
+    ) -> int:
         """Send a request, with open files beside it; return its number.
 
         Raises:
             WorkerLostError: The worker is gone.
+            WorkerHungError: The worker took nothing for `seconds`; it was killed.
+            FrameError: The request is over the limit of a frame.
         """
         with self._lock:
             self._last += 1
@@ -72,10 +83,16 @@ class Connection:
         try:
             if self._lost:
                 raise ConnectionLost("the other side closed the connection")
-            self._child.channel.send({**values, "id": number, "do": what}, fds=fds)
+            self._child.channel.send({**values, "id": number, "do": what}, fds=fds, timeout=seconds)
         except ConnectionLost:
             self.forget(number)
             raise self._lost_error() from None
+        except TimeoutError:
+            self.forget(number)
+            raise self._hung_error(f"took nothing for {seconds:g} s") from None
+        except FrameError:
+            self.forget(number)
+            raise
         return number
 
     def receive(self, number: int, seconds: float) -> dict[str, Any]:
@@ -95,11 +112,7 @@ class Connection:
                 continue  # it may have been at work for somebody else
             break
         else:
-            self.kill()
-            raise WorkerHungError(
-                f"the engine worker gave no sign of life for {seconds:g} s and was ended",
-                hint="ask again: the next call starts a new one",
-            )
+            raise self._hung_error(f"gave no sign of life for {seconds:g} s")
         if frame is None:
             raise self._lost_error()
         if frame["is"] == "failed":
@@ -151,6 +164,12 @@ class Connection:
                 return status
             waiting.wait(0.01)
         return None
+
+    def _hung_error(self, how: str) -> WorkerHungError:
+        self.kill()
+        return WorkerHungError(
+            f"the engine worker {how} and was ended", hint="ask again: the next call starts a new one"
+        )
 
     def _lost_error(self) -> WorkerLostError:
         status = self._wait_for_exit() if self._reader is not threading.current_thread() else None

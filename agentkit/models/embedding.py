@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentkit.errors import WorkerHungError, WorkerLostError
+from agentkit.errors import EngineError, WorkerHungError, WorkerLostError
 from agentkit.spawn import Child, Spawner
-from agentkit.wire import ConnectionLost
+from agentkit.wire import ConnectionLost, FrameError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 START_SECONDS = 90.0
+LEAST_SECONDS = 10.0
 SECONDS_PER_TEXT = 2.0
 BATCH_TEXTS = 256
 
@@ -46,6 +47,7 @@ class WorkerEmbedder:
         Raises:
             WorkerLostError: The worker was killed or crashed; the next call starts a new one.
             WorkerHungError: It gave no answer and was killed.
+            EngineError: It sent something else than vectors, and was ended.
         """
         import numpy as np
 
@@ -64,23 +66,30 @@ class WorkerEmbedder:
         import numpy as np
 
         child = self._child or self._start()
+        patience = LEAST_SECONDS + SECONDS_PER_TEXT * len(texts)
         try:
-            child.channel.send({"texts": list(texts)})
-            answer = child.channel.receive(timeout=10 + SECONDS_PER_TEXT * len(texts))
+            child.channel.send({"texts": list(texts)}, timeout=patience)
+            vectors = child.channel.receive(timeout=patience).get("vectors")
         except ConnectionLost as error:
             self.close()
             raise WorkerLostError("the embedding worker ended while it worked", hint="try again") from error
         except TimeoutError as error:
             self.close()
             raise WorkerHungError(f"the embedding worker gave no answer for {len(texts)} texts") from error
-        vectors = np.frombuffer(answer["vectors"], "<f4").reshape(len(texts), self.dimensions)
-        return vectors.astype(np.float32)
+        except FrameError:
+            vectors = None
+        if not isinstance(vectors, bytes) or len(vectors) != 4 * len(texts) * self.dimensions:
+            self.close()
+            raise EngineError(
+                f"the embedding worker sent no vectors for {len(texts)} texts", hint="try again"
+            )
+        return np.frombuffer(vectors, "<f4").reshape(len(texts), self.dimensions).astype(np.float32)
 
     def _start(self) -> Child:
         self._child = self._spawner.spawn("agentkit.models.embed_worker", [str(self._folder)], idle=True)
         try:
             self._child.channel.receive(timeout=START_SECONDS)
-        except (ConnectionLost, TimeoutError) as error:
+        except (ConnectionLost, FrameError, TimeoutError) as error:
             self.close()
             raise WorkerLostError(
                 "the embedding worker did not start", hint="agentkit doctor says whether torch is installed"

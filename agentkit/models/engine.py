@@ -10,7 +10,6 @@ toolbox to check once more.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import threading
@@ -37,7 +36,7 @@ from agentkit.models.engine_wire import write_messages, write_sampling, write_to
 from agentkit.models.gpu import GpuUse
 from agentkit.models.kv_state import Keeper, Resume, Shape, State
 from agentkit.models.levers import Levers, check_levers, check_range
-from agentkit.models.probe import must_not_repack, probe_key, remember_crash
+from agentkit.models.probe import library_key, must_not_repack, probe_key, remember_crash
 from agentkit.models.stream import EngineStream, MisshapenError
 from agentkit.models.threads import default_threads
 from agentkit.spawn import ENGINE_ENVIRONMENT, Spawner
@@ -48,6 +47,7 @@ HANG_SECONDS = 30.0
 MEMORY_SLACK = 1 << 30
 """What a worker may take beyond twice what it should need."""
 _MAX_COUNTS = 4096
+_MAX_SOURCES = 4096
 
 
 class Engine:
@@ -137,6 +137,8 @@ class Engine:
             "constraint": constraint,
         }
         self._memory_bytes = 0
+        self._library = ""
+        """The build of llama.cpp that the worker has loaded."""
         self._adapters = dict(adapters or {})
         if len(self._adapters) > MAX_ADAPTERS:
             raise ConfigError(f"{len(self._adapters)} adapters are more than {MAX_ADAPTERS}")
@@ -255,6 +257,8 @@ class Engine:
         }
         resume = None
         if conversation is not None and self._keeper is not None and self._sha256 is not None:
+            if conversation not in self._sources and len(self._sources) >= _MAX_SOURCES:
+                self._sources.clear()  # of those that just run, no state is kept this once
             self._sources[conversation] = join_all(message.labels for message in messages).sources
             resume = Resume(self._keeper, conversation, lambda: self._shape(self._weights(sampling)))
         return EngineStream(
@@ -271,7 +275,7 @@ class Engine:
         file, loaded = self._path.stat(), self._loaded
         return Shape(
             model=f"{self._sha256} {file.st_size} {file.st_mtime_ns}",
-            library=importlib.metadata.version("llama-cpp-python"),
+            library=self._library,
             context_tokens=loaded["context_tokens"],
             k_type=loaded["k_type"],
             v_type=loaded["v_type"],
@@ -289,8 +293,8 @@ class Engine:
                 "exact": int(exact),
                 "shifts": int(shifts),
                 "adapter": str(weights),
-            } if name in self._sources and self._keeper is not None:
-                state = State(name, self._shape(weights), tokens, exact, shifts, self._sources[name])
+            } if (sources := self._sources.get(name)) is not None and self._keeper is not None:
+                state = State(name, self._shape(weights), tokens, exact, shifts, sources)
                 self._keeper.save(state, file)
             case _:
                 os.close(file)
@@ -326,7 +330,7 @@ class Engine:
 
     def _ask(self, what: str, values: Mapping[str, Any], answer: str) -> dict[str, Any]:
         connection = self._connected()
-        number = connection.send(what, values)
+        number = connection.send(what, values, seconds=self._hang_seconds)
         try:
             while True:
                 frame = connection.receive(number, self._hang_seconds)
@@ -341,7 +345,7 @@ class Engine:
             if self._connection is not None and self._connection.alive:
                 return self._connection
             self._check_file()
-            key = probe_key(self._path)
+            key, self._library = probe_key(self._path), library_key()
             self._repack = self._repack and not must_not_repack(self._probe_cache, key)
             connection = self._start()
             if connection is None and self._repack:
@@ -373,7 +377,7 @@ class Engine:
                     name: [str(each.path.absolute()), each.sha256] for name, each in self._fitting.items()
                 },
             }
-            number = connection.send("load", wanted)
+            number = connection.send("load", wanted, seconds=self._hang_seconds)
             while (frame := connection.receive(number, self._hang_seconds))["is"] != "loaded":
                 pass
             connection.forget(number)

@@ -131,7 +131,7 @@ def read_sampling(value: Mapping[str, Any], default: Sampling | None = None) -> 
     """
     levers = dict(value)
     if "logit_bias" in levers:
-        levers["logit_bias"] = tuple((int(token), float(bias)) for token, bias in levers["logit_bias"] or ())
+        levers["logit_bias"] = tuple((token, float(bias)) for token, bias in levers["logit_bias"] or ())
     if not isinstance(levers.get("stop", ()), str):
         levers["stop"] = tuple(levers.get("stop") or ())
     return replace(default or Sampling(), **levers)

@@ -53,6 +53,7 @@ class Shape:
     model: str
     """SHA-256 of the model file, its size and time of change."""
     library: str
+    """Which build of llama.cpp; see `agentkit.models.probe.library_key`."""
     context_tokens: int
     k_type: str
     v_type: str

@@ -47,7 +47,9 @@ class Transfer:
         self._slots = slots
 
     def wants(self, offer: Offer, prompt: Sequence[int]) -> bool:
-        """Return whether a state would spare more than the cache does already."""
+        """Return whether a state would spare more than the cache does already, and is not to be done without."""
+        if offer.conversation in self._slots.to_compute:
+            return False
         limit = min(len(offer.tokens), len(prompt) - 1)
         shared = common_prefix(offer.tokens, prompt, limit)
         if not self._decoder.shares and shared < len(offer.tokens):

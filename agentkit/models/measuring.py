@@ -96,7 +96,7 @@ class Measured:
             WorkerHungError: It gave no sign of life.
             AgentkitError: What it reports.
         """
-        number = self._connection.send(what, values)
+        number = self._connection.send(what, values, seconds=QUIET_SECONDS)
         try:
             while (frame := self._connection.receive(number, QUIET_SECONDS))["is"] != answer:
                 if beat is not None:
@@ -170,12 +170,13 @@ class Measured:
     ) -> NDArray[np.float32]:
         """Return the negative log-probability of each token of a text but the first, in nats; their sum is its NLL.
 
+        The first is scored, too, where the model starts every text with a token of its own.
         At most `CHUNK_TOKENS` rows of logits exist at a time, however long the text is.
 
         Args:
             levers: How to run the model.
             text: Any; read as plain text, without a template.
-            tokens: Score no more than the first so many.
+            tokens: Score no more than the first so many, the model's own among them.
             window: What the model sees at once of a longer text; default: 4096 tokens, or what it was trained for.
             shift: Move what stays in a full window, which is quicker; else compute it again, which is exact.
             beat: Called with the tokens decoded and their total.

@@ -8,6 +8,7 @@ weights as they are (`use_extra_bufts=False`), and this file spares the next sta
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -18,12 +19,17 @@ _MAX_ENTRIES = 64
 
 def probe_key(model: Path) -> str:
     """Return what stands for this model file, this build of llama.cpp and this processor; opens neither."""
-    parts = [str(model.absolute()), *_stamp(model), processor()]
+    return _digest(str(model.absolute()), *_stamp(model), processor(), library_key())
+
+
+def library_key() -> str:
+    """Return what stands for this build of llama.cpp: another of the same version, with other flags, has another."""
+    parts = []
     spec = importlib.util.find_spec("llama_cpp")  # finds it, does not import it
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for library in sorted(Path(folder, "lib").glob("*")):
             parts += [library.name, *_stamp(library)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return _digest(importlib.metadata.version("llama-cpp-python"), *parts)
 
 
 def must_not_repack(cache: Path | None, key: str) -> bool:
@@ -52,6 +58,10 @@ def _read(cache: Path | None) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _stamp(path: Path) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from agentkit.errors import AgentkitError, ConfigError
+from agentkit.errors import AgentkitError, ConfigError, EngineError
 from agentkit.models.adapters import Applied
 from agentkit.models.base import StopReason
 from agentkit.models.cache_log import COPY, DECODE, KEEP, Entry, Record
@@ -56,7 +56,12 @@ class Replay:
 
     def step(self, watch: Watch) -> None:
         """Decode one batch; see `Scheduler.step`."""
-        self._watch = lambda: watch() and self._cancelled()
+
+        def stop() -> bool:  # whatever `watch` says: it knows of no place in the cache that is this one's
+            watch()
+            return self._cancelled()
+
+        self._watch = stop
         watch()
         error: AgentkitError | None = None
         try:
@@ -67,6 +72,8 @@ class Replay:
             pass
         except AgentkitError as problem:
             error = problem
+        except Exception as problem:  # noqa: BLE001 - as in `Scheduler`: the others go on
+            error = EngineError(f"the engine failed: {type(problem).__name__}")
         self.busy = False
         self._generation.finish(StopReason.CANCELLED)
         self._done(error)

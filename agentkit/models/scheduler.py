@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from agentkit.errors import AgentkitError, BusyError, EngineError
 from agentkit.models.adapters import Applied
@@ -33,6 +34,10 @@ SLOW_STEP_SECONDS = 0.1
 """A step that takes longer is watched while it runs; a shorter one only between steps, which costs nothing."""
 TURN_SECONDS = 0.25
 """Who has one adapter waits at most about so long for who has another; each change costs some milliseconds."""
+READ_AGAIN_TOKENS = 4096
+"""A cache that holds at most so many is emptied when its log is nearly full, so that answers go on to have records."""
+UNRECORDED_TOKENS = 256
+"""One whose log is lost is emptied once it holds at most so many for each answer that had no record."""
 SHARE_TOKENS = 64
 """To wait for a prefix that another generation is just reading, it has to be longer than this."""
 
@@ -90,6 +95,8 @@ class Scheduler:
         self._running: list[Job] = []
         self._pace = _Pace()
         self._turns = _Turns()
+        self._unrecorded = 0
+        """Answers that a lost log left without a record, since the cache was last emptied for their sake."""
         self._pinned, self._again = pinned, again
         self._alone: tuple[Scheduler | Replay, Decoder] | None = None
 
@@ -148,6 +155,7 @@ class Scheduler:
     def _step_alone(self, watch: Watch) -> None:
         if self._alone is None:
             return
+        self._drop_cancelled()  # those who wait meanwhile
         scheduler, decoder = self._alone
         try:
             scheduler.step(watch)
@@ -201,7 +209,7 @@ class Scheduler:
                     self._waiting.remove(job)
                     self._isolate(job)
                 return
-            if not (self._decoder.log.whole or self._running):
+            if not self._running:
                 self._begin_anew(job)
             place = self.slots.take(
                 generation.prompt, generation.reserve, adapter=job.weights, conversation=job.conversation
@@ -212,17 +220,27 @@ class Scheduler:
             self._running.append(job)
             job.place = place
             job.start = self._decoder.log.mark()
-            try:
-                generation.start(place.reused, place.origin)
-            except AgentkitError as error:
-                self._end(job, error)
-            if generation.stop is not None and job in self._running:
-                self._end(job)
+            self._try(job, partial(generation.start, place.reused, place.origin))
 
     def _begin_anew(self, job: Job) -> None:
-        """Empty the cache where that costs this job nothing, so that what is done from now on can be recorded."""
-        if self.slots.shared(job.generation.prompt, job.conversation, adapter=job.weights) < SHARE_TOKENS:
-            self.slots.clear()
+        """Empty the cache where what comes next could not be recorded, and that costs little.
+
+        It costs this job nothing where the cache holds next to nothing of its prompt. Else all conversations in it are
+        read again, each when it goes on. That comes to 4,096 tokens at most, once in 49,152 tokens or 3,072 batches,
+        where the log is nearly full; where it was lost, by a restored state, a shift, or too much at once, to 256
+        tokens an answer: a conversation of 2,000 tokens that was restored is read again after eight answers without a
+        record. While others are being written nothing is emptied.
+        """
+        log = self._decoder.log
+        if (log.whole and not log.nearly_full) or self.slots.restored(job.conversation):
+            return
+        most = READ_AGAIN_TOKENS if log.whole else UNRECORDED_TOKENS * self._unrecorded
+        cheap = self._decoder.used() <= most
+        shared = self.slots.shared(job.generation.prompt, job.conversation, adapter=job.weights)
+        if cheap:
+            self._unrecorded = 0
+        if cheap or shared < SHARE_TOKENS:
+            self.slots.clear(again=cheap)
 
     def _record(self, job: Job) -> Record | None:
         """Return how a job was computed; `None` where that is not known, or needs no saying."""
@@ -246,8 +264,12 @@ class Scheduler:
         return False
 
     def _advance(self, job: Job) -> None:
+        self._try(job, lambda: job.generation.advance(self._decoder.logits(job.sequence)))
+
+    def _try(self, job: Job, write: Callable[[], None]) -> None:
+        """Let a job write on, and end it where it is over or fails."""
         try:
-            job.generation.advance(self._decoder.logits(job.sequence))
+            write()
         except AgentkitError as error:
             self._end(job, error)
         except Exception as error:  # noqa: BLE001 - one stream's failure must not end the others; only its kind is told
@@ -261,6 +283,7 @@ class Scheduler:
             self._running.remove(job)
         if job.place is not None:
             self.slots.give_back(job.place.slot)
+            self._unrecorded += not self._decoder.log.whole
         job.generation.finish()
         job.generation.outcome.record = self._record(job)
         job.done(error)

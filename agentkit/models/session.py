@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from agentkit.models.grammar import Backend, Constraint, backend_for, bind_schem
 from agentkit.models.kv_transfer import Transfer
 from agentkit.models.llama import LlamaModel, Settings
 from agentkit.models.markup import Markup
+from agentkit.models.probe import library_key
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scheduler import Scheduler
 from agentkit.models.signals import Reader
@@ -98,6 +98,7 @@ class Session:
         self.states = Transfer(self._decoder, self.scheduler.slots)
         self._reader = Reader(self._model.vocabulary_size)
         self._settings = settings
+        self._library = library_key()
         self._template = ChatTemplate(
             self._model.chat_template(),
             bos=self._text(self._model.bos),
@@ -304,8 +305,7 @@ class Session:
     def _digest(self) -> str:
         """Return what a record is bound to: the model, the library, and all that shapes a computation."""
         said = [self._model.metadata(key) for key in ("general.name", "general.file_type")]
-        library = importlib.metadata.version("llama-cpp-python")
-        return digest(said, self._model.vocabulary_size, library, self._settings)
+        return digest(said, self._model.vocabulary_size, self._library, self._settings)
 
     def _bound(self) -> Backend:
         if self._backend is None:

@@ -91,6 +91,8 @@ class Slots:
         self._ledger = ledger
         self._all = [Slot(index) for index in range(len(ledger.tokens))]
         self._clock = 0
+        self.to_compute: set[str] = set()
+        """Conversations that were dropped so that they can be recorded, as what goes on from a saved state cannot."""
 
     def take(
         self, prompt: Sequence[int], reserve: int, *, adapter: str = "", conversation: str | None = None
@@ -106,6 +108,7 @@ class Slots:
         idle = [slot for slot in self._all if not slot.busy]
         if not idle:
             return None
+        self.to_compute.discard(conversation or "")
         shared = [self._shared(slot, prompt, adapter, conversation) for slot in self._all]
         moving = self._moving(idle, prompt, adapter, conversation)
         if moving is not None and moving[1].reach >= max(shared) + MOVE_TOKENS:
@@ -195,11 +198,17 @@ class Slots:
         """Return whether `slot` is one of these."""
         return any(slot is each for each in self._all)
 
-    def clear(self) -> None:
-        """Drop all that idle slots hold."""
-        for slot in self._all:
-            if not slot.busy:
-                self._ledger.keep(slot.index, 0)
+    def restored(self, conversation: str | None) -> bool:
+        """Return whether a state of a conversation was put back, and not used since."""
+        return any(slot.restored and slot.conversation == conversation for slot in self._all)
+
+    def clear(self, *, again: bool) -> None:
+        """Drop all that idle slots hold; with `again` it is to be computed again, not restored."""
+        idle = [slot for slot in self._all if not slot.busy]
+        if again:
+            self.to_compute = {slot.conversation for slot in idle if slot.conversation and self._held(slot)}
+        for slot in idle:
+            self._ledger.keep(slot.index, 0)
 
     def _target(
         self, idle: Sequence[Slot], source: Slot, shared: Sequence[int], conversation: str | None

@@ -7,7 +7,7 @@ no generation running behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from typing import Any
 
 from agentkit.errors import AgentkitError, EngineError, WorkerHungError, WorkerLostError
@@ -75,9 +75,9 @@ class EngineStream(Generator[str, None, Completion]):
         self._inner.close()
 
     def _run(self) -> Generator[str, None, Completion]:
-        with self._runs(self) as connection:
+        with self._runs(self) as connection, nullcontext() if self._resume is None else closing(self._resume):
             offer = {} if self._resume is None else self._resume.offer()
-            number = connection.send("complete", {**self._request, **offer})
+            number = connection.send("complete", {**self._request, **offer}, seconds=self._patience())
             self._asked = connection, number
             if self._cancelled:  # before there was anything to cancel
                 self.cancel()
@@ -103,15 +103,13 @@ class EngineStream(Generator[str, None, Completion]):
                 self._stop(connection, number)
                 raise
             finally:
-                if self._resume is not None:
-                    self._resume.close()
                 self._asked = None
                 connection.forget(number)
 
     def _stop(self, connection: Connection, number: int) -> None:
         """Stop and wait until the worker is rid of it."""
         try:
-            connection.forget(connection.send("cancel", {"of": number}))
+            connection.forget(connection.send("cancel", {"of": number}, seconds=CANCEL_SECONDS))
             while connection.receive(number, CANCEL_SECONDS)["is"] != "completed":
                 pass
         except (WorkerLostError, WorkerHungError):

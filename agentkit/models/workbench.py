@@ -49,6 +49,9 @@ class Workbench:
         self._size = llama_cpp.llama_vocab_n_tokens(self._vocab)
         if self._size <= 0:
             raise ModelError("the model file has no vocabulary")
+        bos = llama_cpp.llama_vocab_bos(self._vocab)
+        self._start = [bos] if bos >= 0 and llama_cpp.llama_vocab_get_add_bos(self._vocab) else []
+        """What the model has to see before any text; without it, it predicts one badly."""
         batch = min(max(levers.batch_tokens, rows), context_tokens)  # rows are those of one batch
         options = llama_cpp.llama_context_default_params()
         options.n_ctx = context_tokens
@@ -78,13 +81,16 @@ class Workbench:
         llama_cpp.llama_model_free(self._model)
 
     def tokenise(self, text: str) -> list[int]:
-        """Return the tokens of a bare text."""
+        """Return the tokens of a bare text, and before them the one that starts every text of this model, if any."""
         data = text.encode("utf-8", "replace")
         buffer = (llama_cpp.llama_token * (len(data) + 16))()
         count = llama_cpp.llama_tokenize(self._vocab, data, len(data), buffer, len(buffer), False, False)
+        if count < 0:  # a byte may become several tokens; so many there are
+            buffer = (llama_cpp.llama_token * -count)()
+            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), buffer, -count, False, False)
         if count < 0:
             raise EngineError(f"a text of {len(data)} bytes cannot be tokenised")
-        return list(buffer[:count])
+        return [*self._start, *buffer[:count]]
 
     def clear(self) -> None:
         """Empty the cache."""
@@ -137,6 +143,8 @@ class Workbench:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], scoring.Reference]:
         """Score a text; return the loss of each scored token, its divergence, and what was predicted.
 
+        Where the model starts every text with a token, that one stands for the first of each window.
+
         Args:
             tokens: The text.
             reference: What to compare with; `None`: nothing, and the divergence is empty.
@@ -145,9 +153,11 @@ class Workbench:
         losses, divergences, kept = [], [], []
         at = done = 0
         for chunk in scoring.chunks(tokens):
+            part = chunk.tokens
             if chunk.first:
                 self.clear()
-            self.decode(chunk.tokens, all_rows=bool(chunk.targets))
+                part = [*self._start, *part[len(self._start) :]]
+            self.decode(part, all_rows=bool(chunk.targets))
             done += len(chunk.tokens)
             beat(done, len(tokens))
             if not chunk.targets:
@@ -157,8 +167,8 @@ class Workbench:
             if reference is None:
                 kept.append(scoring.top(predicted))
             else:
-                part = slice(at, at + len(chunk.targets))
-                theirs = scoring.Reference(reference.tokens[part], reference.log_probabilities[part])
+                rows = slice(at, at + len(chunk.targets))
+                theirs = scoring.Reference(reference.tokens[rows], reference.log_probabilities[rows])
                 divergences.append(scoring.divergence(theirs, predicted))
             at += len(chunk.targets)
         if not losses:

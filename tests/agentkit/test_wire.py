@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 import struct
+import threading
 
 import pytest
 from hypothesis import given
@@ -85,4 +86,26 @@ def test_silence_is_a_timeout() -> None:
     with pytest.raises(TimeoutError):
         left.receive(timeout=0.01)
     left.close()
+    right.close()
+
+
+def test_a_peer_that_takes_nothing_is_a_timeout_and_one_that_is_slow_gets_all_of_it() -> None:
+    left, right, theirs = pair()
+    message = {"x": b"0" * 2_000_000}
+    with pytest.raises(TimeoutError):
+        left.send(message, timeout=0.05)
+    left.close()
+    right.close()
+    left, right, theirs = pair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    read, write = os.pipe()
+    sender = threading.Thread(target=left.send, args=(message,), kwargs={"fds": [read], "timeout": 5.0})
+    sender.start()
+    assert right.receive(timeout=5) == message
+    sender.join()
+    for fd in (*right.take_fds(), read, write):
+        os.close(fd)
+    left.close()
+    with pytest.raises(ConnectionLost):
+        left.send({}, timeout=1.0)
     right.close()

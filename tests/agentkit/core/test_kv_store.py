@@ -17,6 +17,7 @@ import pytest
 from agentkit.core import kv_store
 from agentkit.core.kv_store import KvStore
 from agentkit.models.kv_state import Misfit, Shape, State, StateRefusedError, pack
+from agentkit_memory.seal import seal
 
 KEY = b"k" * 32
 CANARY = b"the canary sings in the coal mine "
@@ -222,6 +223,33 @@ def test_a_closed_store_takes_nothing_and_leaks_no_file(store: KvStore) -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(file)
     assert files(store) == []
+
+
+def test_who_hands_over_a_state_does_not_wait_until_another_is_sealed(
+    store: KvStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the thread that listens to the engine: while it waited, no answer would be shown."""
+    sealing, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: bytes) -> bytes:
+        sealing.set()
+        assert go_on.wait(30)
+        return seal(*arguments)
+
+    monkeypatch.setattr(kv_store, "seal", slow)
+    keeper = store.keeper()
+    keeper.save(STATE, opened(CANARY))
+    assert sealing.wait(30)
+    other = replace(STATE, conversation="other")
+    hands_over = threading.Thread(target=keeper.save, args=(other, opened(CANARY)))
+    hands_over.start()
+    hands_over.join(5)
+    waited = hands_over.is_alive()
+    go_on.set()
+    hands_over.join()
+    assert not waited
+    wait_for_writer(store)
+    assert (read(store), read(store, other)) == (CANARY, CANARY)
 
 
 @pytest.mark.slow

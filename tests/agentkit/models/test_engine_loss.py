@@ -102,6 +102,43 @@ def test_a_worker_that_hangs_is_ended_and_replaced(start: Callable[..., Engine])
     assert finish(engine.complete(QUESTION, sampling=SHORT)).text
 
 
+def test_a_worker_that_takes_nothing_is_ended_and_replaced(start: Callable[..., Engine]) -> None:
+    """A request that is larger than the socket's buffer waits in the sending, and so does all that comes behind it."""
+    engine = start()
+    pid = engine.describe()["worker_pid"]
+    channel = engine._connected()._child.channel
+    engine._hang_seconds = 0.3
+    os.kill(pid, signal.SIGSTOP)
+    errors: list[AgentkitError] = []
+
+    def run(ask: Callable[[], object]) -> None:
+        try:
+            ask()
+        except AgentkitError as error:
+            errors.append(error)
+
+    large = [Message.user("word " * 80_000)]
+    asks: list[Callable[[], object]] = [
+        lambda: finish(engine.complete(large, sampling=SHORT)),
+        lambda: engine.count_text("not counted before"),
+    ]
+    threads = [threading.Thread(target=run, args=(ask,), daemon=True) for ask in asks]
+    threads[0].start()
+    while threads[0].is_alive() and not channel._sending.locked():
+        threads[0].join(0.001)
+    threads[1].start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert isinstance(errors[0], WorkerHungError)
+    assert errors[0].message == "the engine worker took nothing for 0.3 s and was ended"
+    assert all(isinstance(error, WorkerLostError) for error in errors[1:])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    engine._hang_seconds = 30
+    assert finish(engine.complete(QUESTION, sampling=SHORT)).text
+
+
 def test_a_worker_that_had_nothing_to_do_is_not_taken_for_hung(start: Callable[..., Engine]) -> None:
     engine = start(hang_seconds=2.0)
     engine.describe()

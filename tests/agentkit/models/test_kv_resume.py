@@ -20,7 +20,7 @@ from agentkit.messages import Message, Usage
 from agentkit.models.base import Completion, Sampling, finish
 from agentkit.models.connection import Connection
 from agentkit.models.decoder import Decoder
-from agentkit.models.engine import Engine
+from agentkit.models.engine import _MAX_SOURCES, Engine
 from agentkit.models.kv_state import MAX_STATE_BYTES, Resume, State
 from agentkit.models.kv_transfer import put_back, take_out
 from agentkit.spawn import LocalSpawner
@@ -140,10 +140,32 @@ def test_a_state_that_does_not_fit_is_no_error_and_is_told(
     path.write_bytes(intact)
 
 
+def test_a_state_of_another_build_does_not_fit(
+    start: Callable[..., Engine],
+    store: Saved,
+    told: tuple[list[Message], Completion],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = store._path("one")
+    intact = path.read_bytes()
+    monkeypatch.setattr("agentkit.models.engine.library_key", lambda: "built with other flags")
+    used = usage(start(keeper=Unchanged(store)), told[0])
+    assert used.cache == "cold; saved state refused: it was made by another build of llama.cpp"
+    path.write_bytes(intact)
+
+
 def test_another_conversation_gets_nothing_of_it(
     start: Callable[..., Engine], store: Saved, told: tuple[list[Message], Completion]
 ) -> None:
     assert usage(start(keeper=Unchanged(store)), told[0], "two").cache == "cold"
+
+
+def test_what_is_noted_of_conversations_does_not_grow_for_ever(start: Callable[..., Engine]) -> None:
+    engine = start()
+    for number in range(_MAX_SOURCES + 10):
+        engine.complete(QUESTION, conversation=f"{number}")
+    assert f"{_MAX_SOURCES + 9}" in engine._sources
+    assert len(engine._sources) <= _MAX_SOURCES
 
 
 def test_what_runs_alone_keeps_nothing_of_others(

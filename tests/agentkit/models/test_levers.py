@@ -15,6 +15,7 @@ from agentkit.models.engine import Engine
 from agentkit.models.engine_wire import read_sampling, write_sampling
 
 QUESTION = [Message.user("Tell me about a fox.")]
+WHOLE = [each.name for each in fields(Sampling) if type(each.default) is int]
 DRAWN = Sampling(temperature=0.9, seed=11, max_tokens=12)
 
 
@@ -42,6 +43,10 @@ DRAWN = Sampling(temperature=0.9, seed=11, max_tokens=12)
         ("logit_bias", ((-1, 1.0),)),
         ("logit_bias", ((1, 1.0),) * 1025),
         ("logit_bias", ((1.5, 1.0),)),
+        ("logit_bias", ((1.0, 1.0),)),
+        ("temperature", "warm"),
+        ("temperature", True),
+        *((lever, value) for lever in WHOLE for value in (40.0, 1.0, True, "1")),
         ("stop", "abc"),
         ("stop", (5,)),
         ("reproducible", "no"),
@@ -59,6 +64,9 @@ def test_every_lever_crosses_to_the_worker() -> None:
     assert read_sampling({"seed": 3}, Sampling(repeat_penalty=1.1)) == Sampling(repeat_penalty=1.1, seed=3)
     with pytest.raises(TypeError):
         read_sampling({"warmth": 1})
+    with pytest.raises(ValueError, match="logit_bias"):
+        read_sampling({"logit_bias": [[1.5, 1.0]]})
+    assert len(WHOLE) == 8
 
 
 LEVERS: list[dict[str, Any]] = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
-from agentkit.models.probe import must_not_repack, probe_key, remember_crash
+from agentkit.models.probe import library_key, must_not_repack, probe_key, remember_crash
 
 
 @pytest.fixture
@@ -29,6 +31,22 @@ def test_another_file_has_another_key(model: Path) -> None:
     assert probe_key(model) == before
     model.write_bytes(b"other weights")
     assert probe_key(model) != before
+
+
+def test_another_build_of_the_same_version_has_another_key(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModuleSpec("llama_cpp", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+    library = tmp_path / "lib" / "libllama.so"
+    library.parent.mkdir()
+    library.write_bytes(b"built")
+    before = library_key(), probe_key(model)
+    assert (library_key(), probe_key(model)) == before
+    library.write_bytes(b"built with other flags")
+    assert library_key() != before[0]
+    assert probe_key(model) != before[1]
 
 
 def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:

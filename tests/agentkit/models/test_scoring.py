@@ -22,7 +22,9 @@ from agentkit.models.scoring import (
     top,
 )
 from agentkit.models.sliding import SINK_TOKENS, Window
+from agentkit.models.workbench import Workbench
 from agentkit.spawn import LocalSpawner
+from tests.agentkit.models.test_scheduler import plain
 
 
 def test_each_token_is_scored_once_behind_enough_context() -> None:
@@ -112,6 +114,34 @@ def test_any_text_is_scored_as_llama_cpp_predicts_it(smollm2_path: Path) -> None
             assert ours.sum(dtype="f8") == pytest.approx(exact.sum(dtype="f8"), rel=1e-3)
     finally:
         llama.close()
+
+
+def test_a_text_begins_as_the_model_wants_it(tmp_path: Path) -> None:
+    """This one starts every text with a token of its own, and sees it before each window, as llama.cpp does."""
+    path, start = plain(tmp_path / "model.gguf"), 1
+    bench = Workbench(path, Levers(1), context_tokens=WINDOW_TOKENS, rows=CHUNK_TOKENS)
+    try:
+        tokens = bench.tokenise("a fox " * 200)
+        assert tokens[0] == start
+        assert start not in tokens[1:]
+        losses, _, _ = bench.score(tokens[: 2 * WINDOW_TOKENS + 1], None, lambda *_: None)
+        second = [start, *tokens[WINDOW_TOKENS + 1 : 2 * WINDOW_TOKENS + 1]]
+        alone, _, _ = bench.score(second, None, lambda *_: None)
+        assert losses[len(alone) :].tolist() == alone.tolist()
+        text = bench.slide(bench.tokenise("a"), Window(400, SINK_TOKENS), lambda *_: None, shift=False)
+        assert len(text) == len(bench.tokenise("a")) - 1 > 0
+    finally:
+        bench.close()
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_text_begins_with_itself_where_the_model_wants_nothing_before_it(smollm2_path: Path) -> None:
+    bench = Workbench(smollm2_path, Levers(1), context_tokens=WINDOW_TOKENS)
+    try:
+        assert len(bench.tokenise("a")) == 1
+    finally:
+        bench.close()
 
 
 @pytest.mark.model

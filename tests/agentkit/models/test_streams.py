@@ -113,6 +113,20 @@ def test_one_that_waits_can_be_cancelled_and_one_that_never_began(engine: Engine
     assert finish(stream).stop is StopReason.CANCELLED
 
 
+def test_one_that_waits_for_a_reproducible_answer_can_be_cancelled(engine: Engine) -> None:
+    alone = say(engine, STORY, Sampling(max_tokens=900, reproducible=True))
+    alone.first.wait()
+    waiting = say(engine, "Who waits?")
+    while engine.running < 2:
+        waiting.first.wait(0.005)
+    waiting.stream.cancel()
+    waiting.joined(30)
+    assert waiting.done().stop is StopReason.CANCELLED
+    assert alone.completion is None  # it goes on meanwhile
+    alone.stream.cancel()
+    assert alone.done().stop is StopReason.CANCELLED
+
+
 def test_one_that_cannot_be_bound_disturbs_nobody(engine: Engine) -> None:
     writer = say(engine, STORY, Sampling(max_tokens=60))
     writer.first.wait()
