@@ -21,6 +21,7 @@ from agentkit.models.base import Model, Sampling, finish
 from agentkit.models.formats.syntax import dump_json
 from agentkit.models.normalise import Normalised, SchemaError, normalise
 from agentkit.models.outline import outline
+from agentkit.models.schema_check import read_value
 
 TRIES = 2
 """The second time the model is told what was wrong."""
@@ -78,10 +79,7 @@ class Form:
         Raises:
             ValueError: It is not JSON, not of the schema, or `read` refuses it.
         """
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError("it is not JSON, or breaks off") from None
+        value = read_value(text)
         self._closed().check(value)
         return self.read(value)
 

@@ -115,6 +115,8 @@ def test_a_dataclass_comes_out_as_an_instance() -> None:
     [
         ('{"name": "Oslo"', "breaks off"),
         ('{"name": "Oslo", "height": -1}', "minimum fails at $.height"),
+        ('{"name": "Oslo", "height": 1e999}', "a number too large to be read"),
+        ('{"name": "Oslo", "height": NaN}', "NaN is not JSON"),
         ('{"name": "oslo", "height": 23}', "name: Value error, a name begins with a capital"),
     ],
 )
@@ -123,6 +125,12 @@ def test_what_is_wrong_goes_back_once_with_the_reason(wrong: str, reason: str) -
     assert value.name == "Oslo"
     assert model.prompts[1][-2].text == wrong
     assert reason in model.prompts[1][-1].text
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_what_is_no_number_never_comes_out_as_one(number: str) -> None:
+    with pytest.raises(ValueError, match=r"too large|is not JSON"):
+        form_of(list[float]).value(f"[{number}]")
 
 
 def test_twice_wrong_is_an_error_that_quotes_nothing() -> None:
