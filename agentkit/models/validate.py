@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import sys
 from collections.abc import Sequence
 
 from agentkit.messages import ToolCall, ToolSpec
 from agentkit.models.base import Refusal
 from agentkit.models.formats.fitting import Fitting
+from agentkit.models.formats.syntax import dump_json
 from agentkit.models.formats.tool_format import ToolFormat
 from agentkit.models.normalise import InvalidError, SchemaError, normalise
 from agentkit.models.schema_check import read_value
@@ -33,24 +36,23 @@ def read_calls(
     fitting = Fitting(tool_format, tools)
     parsed = tool_format.parse(markup, fitting.shown)
     calls = []
-    whole = True
+    wrong = ""
     for index, call in enumerate(map(fitting.mean, parsed.calls[:MAX_CALLS])):
         name, arguments = call.name, call.arguments
         try:
-            said = json.dumps([name, arguments], ensure_ascii=False, allow_nan=False)
-        except ValueError:  # 1e999 is read as infinite, and written as what is no JSON
-            return Refusal("an argument holds a number too large to be read")
-        try:
-            data = said.encode()
-        except UnicodeEncodeError:  # half a character cannot be shown again: a question mark stands for it
-            whole, data = False, said.encode(errors="replace")
-            name, arguments = json.loads(data)
+            data = json.dumps([name, arguments], ensure_ascii=False, allow_nan=False).encode()
+        except ValueError as error:
+            # neither can be shown again: a question mark stands for the one, the largest number for the other
+            half = isinstance(error, UnicodeEncodeError)
+            wrong = f"an argument holds {'half a character' if half else 'a number too large to be read'}"
+            data = dump_json([name, arguments]).encode(errors="replace")  # 1e999 was read as infinite
+            name, arguments = json.loads(data, parse_constant=_largest)
         digest = hashlib.blake2b(data + bytes([index]), key=salt[:64], digest_size=8).hexdigest()
         calls.append(ToolCall(digest[:9], name, arguments))  # nine: Mistral takes no other length
     if len(parsed.calls) > MAX_CALLS:
         return Refusal(f"{len(parsed.calls)} calls are more than {MAX_CALLS}", tuple(calls[:1]))
-    if not whole:
-        return Refusal("an argument holds half a character", tuple(calls))
+    if wrong:
+        return Refusal(wrong, tuple(calls))
     if not parsed.complete:
         return Refusal("the call breaks off", tuple(calls))
     parameters = {tool.name: tool.parameters for tool in tools}
@@ -62,6 +64,10 @@ def read_calls(
         except (InvalidError, SchemaError) as error:
             return Refusal(str(error), tuple(calls))
     return tuple(calls)
+
+
+def _largest(name: str) -> float:
+    return math.copysign(sys.float_info.max, float(name))
 
 
 def check_text(text: str, schema: dict[str, object]) -> Refusal | None:

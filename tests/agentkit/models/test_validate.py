@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -77,9 +78,10 @@ def test_a_number_too_large_to_be_read_is_refused(name: str, number: str) -> Non
     parameters = {"type": "object", "properties": {"n": {"type": "number"}}, "additionalProperties": False}
     tools = [ToolSpec("tag", "Tag it.", parameters)]
     markup = FORMATS[name].render_calls([ParsedCall("tag", {"n": 7})], tools).replace("7", number)
-    assert read_calls(FORMATS[name], markup, tools, b"") == Refusal(
-        "an argument holds a number too large to be read"
-    )
+    read = read_calls(FORMATS[name], markup, tools, b"")
+    assert isinstance(read, Refusal)
+    assert read.reason == "an argument holds a number too large to be read"
+    assert [abs(call.arguments["n"]) for call in read.calls] == [sys.float_info.max]
 
 
 def test_more_calls_than_anybody_means_are_refused_and_the_first_shown() -> None:
