@@ -10,7 +10,6 @@ by field, and what is wrong with it makes it absent.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,7 +24,7 @@ from agentkit.models.gguf import read_header
 from agentkit.models.gpu import read_gpu
 from agentkit.models.levers import Levers, check_levers
 from agentkit.models.manifest import StoredModel
-from agentkit.models.probe import processor
+from agentkit.models.probe import library_key, processor
 from agentkit.models.store import ModelStore
 from agentkit.models.threads import default_threads
 
@@ -52,7 +51,7 @@ class Profile:
 
 def profile_key(model: StoredModel) -> str:
     """Return what stands for the weights, the processor and the build of llama.cpp."""
-    parts = [model.sha256, processor(), importlib.metadata.version("llama-cpp-python")]
+    parts = [model.sha256, processor(), library_key()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
