@@ -10,10 +10,16 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from llguidance import LLTokenizer
 
 from agentkit.errors import AgentkitError, ConfigError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.base import CONSTRAINTS, REQUIRED, Sampling, StopReason
+from agentkit.models.formats.families import FORMATS
+from agentkit.models.formats.fitting import Fitting
+from agentkit.models.formats.message import MessageShape
+from agentkit.models.gbnf_message import message_rules
+from agentkit.models.guidance import Guidance
 from agentkit.models.llama import Settings
 from agentkit.models.scheduler import Job
 from agentkit.models.session import Request, Session
@@ -155,6 +161,19 @@ def run(session: Session, batches: int, capsys: pytest.CaptureFixture[str]) -> N
         )
     assert counts["valid"] > counts.total() / 2
     assert counts["refused after"] <= counts.total() / 10
+
+
+@pytest.mark.parametrize("name", ["smollm2", "qwen-coder", "functiongemma", "lfm2"])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schema=PARAMETERS)
+def test_what_is_not_refused_can_be_bound_by_either_constraint(name: str, schema: dict[str, Any]) -> None:
+    """One family of each syntax that writes values in its own way; no model takes part."""
+    if refusal(schema) is not None:
+        return
+    tools = Fitting(FORMATS[name], [ToolSpec("tool", "Do something.", schema)]).shown
+    shape = MessageShape(FORMATS[name], tools, most=1, free=False)
+    Guidance(LLTokenizer("byte"), 256, {}).message(shape)
+    message_rules(shape, {})
 
 
 @pytest.mark.timeout(900)
