@@ -28,7 +28,7 @@ def test_bad_tools_are_left_out_and_named_with_their_reason() -> None:
     specs: list[Any] = [
         spec("good"),
         spec("not a name"),
-        spec("open", parameters={"type": "object"}),
+        spec("open", parameters={"type": "object", "additionalProperties": True}),
         spec("strange", capabilities=["fly"]),
         spec("late", timeout_seconds="soon"),
         {"name": "half"},
