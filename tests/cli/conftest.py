@@ -157,7 +157,11 @@ class Terminal:
 
     def __init__(self, *arguments: str) -> None:
         # in a process of its own, since this one has threads and must not fork
-        start = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+        start = (
+            "import os, pty, signal, sys; "
+            "signal.signal(signal.SIGINT, signal.SIG_DFL); "  # who runs the tests in the background ignores it
+            "sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", start, sys.executable, "-m", "agentkit", *arguments],
             stdin=subprocess.PIPE,

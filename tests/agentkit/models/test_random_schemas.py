@@ -178,7 +178,7 @@ def test_what_is_not_refused_can_be_bound_by_either_constraint(name: str, schema
 
 @pytest.mark.timeout(900)
 def test_random_schemas_give_valid_calls(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    run(session, 5, capsys)
+    run(session, 3, capsys)
 
 
 @pytest.mark.long

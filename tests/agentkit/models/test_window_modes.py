@@ -133,14 +133,14 @@ class Book:
 def test_what_is_measured_of_a_moved_window_is_what_users_run(smollm2_path: Path) -> None:
     """`Workbench.slide` has a way of its own to the cache; `Scheduler` and `Decoder` predict the same by theirs."""
     window = Window(2 * CHUNK_TOKENS + SINK_TOKENS, SINK_TOKENS)
-    bench = Workbench(smollm2_path, Levers(1), context_tokens=window.tokens, rows=CHUNK_TOKENS)
+    bench = Workbench(smollm2_path, Levers(2), context_tokens=window.tokens, rows=CHUNK_TOKENS)
     try:
         tokens = bench.tokenise(text())[: 16 * CHUNK_TOKENS + 1]
         losses = bench.slide(tokens, window, lambda *_: None, shift=True)
         again = bench.slide(tokens[: 3 * CHUNK_TOKENS + 1], window, lambda *_: None, shift=False)
     finally:
         bench.close()
-    settings = Settings(context_tokens=window.tokens, streams=1, window="shift")
+    settings = Settings(context_tokens=window.tokens, streams=1, window="shift", threads=2)
     model = LlamaModel(smollm2_path, settings)
     decoder = Decoder(model, settings)
     try:
