@@ -16,6 +16,7 @@ _HOMES = {
     "AgentkitError": "agentkit.errors",
     "Approval": "agentkit.events",
     "CallRefused": "agentkit.events",
+    "CallSettled": "agentkit.events",
     "Decision": "agentkit.events",
     "Ending": "agentkit.events",
     "Event": "agentkit.events",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from agentkit.errors import AgentkitError as AgentkitError
     from agentkit.events import Approval as Approval
     from agentkit.events import CallRefused as CallRefused
+    from agentkit.events import CallSettled as CallSettled
     from agentkit.events import Decision as Decision
     from agentkit.events import Ending as Ending
     from agentkit.events import Event as Event

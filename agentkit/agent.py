@@ -49,7 +49,7 @@ class Agent:
         builtin_tools: Iterable[str] | None = None,
         pinned_tools: Iterable[str] = (),
         model: str | None = None,
-        votes: int = 0,
+        votes: int | None = None,
         approve: Approve | None = None,
         conversation: str | None = None,
         sampling: Sampling | Mapping[str, Any] | None = None,
@@ -64,7 +64,9 @@ class Agent:
             pinned_tools: Names of the tools that every prompt shows, in its stable front; of the others, up to three
                 that are near the request are shown, as far as the budget of tokens allows.
             model: Name of a chat model in the store; `None` is the default.
-            votes: How often a call that the model doubts is asked for again, for the majority to decide, 0 to 16.
+            votes: How often a doubtful call is asked for again, 0 to 16; of all of them the one counts that what was
+                said backs best, without the values that nobody spoke of where the tool does without them. 0 is off;
+                `None` is 4 with the adapter that the default model comes with, which was measured, and off otherwise.
             approve: Asked before a call that the policy wants approved; absent means deny.
             conversation: Continue the conversation of this name; `None` keeps none after the turn.
             sampling: How tokens are drawn: levers by name, or a `Sampling`, of which those count that are not at its

@@ -95,6 +95,16 @@ class CallRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class CallSettled:
+    """A doubtful call was asked for again, or something was left out of it (`agentkit.votes`)."""
+
+    voices: int
+    """How many completions it was chosen from."""
+    dropped: tuple[str, ...]
+    """`tool.argument` of values that nobody spoke of, `tool` of a call that was there already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The turn is over."""
 
@@ -109,7 +119,17 @@ class Finished:
     """The answer in the form the caller asked for; `None` where no form was asked for, or there is no answer."""
 
 
-Event = Prompted | Recalled | TextDelta | ToolStarted | ToolFinished | ToolDenied | CallRefused | Finished
+Event = (
+    Prompted
+    | Recalled
+    | TextDelta
+    | ToolStarted
+    | ToolFinished
+    | ToolDenied
+    | CallRefused
+    | CallSettled
+    | Finished
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from agentkit.errors import Cancelled, ConfigError
 from agentkit.events import (
     Approval,
     CallRefused,
+    CallSettled,
     Decision,
     Ending,
     Event,
@@ -96,7 +97,7 @@ class Loop:
             limits: What one turn may use.
             sampling: How answers are drawn; `max_tokens` is cut to the budget for the reply.
             calling: The same where tools are shown, which may want an adapter and no penalties; default: `sampling`.
-            votes: When a call the model doubts is asked for again; absent means never.
+            votes: When a doubtful call is asked for again, and what nobody said left out; absent means never.
             clock: Seconds, never going back.
         """
         self._model = model
@@ -251,7 +252,10 @@ class Loop:
             completion: Completion = end.value
             if self._votes is not None:
                 asked = window.messages, window.tools, choice, sampling
-                completion = settle(self._model, *asked, completion, self._votes)
+                settled = settle(self._model, *asked, completion, self._votes)
+                completion = settled.completion
+                if settled.voices > 1 or settled.dropped:
+                    yield CallSettled(settled.voices, settled.dropped)
             spent.used(completion.usage)
             return completion
         finally:

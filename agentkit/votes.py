@@ -1,6 +1,10 @@
-"""Ask again where a model doubts its own call, and let the majority decide.
+"""Ask again where a call is doubtful, and keep what speaks least against; leave out what nobody said.
 
-Covered: the first completion counts as one voice and wins a tie; the same request gives the same result.
+A call is doubtful where the model gave one of its tokens little probability, where what was said does not back it
+(`agentkit.backing`), or where it cannot be read. Self-consistency alone, the majority of several tries, made a model of
+135 million parameters no better; to look at the faults first, and at the majority among the best, did.
+
+Covered: the first completion wins a tie; the same request gives the same result.
 Not covered: text; it has been shown by then.
 Source: self-consistency, Wang et al., 2022.
 """
@@ -13,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from agentkit.backing import faults, trimmed
 from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.base import Completion, Model, Sampling, ToolChoice, finish
@@ -27,7 +32,7 @@ class Votes:
     count: int = 4
     """Further completions, 1 to 16, drawn side by side; four cost about as much time as one or two."""
     below: float = -0.7
-    """Where the model gave some token of its call a lower log-probability than this: where it was all but undecided."""
+    """Ask again where the model gave some token of its call a lower log-probability: where it was all but undecided."""
     temperature: float = 0.7
 
     def __post_init__(self) -> None:
@@ -41,6 +46,17 @@ def doubt(completion: Completion) -> float:
     return min((signal.log_probability for signal in completion.signals), default=0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of it."""
+
+    completion: Completion
+    voices: int = 1
+    """How many completions it was chosen from."""
+    dropped: tuple[str, ...] = ()
+    """What was left out of its calls: `tool.argument` where nobody spoke of that, `tool` for a call that is there."""
+
+
 def settle(
     model: Model,
     messages: Sequence[Message],
@@ -49,8 +65,8 @@ def settle(
     sampling: Sampling,
     first: Completion,
     votes: Votes,
-) -> Completion:
-    """Return `first`, or what most say in its place, with the usage of all.
+) -> Settled:
+    """Return `first`, or a better one in its place, with the usage of all.
 
     Args:
         model: Asked again, several times at once.
@@ -58,27 +74,34 @@ def settle(
         tools: See there.
         choice: See there.
         sampling: See there.
-        first: Without calls, or without doubt, it stands.
+        first: Where it is text, it stands.
         votes: When and how to ask again.
 
     Raises:
         EngineError: The worker failed.
     """
-    if not first.calls or doubt(first) >= votes.below:
-        return first
+    if not first.calls and first.refused is None:
+        return Settled(first)
 
     def again(number: int) -> Completion:
         drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
         return finish(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
 
-    with ThreadPoolExecutor(votes.count) as pool:
-        every = [first, *pool.map(again, range(1, votes.count + 1))]
-    counted = Counter(_calls(each.calls) for each in every)
-    winner = max(every, key=lambda each: counted[_calls(each.calls)])  # the first of several
+    every = [first]
+    if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages):
+        with ThreadPoolExecutor(votes.count) as pool:
+            every += pool.map(again, range(1, votes.count + 1))
     usage = first.usage
     for each in every[1:]:
         usage = add_usage(usage, each.usage)
-    return replace(winner, usage=usage) if winner.calls else replace(first, usage=usage)
+    heard = [(each, *trimmed(each.calls, tools, messages)) for each in every if each.calls]
+    if not heard:
+        return Settled(replace(first, usage=usage), len(every))
+    counted = Counter(_calls(calls) for _, calls, _ in heard)
+    winner, calls, dropped = min(  # the first of several
+        heard, key=lambda each: (len(faults(each[1], tools, messages)), -counted[_calls(each[1])])
+    )
+    return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
 
 
 def _calls(calls: Sequence[ToolCall]) -> str:

@@ -7,7 +7,7 @@ JSON object; `--json` prints that alone. Every figure is a percentage, and its n
 - `adapter`: with the adapter of the catalogue, or the one of `--adapter`;
 - `rules`: with the scaffolding an agent has (selection of tools, forced calls; rules that find the sentence and check
   the answer);
-- `both`: with adapter and scaffolding, as agentkit runs it.
+- `both`: with adapter and scaffolding, as agentkit runs it; doubtful calls are asked for again.
 
 `own_*`: the generator of `training/` with another seed and tools that are never trained on; right means the very
 calls, in any order, or none where none is right. `nq` and `hotpotqa`: from the one passage that is given, the answer
@@ -52,6 +52,7 @@ from agentkit.paths import Home
 from agentkit.recall import Recall
 from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
+from agentkit.votes import Votes, settle
 from benchmarks import _notes as notes
 from benchmarks import _requests as requests
 from benchmarks._adapter import shipped_path
@@ -91,7 +92,11 @@ def own(parts: Parts, example: Example, way: str) -> bool:
     if way in GUIDED:
         tools, choice = shown(example.messages[-1].text, tools, parts.selection)
     sampling = Sampling(max_tokens=512, adapter=NAME if way in ADAPTED else None)
-    return _same(_completed(parts.engine, example.messages, sampling, tools, choice).calls, example.calls)
+    completion = _completed(parts.engine, example.messages, sampling, tools, choice)
+    if way == "both":
+        asked = example.messages, tools, choice, sampling
+        completion = settle(parts.engine, *asked, completion, Votes()).completion
+    return _same(completion.calls, example.calls)
 
 
 def _completed(

@@ -34,6 +34,7 @@ LAYERS = (
         "evidence",
         "memory_tools",
         "answer",
+        "backing",
         "votes",
         "typed_output",
         "loop",

@@ -102,7 +102,7 @@ def run(
     max_tokens: MaxTokens = None,
     lever: Draw = None,
     tool_choice: ToolChoice = "auto",
-    votes: Votes = 0,
+    votes: Votes = None,
     schema: SchemaFile = None,
     as_json: Json = False,
 ) -> None:

@@ -56,7 +56,7 @@ def chat(
     seed: Seed = None,
     max_tokens: MaxTokens = None,
     lever: Draw = None,
-    votes: Votes = 0,
+    votes: Votes = None,
     as_json: Json = False,
 ) -> None:
     """Talk with the agent; the conversation is kept in the vault.

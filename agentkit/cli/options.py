@@ -35,10 +35,12 @@ Draw = Annotated[
     ),
 ]
 Votes = Annotated[
-    int,
+    int | None,
     typer.Option(
         metavar="N",
-        help="Ask N times more, at most 16, where the model doubts a call, and let the majority decide.",
+        help="Ask N times more, at most 16, where a call is doubtful, and keep the one that the request backs best;"
+        " 0 is off. With the adapter of the default model it is 4.",
+        show_default=False,
     ),
 ]
 Yes = Annotated[

@@ -89,6 +89,9 @@ class _Shown:
                 names = ", ".join(str(call["name"]) for call in event["calls"]) or "a tool"
                 then = "; it is told so" if event["again"] else ""
                 self._output.note(f"  {names} cannot be called so: {event['reason']}{then}", "yellow")
+            case {"type": "CallSettled", "dropped": [_, *_] as dropped}:
+                self.end_line()
+                self._output.note(f"  left out, as nobody spoke of it: {', '.join(dropped)}", "dim")
             case {"type": "Finished", "text": str(text)} if text.strip() and not self._said.strip().endswith(
                 text.strip()
             ):

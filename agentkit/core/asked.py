@@ -68,13 +68,19 @@ def read_levers(given: Mapping[str, Any] | None, default: Sampling) -> Sampling:
         raise ConfigError(f"sampling: {error}") from error
 
 
-def read_votes(request: Mapping[str, Any]) -> Votes | None:
-    """Return how often a call that the model doubts is asked for again; `None`: never.
+def read_votes(request: Mapping[str, Any], default: Votes | None = None) -> Votes | None:
+    """Return how often a doubtful call is asked for again; `None`: never.
+
+    Args:
+        request: As it came.
+        default: Where it does not say.
 
     Raises:
         ConfigError: The field is no whole number, or out of its range.
     """
-    count = request.get("votes") or 0
+    count = request.get("votes")
+    if count is None:
+        return default
     if type(count) is not int or not 0 <= count <= MAX_COUNT:
         raise ConfigError(f"the votes are no whole number from 0 to {MAX_COUNT}", hint="4 is a good number")
     return Votes(count) if count else None

@@ -136,6 +136,7 @@ class RunOps:
         from agentkit.loop import Loop
         from agentkit.recall import Relevant
         from agentkit.transcript import Transcript
+        from agentkit.votes import Votes
 
         kept: list[dict[str, Any]] = []
         sink = None
@@ -155,7 +156,7 @@ class RunOps:
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
             calling=calling,
-            votes=read_votes(request),
+            votes=read_votes(request, Votes() if calling.adapter == AGENT else None),
         )
         events = loop.run(text, choice=read_choice(request), form=read_form(request, session))
         return self._keeping_round(loop, events, name) if name else events

@@ -16,6 +16,7 @@ from agentkit.errors import Cancelled, ConfigError, ContextOverflowError, Worker
 from agentkit.events import (
     Approval,
     CallRefused,
+    CallSettled,
     Decision,
     Ending,
     Event,
@@ -44,6 +45,7 @@ from agentkit.models.base import (
 )
 from agentkit.selection import Selection
 from agentkit.transcript import Transcript
+from agentkit.votes import Votes
 
 Reply = str | tuple[ToolCall, ...] | Refusal | Exception
 
@@ -267,6 +269,19 @@ def test_an_invalid_call_goes_back_to_the_model_once_with_the_reason_and_leaves_
     assert finished(events).ending is Ending.ANSWERED
     assert not any(each.arguments == {"days": 99} for m in loop.transcript for each in m.calls)
     well_formed(loop.transcript)
+
+
+def test_what_nobody_spoke_of_is_left_out_of_a_call_where_the_loop_has_votes_and_said_so() -> None:
+    for votes, arguments in ((Votes(2), {}), (None, {"days": 9})):
+        model = FakeModel(
+            (call(days=9),), (call(days=9),), (call(days=9),) if votes else "It rains", "It rains"
+        )
+        loop = make(model, weather(), votes=votes)
+        events = list(loop.run("How is Oslo?"))
+        assert [e.call.arguments for e in events if isinstance(e, ToolStarted)][:1] == [arguments]
+        settled = [e for e in events if isinstance(e, CallSettled)]
+        assert settled == ([CallSettled(3, ("weather.days",))] if votes else [])
+        well_formed(loop.transcript)
 
 
 @pytest.mark.parametrize("calls", [(), (call(days=99),)])

@@ -1,19 +1,20 @@
-"""A call the model doubts is asked for again, and the majority decides."""
+"""A doubtful call is asked for again, and what speaks least against counts."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from agentkit.messages import Message, ToolCall, ToolSpec, Usage
-from agentkit.models.base import AUTO, Completion, Sampling, StopReason, Stream, TokenSignal
-from agentkit.votes import Votes, doubt, settle
+from agentkit.models.base import AUTO, Completion, Refusal, Sampling, StopReason, Stream, TokenSignal
+from agentkit.votes import Settled, Votes, doubt, settle
 
 TOOL = ToolSpec("add", "Add.", {"type": "object", "properties": {"n": {"type": "integer"}}})
-ASKED = ([Message.user("Add something.")], (TOOL,), AUTO, Sampling(seed=7))
+ASKED = ([Message.user("Add one, two, three, four or five.")], (TOOL,), AUTO, Sampling(seed=7))
 
 
 def said(*numbers: int, sure: float = -0.1) -> Completion:
@@ -54,8 +55,9 @@ def test_what_most_say_stands_and_the_first_wins_a_tie(
 ) -> None:
     voices: Any = Voices(*others)
     settled = settle(voices, *ASKED, first, Votes())
-    assert [call.arguments["n"] for call in settled.calls] == wins
-    assert (settled.usage.prompt_tokens, settled.usage.completion_tokens) == (50, 25)
+    assert [call.arguments["n"] for call in settled.completion.calls] == wins
+    assert settled.voices == 5
+    assert (settled.completion.usage.prompt_tokens, settled.completion.usage.completion_tokens) == (50, 25)
     assert sorted(each.seed for each in voices.asked) == [8, 9, 10, 11]
     assert {each.temperature for each in voices.asked} == {0.7}
 
@@ -63,8 +65,35 @@ def test_what_most_say_stands_and_the_first_wins_a_tie(
 @pytest.mark.parametrize("first", [said(1), said(sure=-3.0)])
 def test_what_is_sure_or_no_call_is_not_asked_for_again(first: Completion) -> None:
     voices: Any = Voices()
-    assert settle(voices, *ASKED, first, Votes()) is first
+    assert settle(voices, *ASKED, first, Votes()) == Settled(first)
     assert not voices.asked
+
+
+def test_fewer_faults_count_before_more_voices() -> None:
+    voices: Any = Voices(said(1, 4), said(1, 4), said(1, 2), said(1, 4))
+    settled = settle(voices, [Message.user("Add 1 and 2.")], *ASKED[1:], said(1, 4), Votes())
+    assert [call.arguments["n"] for call in settled.completion.calls] == [1, 2]
+
+
+def test_what_cannot_be_read_is_asked_for_again_and_stays_refused_where_nothing_better_comes() -> None:
+    broken = replace(said(), refused=Refusal("cut off", ()))
+    better: Any = Voices(broken, broken, said(3), broken)
+    assert settle(better, *ASKED, broken, Votes()).completion.calls == said(3).calls
+    no_better: Any = Voices(broken, broken, broken, broken)
+    settled = settle(no_better, *ASKED, broken, Votes())
+    assert (settled.completion.refused, settled.voices) == (broken.refused, 5)
+
+
+def test_what_nobody_said_is_left_out_without_asking_where_the_rest_of_the_calls_is_the_same() -> None:
+    optional = ToolSpec(
+        "add", "Add.", {"type": "object", "properties": {"n": {}, "m": {}}, "required": ["n"]}
+    )
+    call = ToolCall("call_1", "add", {"n": 1, "m": 9})
+    first = replace(said(1), calls=(call, replace(call, id="call_2")))
+    voices: Any = Voices(first, first, first, first)
+    settled = settle(voices, [Message.user("Add 1.")], (optional,), AUTO, Sampling(seed=7), first, Votes())
+    assert [each.arguments for each in settled.completion.calls] == [{"n": 1}]
+    assert settled.dropped == ("add.m", "add.m", "add")
 
 
 def test_doubt_is_the_least_likely_token() -> None:

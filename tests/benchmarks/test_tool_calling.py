@@ -74,11 +74,12 @@ def test_an_agent_is_measured_unless_something_else_is_asked_for_and_results_kno
 ) -> None:
     model = tmp_path / "m.gguf"
     model.write_bytes(b"GGUF")
-    agent = settings_of(parser().parse_args([]), model, None)
-    assert (agent["selection"], agent["forced"], agent["votes"]) == (True, True, False)
-    plain = settings_of(parser().parse_args(["--all-tools", "--unforced", "--votes"]), model, model)
-    assert (plain["selection"], plain["forced"], plain["votes"]) == (False, False, True)
+    agent = settings_of(parser().parse_args([]), model, model)
+    assert (agent["selection"], agent["forced"], agent["votes"]) == (True, True, True)
+    plain = settings_of(parser().parse_args(["--all-tools", "--unforced", "--no-votes"]), model, None)
+    assert (plain["selection"], plain["forced"], plain["votes"]) == (False, False, False)
     assert plain["adapter"] != agent["adapter"]
+    assert settings_of(parser().parse_args([]), model, None)["votes"] is False
     assert not any(isinstance(value, dict | list) for value in agent.values())
 
 

@@ -17,6 +17,7 @@ from agentkit.errors import LockedError, WorkerLostError
 from agentkit.events import (
     Approval,
     CallRefused,
+    CallSettled,
     Ending,
     Event,
     Finished,
@@ -350,3 +351,10 @@ def test_a_call_that_cannot_be_made_is_shown_with_the_reason(core: Any, run: Any
     core.answers["run"] = says(CallRefused((CALL,), "maximum fails at $.times", True), finished("It is 1."))
     ended = run("run", "x")
     assert "run_python cannot be called so: maximum fails at $.times; it is told so" in ended.err
+
+
+def test_what_was_left_out_of_a_call_is_named_and_nothing_else_of_its_choice(core: Any, run: Any) -> None:
+    settled = CallSettled(5, ("run_python.seconds",)), CallSettled(5, ())
+    core.answers["run"] = says(*settled, finished("It is 1."))
+    ended = run("run", "x")
+    assert ended.err.splitlines() == ["  left out, as nobody spoke of it: run_python.seconds"]

@@ -12,10 +12,13 @@ from agentkit.votes import Votes
 
 
 @pytest.mark.parametrize(
-    ("request_", "votes"), [({}, None), ({"votes": 0}, None), ({"votes": 16}, Votes(16))]
+    ("request_", "votes"),
+    [({}, Votes(2)), ({"votes": None}, Votes(2)), ({"votes": 0}, None), ({"votes": 16}, Votes(16))],
 )
-def test_votes_are_off_unless_asked_for(request_: dict[str, Any], votes: Votes | None) -> None:
-    assert read_votes(request_) == votes
+def test_votes_are_as_asked_for_or_else_as_the_model_has_them(
+    request_: dict[str, Any], votes: Votes | None
+) -> None:
+    assert read_votes(request_, Votes(2)) == votes
 
 
 @pytest.mark.parametrize("votes", [-1, 17, 10**9, 2.5, True, "4", [4]])

@@ -1,0 +1,232 @@
+"""Is a call backed by what was said? Its values, and the numbers of the request; no model (pure).
+
+A small model fills in what may be left out ("at 08:00", "effort: high"), uses one number twice and another never, and
+writes one call again and again. All of that can be seen without understanding anything: `faults` counts it, so that
+the best of several tries can be chosen (`agentkit.votes`), and `trimmed` takes away what may be left out.
+
+Not covered: meaning. A value that stands in the request may be in the wrong place; one that follows from it in other
+words ("smallest first": ascending) counts as not said, and is taken away where the tool does without it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agentkit.context.words import alike, stem, terms, words
+from agentkit.messages import Message, Role, ToolCall, ToolSpec
+
+_NUMBER = re.compile(
+    r"(?<![A-Za-z\d^*_])((?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?)(?:(?::(\d\d))?\s*([ap])\.?m\b)?",
+    re.IGNORECASE,
+)
+"""Digits behind a letter or a power sign (`v0`, `m/s^2`) are part of a word."""
+_ITEM = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
+"""The number of an item of a list is none of the things it lists."""
+_NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_COUNTS = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50,
+    "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000, "half": 0.5,
+    "quarter": 0.25, "once": 1, "single": 1, "first": 1, "twice": 2, "double": 2, "couple": 2, "pair": 2, "both": 2,
+    "second": 2, "third": 3, "dozen": 12, "million": 1_000_000, "billion": 1_000_000_000,
+}  # fmt: skip
+_FACTORS = (1, 100, 1000, 1_000_000, 1_000_000_000, 7, 12, 24, 60, 3600)
+"""Percent and shares, thousands, and the units of time: a value may be given in another unit than it is said in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What speaks against the calls of one message."""
+
+    unspoken: tuple[str, ...] = ()
+    """Values that stand nowhere in what was read, or fewer times than one call has them: `tool.argument`."""
+    unused: tuple[str, ...] = ()
+    """Numbers of the request that are in no call."""
+    repeated: int = 0
+    """Calls that are there already."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.unspoken) + len(self.unused) + self.repeated
+
+
+def faults(calls: Sequence[ToolCall], tools: Sequence[ToolSpec], messages: Sequence[Message]) -> Faults:
+    """Return what speaks against calls.
+
+    Args:
+        calls: Those of one message.
+        tools: What the model was shown; a call of another tool is looked at without its schema.
+        messages: What the model had read. The last one is the request, whose numbers should be used; behind a tool's
+            result nothing is expected.
+    """
+    said, shown = _Said(messages), {tool.name: tool for tool in tools}
+    request = messages[-1].text if messages and messages[-1].role is Role.USER else ""
+    return Faults(
+        tuple(f"{call.name}.{name}" for call in calls for name in said.lacks(call, shown.get(call.name))),
+        tuple(_unused(calls, request)),
+        len(calls) - len(_distinct(calls)),
+    )
+
+
+def trimmed(
+    calls: Sequence[ToolCall], tools: Sequence[ToolSpec], messages: Sequence[Message]
+) -> tuple[tuple[ToolCall, ...], tuple[str, ...]]:
+    """Return calls without the values that nobody spoke of and that may be left out, each call once; and what is gone.
+
+    Args:
+        calls: Those of one message.
+        tools: What the model was shown.
+        messages: What the model had read.
+    """
+    said, shown = _Said(messages), {tool.name: tool for tool in tools}
+    kept: list[ToolCall] = []
+    gone: list[str] = []
+    for call in calls:
+        tool = shown.get(call.name)
+        drop = [] if tool is None else [name for name in said.lacks(call, tool) if name not in _needed(tool)]
+        gone += [f"{call.name}.{name}" for name in drop]
+        arguments = {name: value for name, value in call.arguments.items() if name not in drop}
+        kept.append(replace(call, arguments=arguments))
+    once = _distinct(kept)
+    gone += [each.name for each in kept if not any(each is one for one in once)]
+    return tuple(once), tuple(gone)
+
+
+class _Said:
+    """The words and numbers of messages."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        text = "\n".join(message.text for message in messages)
+        self._words = words(text)
+        self._stems = frozenset(map(stem, self._words))
+        self._numbers = Counter(_figures(text))
+        self._numbers.update(float(_COUNTS[word]) for word in self._words if word in _COUNTS)
+
+    def lacks(self, call: ToolCall, tool: ToolSpec | None) -> list[str]:
+        """Return the names of the arguments of `call` that were not said; where one is said once, the first has it."""
+        schema = {} if tool is None else tool.parameters
+        properties = schema.get("properties", {})
+        needed = frozenset() if tool is None else _needed(tool)
+        of_tool = (
+            frozenset() if tool is None else frozenset(terms(f"{_spaced(tool.name)} {tool.description}"))
+        )
+        used: list[Any] = []
+        found = []
+        for name in sorted(call.arguments, key=lambda name: name not in needed):
+            value, about = call.arguments[name], properties.get(name, {})
+            free = name not in needed
+            if free and "default" in about and about["default"] == value:
+                continue  # it changes nothing
+            spent = free and isinstance(value, str) and "enum" not in about and {*terms(value)} <= of_tool
+            if (spent and terms(value)) or self._again(value, used) or not self._backs(value, name, about):
+                found.append(name)
+            else:
+                used += value if isinstance(value, list) else [value]
+        return found
+
+    def _again(self, value: Any, used: Sequence[Any]) -> bool:  # noqa: ANN401 - from JSON
+        """Say whether a value was said, but not once more than others of the call have it."""
+        if isinstance(value, bool):
+            return False
+        if isinstance(value, int | float):
+            count = self._numbers[_float(value)]
+            return (
+                0
+                < count
+                <= sum(isinstance(each, int | float) and _same(_float(each), _float(value)) for each in used)
+            )
+        if isinstance(value, str) and (phrase := words(value)):
+            count = _occurrences(phrase, self._words)
+            return 0 < count <= sum(_occurrences(phrase, words(str(each))) for each in used)
+        return False
+
+    def _backs(self, value: Any, name: str, about: Mapping[str, Any]) -> bool:  # noqa: ANN401 - from JSON
+        if isinstance(value, bool):
+            return self._mentions(f"{_spaced(name)} {about.get('description', '')}")
+        if isinstance(value, int | float):
+            return self._counts(_float(value))
+        if isinstance(value, str) and "enum" in about:
+            return self._mentions(f"{_spaced(name)} {_spaced(value)}")
+        if isinstance(value, str):
+            return not value.strip() or self._mentions(value) or any(map(self._counts, _figures(value)))
+        if isinstance(value, list):
+            return all(self._backs(each, name, about.get("items") or {}) for each in value)
+        return True
+
+    def _counts(self, value: float) -> bool:
+        return any(_related(value, known) for known in self._numbers)
+
+    def _mentions(self, text: str) -> bool:
+        asked = terms(text) or list(map(stem, words(text)))
+        return any(alike(term, known) for term in asked for known in self._stems)
+
+
+def _unused(calls: Sequence[ToolCall], request: str) -> Iterator[str]:
+    used = {abs(number) for call in calls for number in _numbers_in(call.arguments)}
+    for number in dict.fromkeys(_figures(_ITEM.sub("", request))):
+        if not any(_related(number, each) for each in used):
+            yield f"{number:g}"
+
+
+def _numbers_in(value: Any) -> Iterator[float]:  # noqa: ANN401 - from JSON
+    if isinstance(value, str):
+        yield from _figures(value)
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _numbers_in(each)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield _float(value)
+
+
+def _figures(text: str) -> list[float]:
+    """Return the numbers of a text; hours as a clock of 24 hours has them."""
+    found = []
+    for match in _NUMBER.finditer(text):
+        number = float(match[1].replace(",", ""))
+        if match[3] and number <= 12:
+            number = number % 12 + (12 if match[3] in "pP" else 0)
+            found += [float(match[2])] if match[2] else []
+        found.append(number)
+    return found
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond all floats is no number anybody speaks of
+        return math.inf
+
+
+def _related(one: float, other: float) -> bool:
+    return any(_same(abs(one) * factor, other) or _same(abs(one), other * factor) for factor in _FACTORS)
+
+
+def _same(one: float, other: float) -> bool:
+    return math.isclose(one, other)
+
+
+def _occurrences(phrase: list[str], among: list[str]) -> int:
+    return sum(among[start : start + len(phrase)] == phrase for start in range(len(among) - len(phrase) + 1))
+
+
+def _needed(tool: ToolSpec) -> frozenset[str]:
+    return frozenset(tool.parameters.get("required", ()))
+
+
+def _spaced(name: str) -> str:
+    return " ".join(_NAME_PARTS.findall(name))
+
+
+def _distinct(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """Return each call once, the first of those that are the same."""
+    kept: dict[str, ToolCall] = {}
+    for call in calls:
+        kept.setdefault(json.dumps([call.name, call.arguments], sort_keys=True), call)
+    return list(kept.values())

@@ -1,0 +1,159 @@
+"""Values that nobody spoke of, numbers that no call uses, and calls made twice are seen in the words alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.backing import Faults, faults, trimmed
+from agentkit.labels import Labels, Origin, Privacy
+from agentkit.messages import Message, ToolCall, ToolSpec
+
+TABLE = ToolSpec(
+    "book_table",
+    "Book a table at a restaurant.",
+    {
+        "type": "object",
+        "properties": {
+            "restaurant": {"type": "string"},
+            "guests": {"type": "integer"},
+            "time": {"type": "string"},
+            "date": {"type": "string"},
+            "area": {"enum": ["indoor", "outdoor", "bar"]},
+            "birthday": {"type": "boolean", "description": "Bring a cake."},
+            "hours": {"type": "number", "default": 2},
+            "wishes": {"type": "array", "items": {"type": "string"}},
+            "note": {"type": "string"},
+        },
+        "required": ["restaurant", "guests"],
+    },
+)
+
+
+def call(name: str = "book_table", /, **arguments: Any) -> ToolCall:
+    return ToolCall("call_1", name, arguments)
+
+
+def left(request: str, **arguments: Any) -> dict[str, Any]:
+    calls, _ = trimmed([call(**arguments)], [TABLE], [Message.user(request)])
+    return calls[0].arguments
+
+
+@pytest.mark.parametrize(
+    ("request_", "arguments"),
+    [
+        ("Table for 4 at Kumo", {"time": "19:00"}),
+        ("Table for 4 at Kumo", {"area": "outdoor"}),
+        ("Table for 4 at Kumo", {"birthday": True}),
+        ("Table for 4 at Kumo", {"hours": 3}),
+        ("Table for 4 at Kumo", {"hours": 4}),  # it was said once, and the guests have it
+        ("Table for 4 at Kumo", {"note": "Kumo"}),
+        ("Table for 4 at Kumo", {"note": "table"}),  # a word of the tool, and no wish of the user
+        ("Table for 4 at Kumo", {"wishes": ["high chair"]}),
+    ],
+)
+def test_a_value_nobody_spoke_of_is_left_out_where_the_tool_does_without_it(
+    request_: str, arguments: dict[str, Any]
+) -> None:
+    said: dict[str, Any] = {"restaurant": "Kumo", "guests": 4}
+    assert left(request_, **said, **arguments) == said
+    calls, dropped = trimmed([call(**said, **arguments)], [TABLE], [Message.user(request_)])
+    assert dropped == tuple(f"book_table.{name}" for name in arguments)
+    assert faults([call(**said, **arguments)], [TABLE], [Message.user(request_)]).unspoken == dropped
+    assert not faults(calls, [TABLE], [Message.user(request_)])
+
+
+@pytest.mark.parametrize(
+    ("request_", "arguments"),
+    [
+        ("Table for 4 at Kumo at 7 pm", {"time": "19:00"}),
+        ("Table for 4 at Kumo at 7:30 p.m.", {"time": "19:30"}),
+        ("Table for 4 at Kumo at 12 am", {"time": "00:00"}),
+        ("Table for 4 at Kumo on 3 March 2027", {"date": "2027-03-03"}),
+        ("An outdoor table for 4 at Kumo", {"area": "outdoor"}),
+        ("Table for 4 at Kumo, it is a birthday", {"birthday": True}),
+        ("Table for 4 at Kumo, and please bring a cake", {"birthday": True}),
+        ("Table for 4 at Kumo", {"hours": 2}),  # that is how long it is anyway
+        ("Table for 4 at Kumo for 90 minutes", {"hours": 1.5}),
+        ("Table for 4 at Kumo for 4 hours", {"hours": 4}),
+        ("Table for four at Kumo with two high chairs", {"wishes": ["two high chairs"]}),
+        ("Table for 4 at Kumo, allergic to nuts", {"note": "allergies"}),
+        ("Table for 4 at Kumo", {"note": ""}),
+    ],
+)
+def test_a_value_somebody_spoke_of_stays(request_: str, arguments: dict[str, Any]) -> None:
+    said: dict[str, Any] = {"restaurant": "Kumo", "guests": 4, **arguments}
+    assert left(request_, **said) == said
+    assert not faults([call(**said)], [TABLE], [Message.user(request_)])
+
+
+def test_what_has_to_be_there_is_a_fault_and_stays() -> None:
+    said: dict[str, Any] = {"restaurant": "Velo", "guests": 7}
+    asked = [Message.user("Table for 4 at Kumo")]
+    assert left("Table for 4 at Kumo", **said) == said
+    assert faults([call(**said)], [TABLE], asked) == Faults(
+        ("book_table.restaurant", "book_table.guests"), ("4",)
+    )
+
+
+def test_numbers_that_no_call_uses_are_faults_and_those_of_lists_and_powers_are_none() -> None:
+    asked = [Message.user("1. Table for 4 at Kumo, 30 m^2 at least\n2. Table for 1,250.50 at Velo")]
+    calls = [call(restaurant="Kumo", guests=4), call(restaurant="Velo", guests=1250.5)]
+    assert faults(calls, [TABLE], asked).unused == ("30",)
+
+
+def test_behind_a_result_values_may_come_from_it_and_nothing_has_to_be_used() -> None:
+    first = call(restaurant="Kumo", guests=4)
+    result = Message.tool(first, "Full. Velo has room, at 21:15.", Labels(Origin.TOOL, Privacy.PUBLIC))
+    asked = [Message.user("Table for 4 at Kumo"), Message.assistant("", result.labels, (first,)), result]
+    assert not faults([call(restaurant="Velo", guests=4, time="21:15")], [TABLE], asked)
+
+
+def test_a_call_that_is_there_already_is_made_once() -> None:
+    twice = [call(restaurant="Kumo", guests=4), call(restaurant="Kumo", guests=4, time="19:00")]
+    asked = [Message.user("Table for 4 at Kumo")]
+    assert trimmed(twice, [TABLE], asked) == ((twice[0],), ("book_table.time", "book_table"))
+    assert faults([twice[0], twice[0]], [TABLE], asked).repeated == 1
+
+
+@pytest.mark.parametrize(
+    "number", [10**400, -(10**400), 1e200, 5e-324], ids=lambda number: f"{str(number)[:9]}"
+)
+def test_numbers_of_any_size_can_be_looked_at(number: float) -> None:
+    calls = [call(restaurant="Kumo", guests=number)]
+    assert faults(calls, [TABLE], [Message.user("Table for 4 at Kumo")]) == Faults(
+        ("book_table.guests",), ("4",)
+    )
+    assert faults(calls, [TABLE], [Message.user(f"Kumo, {10**400}")]).unused == (
+        () if abs(number) > 1e300 else ("inf",)
+    )
+
+
+def test_a_tool_that_was_not_shown_is_looked_at_without_its_schema() -> None:
+    other = call("wave", hand="left")
+    assert trimmed([other], [TABLE], [Message.user("Wave.")]) == ((other,), ())
+    assert faults([other], [TABLE], [Message.user("Wave.")]).unspoken == ("wave.hand",)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.text(max_size=80), st.dictionaries(st.sampled_from([*TABLE.parameters["properties"], "x"]), _JSON))
+def test_any_values_can_be_looked_at_and_trimming_only_takes_away(
+    text: str, arguments: dict[str, Any]
+) -> None:
+    asked = [Message.user(text)]
+    calls, dropped = trimmed([call(**arguments), call(**arguments)], [TABLE], asked)
+    (only,) = calls
+    assert only.arguments == {
+        name: value for name, value in arguments.items() if f"book_table.{name}" not in dropped
+    }
+    assert not {"book_table.restaurant", "book_table.guests"} & {*dropped}
+    assert not faults(calls, [TABLE], asked).repeated
