@@ -6,6 +6,7 @@ the demonstration runs in the sandbox is given word for word, so that there is n
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from agentkit.memory_tools import memory_tools
 from agentkit.models.base import Model, Sampling
 from agentkit.recall import Relevant
 from agentkit.selection import Selection
+from agentkit.votes import Votes
 from agentkit_memory import NewRecord, Vault
 from agentkit_memory.embed import Embedder
 from agentkit_tools import Policy, Toolbox
@@ -32,29 +34,9 @@ from agentkit_tools.sandbox import NoSandbox
 
 FACT = "the code of my bicycle lock is 4711"
 """What the demonstration has remembered."""
-ASKED = {
-    "sum": (
-        "How much is 1234.56 times 78.9?",
-        "Calculate 1234.56 x 78.9 for me.",
-        "Multiply 1234.56 by 78.9.",
-        "What do I get for 1234.56 multiplied by 78.9?",
-        "I need the product of 1234.56 and 78.9.",
-    ),
-    "remember": (
-        "Please remember: the code of my bicycle lock is 4711.",
-        "Note that my bicycle lock opens with 4711.",
-        "Keep in mind that the code for my bike lock is 4711.",
-        "My bicycle lock has the code 4711, don't forget that.",
-        "Save this for later: bicycle lock, code 4711.",
-    ),
-    "recall": (
-        "What is the code of my bicycle lock?",
-        "Which code opens my bicycle lock?",
-        "What did I tell you about my bicycle lock?",
-        "Do you remember the code of my bike lock?",
-        "Tell me what you know about my bicycle lock.",
-    ),
-}
+ASKED: dict[str, list[str]] = tomllib.loads(
+    Path(__file__).with_name("requests.toml").read_text(encoding="utf-8")
+)
 """Every wording, by what it asks for."""
 
 
@@ -97,6 +79,7 @@ class Desk:
             selection=self.selection,
             sampling=TALKING,
             calling=calling,
+            votes=None if calling.adapter is None else Votes(),
         )
         try:
             events = list(loop.run(text))

@@ -115,7 +115,7 @@ def test_with_the_rules_the_notes_are_asked_and_the_demonstrations_requests_are_
     found = measure(without_talk, ["rules"], 1, tmp_path)
     kinds = ("sum", "remember", "recall")
     assert {f"demo_{kind}_rules": found[f"demo_{kind}_rules_n"] for kind in kinds} == {
-        f"demo_{kind}_rules": 5 for kind in kinds
+        f"demo_{kind}_rules": 30 for kind in kinds
     }
     assert found["demo_sum_rules"] == found["demo_remember_rules"] == 0.0
     assert found["notes_rules"] > 0.0  # where the model says nothing, the sentence is shown
