@@ -1,4 +1,4 @@
-"""Is a call backed by what was said? Its values, and the numbers of the request; no model (pure).
+"""Is a call backed by what was said? Its values, and the numbers and names of the request; no model (pure).
 
 A small model fills in what may be left out ("at 08:00", "effort: high"), uses one number twice and another never, and
 writes one call again and again. All of that can be seen without understanding anything: `faults` counts it, so that
@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentkit.context.words import alike, stem, terms, words
+from agentkit.context.words import STOP_WORDS, alike, stem, terms, words
+from agentkit.dates import MONTHS, WEEKDAYS
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
 
 _NUMBER = re.compile(
@@ -28,6 +29,10 @@ _NUMBER = re.compile(
 """Digits behind a letter or a power sign (`v0`, `m/s^2`) are part of a word."""
 _ITEM = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 """The number of an item of a list is none of the things it lists."""
+_NAME = re.compile(r"(?<=[a-z,\d)] )[A-Z][a-z]+\b")
+"""A capital within a sentence."""
+_CALENDAR = frozenset(name[:3] for name in (*MONTHS, *WEEKDAYS))
+"""Days have another form in a call."""
 _NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _COUNTS = {
     "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
@@ -48,7 +53,7 @@ class Faults:
     unspoken: tuple[str, ...] = ()
     """Values that stand nowhere in what was read, or fewer times than one call has them: `tool.argument`."""
     unused: tuple[str, ...] = ()
-    """Numbers of the request that are in no call."""
+    """Numbers and names of the request that are in no call."""
     repeated: int = 0
     """Calls that are there already."""
 
@@ -63,14 +68,14 @@ def faults(calls: Sequence[ToolCall], tools: Sequence[ToolSpec], messages: Seque
     Args:
         calls: Those of one message.
         tools: What the model was shown; a call of another tool is looked at without its schema.
-        messages: What the model had read. The last one is the request, whose numbers should be used; behind a tool's
-            result nothing is expected.
+        messages: What the model had read. The last one is the request, whose numbers and names should be used; behind
+            a tool's result nothing is expected.
     """
     said, shown = _Said(messages), {tool.name: tool for tool in tools}
     request = messages[-1].text if messages and messages[-1].role is Role.USER else ""
     return Faults(
         tuple(f"{call.name}.{name}" for call in calls for name in said.lacks(call, shown.get(call.name))),
-        tuple(_unused(calls, request)),
+        (*_unused_numbers(calls, request), *_unused_names(calls, shown, request)),
         len(calls) - len(_distinct(calls)),
     )
 
@@ -114,9 +119,7 @@ class _Said:
         schema = {} if tool is None else tool.parameters
         properties = schema.get("properties", {})
         needed = frozenset() if tool is None else _needed(tool)
-        of_tool = (
-            frozenset() if tool is None else frozenset(terms(f"{_spaced(tool.name)} {tool.description}"))
-        )
+        of_tool = frozenset() if tool is None else frozenset(terms(_about(tool)))
         used: list[Any] = []
         found = []
         for name in sorted(call.arguments, key=lambda name: name not in needed):
@@ -168,11 +171,25 @@ class _Said:
         return any(alike(term, known) for term in asked for known in self._stems)
 
 
-def _unused(calls: Sequence[ToolCall], request: str) -> Iterator[str]:
+def _unused_numbers(calls: Sequence[ToolCall], request: str) -> Iterator[str]:
     used = {abs(number) for call in calls for number in _numbers_in(call.arguments)}
     for number in dict.fromkeys(_figures(_ITEM.sub("", request))):
         if not any(_related(number, each) for each in used):
             yield f"{number:g}"
+
+
+def _unused_names(calls: Sequence[ToolCall], shown: Mapping[str, ToolSpec], request: str) -> Iterator[str]:
+    called = [shown[name] for name in {call.name for call in calls} & shown.keys()]
+    used = [json.dumps(call.arguments, ensure_ascii=False) for call in calls]
+    held = {stem(word) for text in (*used, *map(_about, called)) for word in words(_spaced(text))}
+    for name in dict.fromkeys(_NAME.findall(request)):
+        word = words(name)[0]
+        if (
+            word[:3] not in _CALENDAR
+            and word not in STOP_WORDS
+            and not any(alike(stem(word), each) for each in held)
+        ):
+            yield name
 
 
 def _numbers_in(value: Any) -> Iterator[float]:  # noqa: ANN401 - from JSON
@@ -218,6 +235,10 @@ def _occurrences(phrase: list[str], among: list[str]) -> int:
 
 def _needed(tool: ToolSpec) -> frozenset[str]:
     return frozenset(tool.parameters.get("required", ()))
+
+
+def _about(tool: ToolSpec) -> str:
+    return f"{_spaced(tool.name)} {tool.description}"
 
 
 def _spaced(name: str) -> str:

@@ -95,7 +95,7 @@ def test_what_has_to_be_there_is_a_fault_and_stays() -> None:
     asked = [Message.user("Table for 4 at Kumo")]
     assert left("Table for 4 at Kumo", **said) == said
     assert faults([call(**said)], [TABLE], asked) == Faults(
-        ("book_table.restaurant", "book_table.guests"), ("4",)
+        ("book_table.restaurant", "book_table.guests"), ("4", "Kumo")
     )
 
 
@@ -103,6 +103,20 @@ def test_numbers_that_no_call_uses_are_faults_and_those_of_lists_and_powers_are_
     asked = [Message.user("1. Table for 4 at Kumo, 30 m^2 at least\n2. Table for 1,250.50 at Velo")]
     calls = [call(restaurant="Kumo", guests=4), call(restaurant="Velo", guests=1250.5)]
     assert faults(calls, [TABLE], asked).unused == ("30",)
+
+
+def test_names_that_no_call_uses_are_faults_and_days_and_beginnings_are_none() -> None:
+    asked = [
+        Message.user(
+            "Book a table for 4 at Kumo and at Velo Rosso on Friday, 3 March. Thanks. The Kumo one first"
+        )
+    ]
+    kumo, velo = (
+        call(restaurant="Kumo", guests=4),
+        call(restaurant="the Velo Rosso", guests=4, date="2027-03-03"),
+    )
+    assert faults([kumo], [TABLE], asked).unused == ("3", "Velo", "Rosso")
+    assert not faults([kumo, velo], [TABLE], asked)
 
 
 def test_behind_a_result_values_may_come_from_it_and_nothing_has_to_be_used() -> None:
