@@ -20,7 +20,7 @@ from typing import Any
 
 from agentkit.context.words import STOP_WORDS, alike, stem, terms, words
 from agentkit.dates import MONTHS, WEEKDAYS
-from agentkit.messages import Message, Role, ToolCall, ToolSpec
+from agentkit.messages import Message, ToolCall, ToolSpec
 
 _NUMBER = re.compile(
     r"(?<![A-Za-z\d^*_])((?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?)(?:(?::(\d\d))?\s*([ap])\.?m\b)?",
@@ -62,17 +62,18 @@ class Faults:
         return len(self.unspoken) + len(self.unused) + self.repeated
 
 
-def faults(calls: Sequence[ToolCall], tools: Sequence[ToolSpec], messages: Sequence[Message]) -> Faults:
+def faults(
+    calls: Sequence[ToolCall], tools: Sequence[ToolSpec], messages: Sequence[Message], request: str = ""
+) -> Faults:
     """Return what speaks against calls.
 
     Args:
         calls: Those of one message.
         tools: What the model was shown; a call of another tool is looked at without its schema.
-        messages: What the model had read. The last one is the request, whose numbers and names should be used; behind
-            a tool's result nothing is expected.
+        messages: What the model had read.
+        request: What these calls are to serve: its numbers and names should be used.
     """
     said, shown = _Said(messages), {tool.name: tool for tool in tools}
-    request = messages[-1].text if messages and messages[-1].role is Role.USER else ""
     return Faults(
         tuple(f"{call.name}.{name}" for call in calls for name in said.lacks(call, shown.get(call.name))),
         (*_unused_numbers(calls, request), *_unused_names(calls, shown, request)),

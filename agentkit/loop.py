@@ -252,7 +252,8 @@ class Loop:
             completion: Completion = end.value
             if self._votes is not None:
                 asked = window.messages, window.tools, choice, sampling
-                settled = settle(self._model, *asked, completion, self._votes)
+                request = "" if self._results() else self._question()
+                settled = settle(self._model, *asked, completion, self._votes, request=request)
                 completion = settled.completion
                 if settled.voices > 1 or settled.dropped:
                     yield CallSettled(settled.voices, settled.dropped)

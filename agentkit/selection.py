@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkit.context.compress import Embeds
-from agentkit.context.sentences import sentences
 from agentkit.context.words import terms
 from agentkit.messages import ToolSpec
+from agentkit.parts import parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,10 +26,6 @@ LIMIT = 3
 NEAREST_SCORE = 0.2
 """Cosine under which a description has nothing to do with a request; the tool that is meant is over it in 95 of 100
 requests of our own, the nearest one in 18 of 100 that no tool fits."""
-MAX_PARTS = 8
-"""Of a request that asks for several things, so many are looked at one by one."""
-_LEAST_WORDS = 3
-_JOINT = re.compile(r";|,? and (?:then|also|after that)\b|, and\b| and (?=[a-z]+ (?:me|the|a|an|my|all)\b)")
 
 
 class Described(Protocol):
@@ -324,9 +320,9 @@ class Selection:
     def _scores(self, request: str, tools: Sequence[Described]) -> list[float]:
         if not tools:
             return []
-        parts = _parts(request)
+        asked_for = list(dict.fromkeys((request, *parts(request))))
         if self._embedder is None:
-            asked = [set(terms(part)) for part in parts]
+            asked = [set(terms(part)) for part in asked_for]
             return [
                 max(len(words & set(terms(_words(tool)))) / (len(words) or 1) for words in asked)
                 for tool in tools
@@ -335,18 +331,11 @@ class Selection:
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if missing:
             self._vectors.update(zip(missing, self._embedder.embed(missing), strict=True))
-        vectors = self._embedder.embed(parts)
+        vectors = self._embedder.embed(asked_for)
         return [max(float(self._vectors[text] @ vector) for vector in vectors) for text in texts]
 
     def _cost(self, tool: Described) -> int:
         return self._count(f"{tool.name}{tool.description}{tool.parameters}")
-
-
-def _parts(request: str) -> list[str]:
-    """Return a request, and the things it asks for one by one: a tool may be near one of them and far from all."""
-    cut = (part.strip() for each in sentences(request) for part in _JOINT.split(each.text))
-    parts = [part for part in cut if len(part.split()) >= _LEAST_WORDS]
-    return list(dict.fromkeys((request, *parts)))[: MAX_PARTS + 1]
 
 
 def _words(tool: Described) -> str:

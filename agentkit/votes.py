@@ -2,7 +2,8 @@
 
 A call is doubtful where the model gave one of its tokens little probability, where what was said does not back it
 (`agentkit.backing`), or where it cannot be read. Self-consistency alone, the majority of several tries, made a model of
-135 million parameters no better; to look at the faults first, and at the majority among the best, did.
+135 million parameters no better; to look at the faults first, and at the majority among the best, did. Where a request
+asks for several things, one of the tries is to ask for each by itself.
 
 Covered: the first completion wins a tie; the same request gives the same result.
 Not covered: text; it has been shown by then.
@@ -21,6 +22,7 @@ from agentkit.backing import faults, trimmed
 from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.base import Completion, Model, Sampling, ToolChoice, finish
+from agentkit.parts import parts
 
 MAX_COUNT = 16
 
@@ -65,6 +67,8 @@ def settle(
     sampling: Sampling,
     first: Completion,
     votes: Votes,
+    *,
+    request: str = "",
 ) -> Settled:
     """Return `first`, or a better one in its place, with the usage of all.
 
@@ -76,21 +80,32 @@ def settle(
         sampling: See there.
         first: Where it is text, it stands.
         votes: When and how to ask again.
+        request: The user's own words, which the last message holds; empty where some calls were made for them already.
 
     Raises:
         EngineError: The worker failed.
     """
     if not first.calls and first.refused is None:
         return Settled(first)
-
-    def again(number: int) -> Completion:
-        drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
-        return finish(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
-
     every = [first]
-    if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages):
+    if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages, request):
+
+        def again(number: int) -> Completion:
+            drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
+            return finish(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
+
+        def alone(part: str) -> Completion:
+            last = replace(messages[-1], text=messages[-1].text.replace(request, part))
+            asked = [*messages[:-1], last]
+            return finish(model.complete(asked, tools=tools, choice=choice, sampling=sampling))
+
+        asked_for = parts(request)
         with ThreadPoolExecutor(votes.count) as pool:
-            every += pool.map(again, range(1, votes.count + 1))
+            numbered = pool.map(again, range(1, votes.count + 1))
+            one_by_one = list(pool.map(alone, asked_for)) if len(asked_for) > 1 else []
+            every += numbered
+        if one_by_one:
+            every.append(_joined(one_by_one))
     usage = first.usage
     for each in every[1:]:
         usage = add_usage(usage, each.usage)
@@ -99,9 +114,19 @@ def settle(
         return Settled(replace(first, usage=usage), len(every))
     counted = Counter(_calls(calls) for _, calls, _ in heard)
     winner, calls, dropped = min(  # the first of several
-        heard, key=lambda each: (len(faults(each[1], tools, messages)), -counted[_calls(each[1])])
+        heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_calls(each[1])])
     )
     return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
+
+
+def _joined(every: Sequence[Completion]) -> Completion:
+    """Return the calls for the parts of a request, in order, as those of one message."""
+    usage = every[0].usage
+    for each in every[1:]:
+        usage = add_usage(usage, each.usage)
+    return replace(
+        every[0], calls=tuple(call for each in every for call in each.calls), refused=None, usage=usage
+    )
 
 
 def _calls(calls: Sequence[ToolCall]) -> str:

@@ -95,7 +95,8 @@ def own(parts: Parts, example: Example, way: str) -> bool:
     completion = _completed(parts.engine, example.messages, sampling, tools, choice)
     if way == "both":
         asked = example.messages, tools, choice, sampling
-        completion = settle(parts.engine, *asked, completion, Votes()).completion
+        request = example.messages[-1].text
+        completion = settle(parts.engine, *asked, completion, Votes(), request=request).completion
     return _same(completion.calls, example.calls)
 
 

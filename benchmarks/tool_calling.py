@@ -132,7 +132,8 @@ class Asker:
         said = unless_long(stream, TALK_CHARACTERS)
         if said is None or self._votes is None:
             return said
-        return settle(self._model, messages, tools, choice, sampling, said, self._votes).completion
+        asked = messages, tools, choice, sampling
+        return settle(self._model, *asked, said, self._votes, request=question.text).completion
 
 
 class Kept:

@@ -35,6 +35,7 @@ LAYERS = (
         "memory_tools",
         "answer",
         "backing",
+        "parts",
         "votes",
         "typed_output",
         "loop",

@@ -37,6 +37,10 @@ def call(name: str = "book_table", /, **arguments: Any) -> ToolCall:
     return ToolCall("call_1", name, arguments)
 
 
+def against(calls: list[ToolCall], request: str) -> Faults:
+    return faults(calls, [TABLE], [Message.user(request)], request)
+
+
 def left(request: str, **arguments: Any) -> dict[str, Any]:
     calls, _ = trimmed([call(**arguments)], [TABLE], [Message.user(request)])
     return calls[0].arguments
@@ -62,8 +66,8 @@ def test_a_value_nobody_spoke_of_is_left_out_where_the_tool_does_without_it(
     assert left(request_, **said, **arguments) == said
     calls, dropped = trimmed([call(**said, **arguments)], [TABLE], [Message.user(request_)])
     assert dropped == tuple(f"book_table.{name}" for name in arguments)
-    assert faults([call(**said, **arguments)], [TABLE], [Message.user(request_)]).unspoken == dropped
-    assert not faults(calls, [TABLE], [Message.user(request_)])
+    assert against([call(**said, **arguments)], request_).unspoken == dropped
+    assert not against([*calls], request_)
 
 
 @pytest.mark.parametrize(
@@ -87,36 +91,29 @@ def test_a_value_nobody_spoke_of_is_left_out_where_the_tool_does_without_it(
 def test_a_value_somebody_spoke_of_stays(request_: str, arguments: dict[str, Any]) -> None:
     said: dict[str, Any] = {"restaurant": "Kumo", "guests": 4, **arguments}
     assert left(request_, **said) == said
-    assert not faults([call(**said)], [TABLE], [Message.user(request_)])
+    assert not against([call(**said)], request_)
 
 
 def test_what_has_to_be_there_is_a_fault_and_stays() -> None:
     said: dict[str, Any] = {"restaurant": "Velo", "guests": 7}
-    asked = [Message.user("Table for 4 at Kumo")]
     assert left("Table for 4 at Kumo", **said) == said
-    assert faults([call(**said)], [TABLE], asked) == Faults(
+    assert against([call(**said)], "Table for 4 at Kumo") == Faults(
         ("book_table.restaurant", "book_table.guests"), ("4", "Kumo")
     )
 
 
 def test_numbers_that_no_call_uses_are_faults_and_those_of_lists_and_powers_are_none() -> None:
-    asked = [Message.user("1. Table for 4 at Kumo, 30 m^2 at least\n2. Table for 1,250.50 at Velo")]
+    asked = "1. Table for 4 at Kumo, 30 m^2 at least\n2. Table for 1,250.50 at Velo"
     calls = [call(restaurant="Kumo", guests=4), call(restaurant="Velo", guests=1250.5)]
-    assert faults(calls, [TABLE], asked).unused == ("30",)
+    assert against(calls, asked).unused == ("30",)
 
 
 def test_names_that_no_call_uses_are_faults_and_days_and_beginnings_are_none() -> None:
-    asked = [
-        Message.user(
-            "Book a table for 4 at Kumo and at Velo Rosso on Friday, 3 March. Thanks. The Kumo one first"
-        )
-    ]
-    kumo, velo = (
-        call(restaurant="Kumo", guests=4),
-        call(restaurant="the Velo Rosso", guests=4, date="2027-03-03"),
-    )
-    assert faults([kumo], [TABLE], asked).unused == ("3", "Velo", "Rosso")
-    assert not faults([kumo, velo], [TABLE], asked)
+    asked = "Book a table for 4 at Kumo and at Velo Rosso on Friday, 3 March. Thanks. The Kumo one first"
+    kumo = call(restaurant="Kumo", guests=4)
+    velo = call(restaurant="the Velo Rosso", guests=4, date="2027-03-03")
+    assert against([kumo], asked).unused == ("3", "Velo", "Rosso")
+    assert not against([kumo, velo], asked)
 
 
 def test_behind_a_result_values_may_come_from_it_and_nothing_has_to_be_used() -> None:
@@ -138,12 +135,8 @@ def test_a_call_that_is_there_already_is_made_once() -> None:
 )
 def test_numbers_of_any_size_can_be_looked_at(number: float) -> None:
     calls = [call(restaurant="Kumo", guests=number)]
-    assert faults(calls, [TABLE], [Message.user("Table for 4 at Kumo")]) == Faults(
-        ("book_table.guests",), ("4",)
-    )
-    assert faults(calls, [TABLE], [Message.user(f"Kumo, {10**400}")]).unused == (
-        () if abs(number) > 1e300 else ("inf",)
-    )
+    assert against(calls, "Table for 4 at Kumo") == Faults(("book_table.guests",), ("4",))
+    assert against(calls, f"Kumo, {10**400}").unused == (() if abs(number) > 1e300 else ("inf",))
 
 
 def test_a_tool_that_was_not_shown_is_looked_at_without_its_schema() -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from agentkit.models.normalise import normalise
 from agentkit.models.usable import refusal
-from agentkit.selection import INTENTS, LIMIT, MAX_PARTS, Intent, Selection, intent
+from agentkit.parts import MAX_PARTS
+from agentkit.selection import INTENTS, LIMIT, Intent, Selection, intent
 
 EVERY = [rule.tool for rule in INTENTS]
 

@@ -71,8 +71,28 @@ def test_what_is_sure_or_no_call_is_not_asked_for_again(first: Completion) -> No
 
 def test_fewer_faults_count_before_more_voices() -> None:
     voices: Any = Voices(said(1, 4), said(1, 4), said(1, 2), said(1, 4))
-    settled = settle(voices, [Message.user("Add 1 and 2.")], *ASKED[1:], said(1, 4), Votes())
+    asked = "Add 1 and 2."
+    settled = settle(voices, [Message.user(asked)], *ASKED[1:], said(1, 4), Votes(), request=asked)
     assert [call.arguments["n"] for call in settled.completion.calls] == [1, 2]
+
+
+def test_a_request_for_several_things_is_also_asked_one_by_one() -> None:
+    class Parts(Voices):
+        def complete(self, messages: Sequence[Message], *, sampling: Sampling, **rest: Any) -> Stream:
+            if sampling.temperature:
+                return super().complete(messages, sampling=sampling, **rest)
+            return one_number(messages[-1].text.split("Question: ")[1])
+
+    def one_number(text: str) -> Stream:
+        yield ""
+        return said(26 if "26" in text else 23)
+
+    asked = "Add the number 26 to it. Also add the number 23."
+    voices: Any = Parts(said(26), said(26), said(26), said(26))
+    framed = [Message.user(f"Passages: 7\n\nQuestion: {asked}")]
+    settled = settle(voices, framed, *ASKED[1:], said(26), Votes(), request=asked)
+    assert [call.arguments["n"] for call in settled.completion.calls] == [26, 23]
+    assert (settled.voices, settled.completion.usage.completion_tokens) == (6, 35)
 
 
 def test_what_cannot_be_read_is_asked_for_again_and_stays_refused_where_nothing_better_comes() -> None:
