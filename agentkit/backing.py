@@ -20,7 +20,7 @@ from typing import Any
 
 from agentkit.context.words import STOP_WORDS, alike, stem, terms, words
 from agentkit.dates import MONTHS, WEEKDAYS
-from agentkit.messages import Message, ToolCall, ToolSpec
+from agentkit.messages import Message, Role, ToolCall, ToolSpec
 
 _NUMBER = re.compile(
     r"(?<![A-Za-z\d^*_])((?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?)(?:(?::(\d\d))?\s*([ap])\.?m\b)?",
@@ -105,11 +105,16 @@ def trimmed(
     return tuple(once), tuple(gone)
 
 
+def names_values(request: str) -> bool:
+    """Return whether a request holds numbers or names, which a call should use."""
+    return bool(_figures(_ITEM.sub("", request)) or _NAME.search(request))
+
+
 class _Said:
     """The words and numbers of messages."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        text = "\n".join(message.text for message in messages)
+        text = "\n".join(message.text for message in messages if message.role is not Role.SYSTEM)
         self._words = words(text)
         self._stems = frozenset(map(stem, self._words))
         self._numbers = Counter(_figures(text))

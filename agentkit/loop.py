@@ -241,22 +241,26 @@ class Loop:
         sampling = replace(sampling, max_tokens=room)
         stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said: list[str] = []
+        request = "" if self._results() else self._question()
+        waits = self._votes is not None and bool(window.tools) and bool(request)  # a call may take its place
         try:
             while True:
                 piece = next(stream)
                 said.append(piece)
-                yield TextDelta(piece)
+                if not waits:
+                    yield TextDelta(piece)
                 if spent.late():
                     return Completion("".join(said), (), StopReason.CANCELLED)
         except StopIteration as end:
             completion: Completion = end.value
             if self._votes is not None:
                 asked = window.messages, window.tools, choice, sampling
-                request = "" if self._results() else self._question()
                 settled = settle(self._model, *asked, completion, self._votes, request=request)
                 completion = settled.completion
-                if settled.voices > 1 or settled.dropped:
+                if completion.calls and (settled.voices > 1 or settled.dropped):
                     yield CallSettled(settled.voices, settled.dropped)
+            if waits and completion.text and not completion.calls:
+                yield TextDelta(completion.text)
             spent.used(completion.usage)
             return completion
         finally:

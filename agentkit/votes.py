@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from agentkit.backing import faults, trimmed
+from agentkit import prompt
+from agentkit.backing import faults, names_values, trimmed
 from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
-from agentkit.models.base import Completion, Model, Sampling, ToolChoice, finish
+from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, ToolChoice, finish
 from agentkit.parts import parts
 
 MAX_COUNT = 16
@@ -86,7 +87,7 @@ def settle(
         EngineError: The worker failed.
     """
     if not first.calls and first.refused is None:
-        return Settled(first)
+        return _insist(model, messages, tools, sampling, first, request) if choice == AUTO else Settled(first)
     every = [first]
     if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages, request):
 
@@ -117,6 +118,29 @@ def settle(
         heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_calls(each[1])])
     )
     return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
+
+
+def _insist(
+    model: Model,
+    messages: Sequence[Message],
+    tools: Sequence[ToolSpec],
+    sampling: Sampling,
+    first: Completion,
+    request: str,
+) -> Settled:
+    """Return a call instead of `first`, which is text, where the request says beyond doubt what to call with.
+
+    It then holds numbers or names, and one call uses all of them and nothing else. A model that says that no tool helps
+    is believed: to doubt that, too, makes as many wrong calls as right ones.
+    """
+    if not names_values(request) or first.text.strip() == prompt.UNABLE:
+        return Settled(first)
+    second = finish(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
+    usage = add_usage(first.usage, second.usage)
+    calls, dropped = trimmed(second.calls, tools, messages)
+    if len(calls) != 1 or faults(calls, tools, messages, request):
+        return Settled(replace(first, usage=usage), 2)
+    return Settled(replace(second, calls=calls, usage=usage), 2, dropped)
 
 
 def _joined(every: Sequence[Completion]) -> Completion:

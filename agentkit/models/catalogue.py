@@ -133,8 +133,8 @@ _ENTRIES = (
         description="SmolLM2 135M Instruct in Q4_1: small enough for any machine, and as weak as its size",
         adapter=ShippedAdapter(
             "smollm2-135m-agent.gguf",
-            9_797_760,
-            "473b3d5f9310e1830442e5787513ba5de2c571a3286f8ef12cddca79c424434c",
+            10_408_320,
+            "e11ebe3b32bcc215e5323c8d09018f4322a10212daff57b52af63f03eb38c084",
         ),
     ),
     CatalogueEntry(

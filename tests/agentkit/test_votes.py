@@ -9,8 +9,19 @@ from typing import Any
 
 import pytest
 
+from agentkit import prompt
 from agentkit.messages import Message, ToolCall, ToolSpec, Usage
-from agentkit.models.base import AUTO, Completion, Refusal, Sampling, StopReason, Stream, TokenSignal
+from agentkit.models.base import (
+    AUTO,
+    REQUIRED,
+    Completion,
+    Refusal,
+    Sampling,
+    StopReason,
+    Stream,
+    TokenSignal,
+    ToolChoice,
+)
 from agentkit.votes import Settled, Votes, doubt, settle
 
 TOOL = ToolSpec("add", "Add.", {"type": "object", "properties": {"n": {"type": "integer"}}})
@@ -125,3 +136,28 @@ def test_doubt_is_the_least_likely_token() -> None:
 def test_votes_that_ask_for_nothing_or_for_too_much_are_refused(votes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="votes need"):
         Votes(**votes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "wanted", "calls"),
+    [
+        ("Add 5.", "I still need to know: number.", 5, True),
+        ("Add 5.", "I still need to know: number.", 6, False),  # nobody said that
+        ("Add something.", "I still need to know: number.", 5, False),  # there is nothing to go by
+        ("Add 5.", prompt.UNABLE, 5, False),  # it is believed
+    ],
+)
+def test_a_model_that_asks_for_what_it_was_told_is_asked_for_the_call(
+    asked: str, text: str, wanted: int, *, calls: bool
+) -> None:
+    class Insisted:
+        def complete(self, _: Sequence[Message], *, choice: ToolChoice, **__: Any) -> Stream:
+            assert choice == REQUIRED
+            yield ""
+            return said(wanted)
+
+    model: Any = Insisted()
+    first = replace(said(), text=text)
+    settled = settle(model, [Message.user(asked)], *ASKED[1:], first, Votes(), request=asked)
+    assert [call.arguments for call in settled.completion.calls] == ([{"n": wanted}] if calls else [])
+    assert settled.completion.text == ("" if calls else text)

@@ -73,7 +73,7 @@ def test_it_is_the_file_the_catalogue_names_with_its_card(shipped: ShippedAdapte
 @pytest.mark.model
 def test_it_goes_with_the_default_model_and_no_other(smollm2_path: Path, shipped: ShippedAdapter) -> None:
     fits = fitting(AGENT, Adapter(shipped.path, shipped.sha256), read_header(smollm2_path))
-    assert (fits.rank, fits.tensors) == (16, 210)
+    assert (fits.rank, fits.tensors) == (32, 210)
     assert shipped_adapter(CATALOGUE[DEFAULT_CHAT].sha256) == shipped
     assert shipped_adapter("0" * 64) is None
 
