@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from agentkit import prompt
 from agentkit.backing import faults, names_values, trimmed
@@ -107,9 +108,7 @@ def settle(
             every += numbered
         if one_by_one:
             every.append(_joined(one_by_one))
-    usage = first.usage
-    for each in every[1:]:
-        usage = add_usage(usage, each.usage)
+    usage = reduce(add_usage, (each.usage for each in every))
     heard = [(each, *trimmed(each.calls, tools, messages)) for each in every if each.calls]
     if not heard:
         return Settled(replace(first, usage=usage), len(every))
