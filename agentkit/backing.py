@@ -145,12 +145,11 @@ class _Said:
         if isinstance(value, bool):
             return False
         if isinstance(value, int | float):
-            count = self._numbers[_float(value)]
-            return (
-                0
-                < count
-                <= sum(isinstance(each, int | float) and _same(_float(each), _float(value)) for each in used)
+            number = _float(value)
+            others = sum(
+                isinstance(each, int | float) and math.isclose(number, _float(each)) for each in used
             )
+            return 0 < self._numbers[number] <= others
         if isinstance(value, str) and (phrase := words(value)):
             count = _occurrences(phrase, self._words)
             return 0 < count <= sum(_occurrences(phrase, words(str(each))) for each in used)
@@ -228,11 +227,10 @@ def _float(value: float) -> float:
 
 
 def _related(one: float, other: float) -> bool:
-    return any(_same(abs(one) * factor, other) or _same(abs(one), other * factor) for factor in _FACTORS)
-
-
-def _same(one: float, other: float) -> bool:
-    return math.isclose(one, other)
+    return any(
+        math.isclose(abs(one) * factor, other) or math.isclose(abs(one), other * factor)
+        for factor in _FACTORS
+    )
 
 
 def _occurrences(phrase: list[str], among: list[str]) -> int:
@@ -255,5 +253,5 @@ def _distinct(calls: Sequence[ToolCall]) -> list[ToolCall]:
     """Return each call once, the first of those that are the same."""
     kept: dict[str, ToolCall] = {}
     for call in calls:
-        kept.setdefault(json.dumps([call.name, call.arguments], sort_keys=True), call)
+        kept.setdefault(call.spelt, call)
     return list(kept.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -79,15 +78,14 @@ class Spent:
 
     def before_call(self, call: ToolCall) -> Ending | None:
         """Return the limit that forbids this call, or count the call."""
-        same = json.dumps([call.name, call.arguments], sort_keys=True, default=str)
-        in_a_row = self._in_a_row + 1 if same == self._last_call else 1
+        in_a_row = self._in_a_row + 1 if call.spelt == self._last_call else 1
         if in_a_row > self._limits.identical_calls:
             return Ending.REPEATED_CALL
         if self._calls >= self._limits.calls:
             return Ending.CALL_LIMIT
         if self.late():
             return Ending.TIME_LIMIT
-        self._last_call, self._in_a_row = same, in_a_row
+        self._last_call, self._in_a_row = call.spelt, in_a_row
         self._calls += 1
         return None
 

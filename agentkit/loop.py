@@ -41,7 +41,7 @@ from agentkit.selection import Chosen, Selection, intent
 from agentkit.support import support
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
-from agentkit.votes import Votes, settle
+from agentkit.votes import Votes, insists, settle
 
 if TYPE_CHECKING:
     from agentkit_tools import Policy, Tool, Toolbox
@@ -242,7 +242,7 @@ class Loop:
         stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said: list[str] = []
         request = "" if self._results() else self._question()
-        waits = self._votes is not None and bool(window.tools) and bool(request)  # a call may take its place
+        waits = self._votes is not None and insists(choice, request)
         try:
             while True:
                 piece = next(stream)

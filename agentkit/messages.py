@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -26,6 +27,11 @@ class ToolCall:
     name: str
     arguments: dict[str, Any]
     """Parsed and validated against the tool's parameters."""
+
+    @property
+    def spelt(self) -> str:
+        """Name and arguments as text: the same for the same call, whatever its id."""
+        return json.dumps([self.name, self.arguments], sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True)

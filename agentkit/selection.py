@@ -320,6 +320,7 @@ class Selection:
     def _scores(self, request: str, tools: Sequence[Described]) -> list[float]:
         if not tools:
             return []
+        # a tool may be near one of the things that are asked for, and far from all of them together
         asked_for = list(dict.fromkeys((request, *parts(request))))
         if self._embedder is None:
             asked = [set(terms(part)) for part in asked_for]

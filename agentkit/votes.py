@@ -6,13 +6,12 @@ A call is doubtful where the model gave one of its tokens little probability, wh
 asks for several things, one of the tries is to ask for each by itself.
 
 Covered: the first completion wins a tie; the same request gives the same result.
-Not covered: text; it has been shown by then.
+Not covered: text, but for text that asks for what the request says (`insists`).
 Source: self-consistency, Wang et al., 2022.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +60,11 @@ class Settled:
     """What was left out of its calls: `tool.argument` where nobody spoke of that, `tool` for a call that is there."""
 
 
+def insists(choice: ToolChoice, request: str) -> bool:
+    """Return whether a call may take the place of text: then it is better not shown before it is settled."""
+    return choice == AUTO and names_values(request)
+
+
 def settle(
     model: Model,
     messages: Sequence[Message],
@@ -88,7 +92,9 @@ def settle(
         EngineError: The worker failed.
     """
     if not first.calls and first.refused is None:
-        return _insist(model, messages, tools, sampling, first, request) if choice == AUTO else Settled(first)
+        if not insists(choice, request) or first.text.strip() == prompt.UNABLE:
+            return Settled(first)
+        return _insist(model, messages, tools, sampling, first, request)
     every = [first]
     if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages, request):
 
@@ -112,9 +118,9 @@ def settle(
     heard = [(each, *trimmed(each.calls, tools, messages)) for each in every if each.calls]
     if not heard:
         return Settled(replace(first, usage=usage), len(every))
-    counted = Counter(_calls(calls) for _, calls, _ in heard)
+    counted = Counter(map(_spelt, (calls for _, calls, _ in heard)))
     winner, calls, dropped = min(  # the first of several
-        heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_calls(each[1])])
+        heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_spelt(each[1])])
     )
     return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
 
@@ -129,11 +135,9 @@ def _insist(
 ) -> Settled:
     """Return a call instead of `first`, which is text, where the request says beyond doubt what to call with.
 
-    It then holds numbers or names, and one call uses all of them and nothing else. A model that says that no tool helps
-    is believed: to doubt that, too, makes as many wrong calls as right ones.
+    One call then uses all its numbers and names and nothing else. A model that says that no tool helps is believed, and
+    not asked: to doubt that, too, makes as many wrong calls as right ones.
     """
-    if not names_values(request) or first.text.strip() == prompt.UNABLE:
-        return Settled(first)
     second = finish(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
     usage = add_usage(first.usage, second.usage)
     calls, dropped = trimmed(second.calls, tools, messages)
@@ -144,13 +148,10 @@ def _insist(
 
 def _joined(every: Sequence[Completion]) -> Completion:
     """Return the calls for the parts of a request, in order, as those of one message."""
-    usage = every[0].usage
-    for each in every[1:]:
-        usage = add_usage(usage, each.usage)
-    return replace(
-        every[0], calls=tuple(call for each in every for call in each.calls), refused=None, usage=usage
-    )
+    calls = tuple(call for each in every for call in each.calls)
+    usage = reduce(add_usage, (each.usage for each in every))
+    return replace(every[0], text="", calls=calls, refused=None, usage=usage)
 
 
-def _calls(calls: Sequence[ToolCall]) -> str:
-    return json.dumps([[call.name, call.arguments] for call in calls], sort_keys=True)
+def _spelt(calls: Sequence[ToolCall]) -> tuple[str, ...]:
+    return tuple(call.spelt for call in calls)

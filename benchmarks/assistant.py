@@ -116,10 +116,7 @@ def _completed(
 
 
 def _same(calls: Iterable[ToolCall], wanted: Iterable[ToolCall]) -> bool:
-    def spelt(call: ToolCall) -> str:
-        return json.dumps([call.name, call.arguments], sort_keys=True)
-
-    return sorted(map(spelt, calls)) == sorted(map(spelt, wanted))
+    return sorted(call.spelt for call in calls) == sorted(call.spelt for call in wanted)
 
 
 class _Given:

@@ -2,8 +2,8 @@
 
 `python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE | --bare] [--all-tools]
 [--unforced] [--no-votes] [--results FILE]` prints a table, then one flat JSON object; `--json` prints that alone. What
-is asked is what an agent would ask: our system prompt, the functions its selection chooses, the question; temperature
-0.
+is asked is what an agent would ask, at temperature 0: our system prompt, the functions its selection chooses, the
+question.
 
 | way | grammar | in the four categories that want calls | in irrelevance |
 |---|---|---|---|

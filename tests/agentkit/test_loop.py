@@ -284,6 +284,16 @@ def test_what_nobody_spoke_of_is_left_out_of_a_call_where_the_loop_has_votes_and
         well_formed(loop.transcript)
 
 
+def test_text_is_held_back_only_where_a_call_may_take_its_place() -> None:
+    def pieces(request: str, choice: ToolChoice) -> list[str]:
+        loop = make(FakeModel("Which day is it"), weather(), votes=Votes(1))
+        return [e.text for e in loop.run(request, choice=choice) if isinstance(e, TextDelta)]
+
+    assert pieces("How is it in Oslo?", AUTO) == ["Which day is it"]
+    assert len(pieces("How is the weather?", AUTO)) > 1
+    assert len(pieces("How is it in Oslo?", NONE)) > 1
+
+
 @pytest.mark.parametrize("calls", [(), (call(days=99),)])
 def test_a_model_that_calls_invalidly_again_ends_the_turn_with_nothing_run(
     calls: tuple[ToolCall, ...],
