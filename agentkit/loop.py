@@ -32,12 +32,13 @@ from agentkit.events import (
     ToolFinished,
     ToolStarted,
 )
+from agentkit.intents import intent
 from agentkit.labels import Labels, Origin, Privacy, calling_with, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
-from agentkit.selection import Chosen, Selection, intent
+from agentkit.selection import Chosen, Selection
 from agentkit.support import support
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape

@@ -1,21 +1,21 @@
-"""Which tools the model is shown for one request, and when a call is plain from the words alone.
+"""Which tools the model is shown for one request.
 
-A small model calls well among few tools and badly among many. So: pinned tools, then those whose description
-is nearest to the request or to a part of it, up to a number and a token budget; the same request always gets the
-same tools, with reasons. Pinned tools stand in the stable front of the prompt, the others beside the question
-(`ToolSpec.beside`), so that choosing anew never makes the engine read the conversation anew. Where a request names
-its tool beyond doubt (`INTENTS`), the call is forced; the rules are data, and all there are.
+A small model calls well among few tools and badly among many. So: pinned tools, then those the request's own words
+make likely (`agentkit.intents`), then those whose description is nearest to the request or to a part of it, up to a
+number and a token budget; the same request always gets the same tools, with reasons. Pinned tools stand in the stable
+front of the prompt, the others beside the question (`ToolSpec.beside`), so that choosing anew never makes the engine
+read the conversation anew. Where a request names its tool beyond doubt, it is shown alone, and its call forced.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkit.context.compress import Embeds
 from agentkit.context.words import terms
+from agentkit.intents import Intent, cues
 from agentkit.messages import ToolSpec
 from agentkit.parts import parts
 
@@ -40,29 +40,6 @@ class Described(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
-    """A request that names its tool."""
-
-    tool: str
-    reason: str
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    """Values that stand in the request, by parameter; word for word, but arithmetic in symbols."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One row of `INTENTS`."""
-
-    tool: str
-    pattern: re.Pattern[str]
-    """Must match the whole request, white space and a final `?`, `.` or `!` aside. A named group is the value of
-    the parameter of that name."""
-    reason: str
-    verbatim: bool = False
-    """Match the request as it stands, line breaks and all."""
-
-
-@dataclass(frozen=True, slots=True)
 class Chosen:
     """The tools for one request."""
 
@@ -70,160 +47,6 @@ class Chosen:
     """Sorted by name, so that the same set is always the same prompt."""
     reasons: dict[str, str]
     """Why each is there."""
-
-
-def _rule(tool: str, pattern: str, reason: str, *, verbatim: bool = False) -> Rule:
-    return Rule(tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, verbatim)
-
-
-_PLEASE = r"(?:please |can you |could you )?"
-_ASKED = (
-    _PLEASE + r"(?:(?:tell me )?(?:what(?:'s| is| are| do i get for)|how much (?:is|are))|calculate|compute|"
-    r"work out|evaluate|(?:i need|give me|tell me|find)(?= the ))\s+"
-)
-_POLITELY = r"(?:,? (?:please|for me|thanks|thank you))*"
-_NUMBER = r"[-+(]*\s*\d+(?:,\d+)*(?:\.\d+)?\s*%?\s*\)*"
-_OPERATOR = (
-    r"(?:\*\*|//|[-+*/x\u00d7\u00b7\u00f7^%]|plus|minus|times|multiplied by|divided by|over|percent of|of)"
-)
-_SPOKEN = (
-    rf"(?:multiply|divide) {_NUMBER} by {_NUMBER}|add {_NUMBER} (?:and|to) {_NUMBER}|"
-    rf"subtract {_NUMBER} from {_NUMBER}|(?:the )?(?:product|sum) of {_NUMBER} and {_NUMBER}|"
-    rf"(?:the )?(?:square root|sqrt) of {_NUMBER}"
-)
-_NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week|is it today|is it now)"
-_ARITHMETIC = "it is nothing but arithmetic"
-_RUN = _PLEASE + r"(?:run|execute)\s+"
-_CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>.+?)\s*(?:```)?\s*"
-_COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>.+?)\s*(?:```)?\s*"
-_CODE_GIVEN = "it gives what to run"
-
-INTENTS: tuple[Rule, ...] = (
-    _rule(
-        "remember",
-        _PLEASE + r"remember\b(?: that|:|,)?\s+(?P<fact>(?!when|how|what|who|where|if|the time)\S.*)",
-        "it begins with remember",
-    ),
-    _rule(
-        "remember",
-        r"(?:please )?(?:note|make a note|keep in mind)(?: that|:)\s+(?P<fact>\S.*)",
-        "it asks for a note",
-    ),
-    _rule(
-        "remember",
-        _PLEASE
-        + r"(?:save|store|note|keep|write(?: down)?|jot down) (?:this|the following)(?: down)?(?: for later)?:"
-        r"\s+(?P<fact>\S.*)",
-        "it asks for a note",
-    ),
-    _rule(
-        "remember",
-        r"(?:please )?(?:don't|do not|never) forget(?: that|:)\s+(?P<fact>\S.*)",
-        "it asks not to forget",
-    ),
-    _rule(
-        "remember",
-        r"(?P<fact>\S[^?]*?)[,;.:] *(?:and )?(?:please )?(?:(?:don't|do not|never) forget|remember) (?:that|this|it)"
-        rf"{_POLITELY}",
-        "it asks not to forget",
-    ),
-    _rule(
-        "calculator",
-        rf"(?:{_ASKED})?(?P<expression>{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+)\s*=?{_POLITELY}",
-        _ARITHMETIC,
-    ),
-    _rule("calculator", rf"(?:{_ASKED}|{_PLEASE})(?P<expression>{_SPOKEN}){_POLITELY}", _ARITHMETIC),
-    _rule(
-        "current_time",
-        _PLEASE + r"(?:tell me |do you know )?what(?:'s| is)?(?: the)?(?: current)? "
-        rf"(?:time|date|day|weekday|year|month)(?:\s{_NOW})*",
-        "it asks for the time or date",
-    ),
-    _rule(
-        "recall",
-        r"(?:please )?(?:tell me )?what (?:do )?you (?:remember|know) about (?P<query>(?:me|my)\b.*)",
-        "it asks for memories",
-    ),
-    _rule(
-        "recall",
-        r"do you (?:still )?remember (?P<query>(?:me|my|(?:what|where|when|who|how|which|the)\b.*\bmy)\b.*)",
-        "it asks for memories",
-    ),
-    _rule(
-        "recall",
-        r"(?P<query>(?:please )?what did i (?:ask you to remember|tell you)\b.*)",
-        "it asks for memories",
-    ),
-    _rule(
-        "run_python",
-        _RUN + r"(?:this |the following )?python(?: code| program| script)?" + _CODE,
-        _CODE_GIVEN,
-        verbatim=True,
-    ),
-    _rule(
-        "run_shell",
-        _RUN + r"(?:this |the following )?(?:shell )?(?:command|shell)" + _COMMAND,
-        _CODE_GIVEN,
-        verbatim=True,
-    ),
-)
-"""Every rule there is, tried in order."""
-
-
-SYMBOLS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), symbol)
-    for pattern, symbol in (
-        (r"\s+(?:multiplied by|times|x)\s+", " * "),
-        (r"\s+(?:divided by|over)\s+", " / "),
-        (r"\s+plus\s+", " + "),
-        (r"\s+minus\s+", " - "),
-        (r"\s*percent of\b", "% of"),
-        (r"^(?:the )?(?:square root|sqrt) of (.+)$", r"sqrt(\1)"),
-        (r"^(?:multiply (.+) by|(?:the )?product of (.+) and) (.+)$", r"\1\2 * \3"),
-        (r"^divide (.+) by (.+)$", r"\1 / \2"),
-        (r"^subtract (.+) from (.+)$", r"\2 - \1"),
-        (r"^(?:add (.+) (?:and|to)|(?:the )?sum of (.+) and) (.+)$", r"\1\2 + \3"),
-    )
-)
-"""Spoken arithmetic as it is written."""
-
-
-def intent(text: str, available: Iterable[str]) -> Intent | None:
-    """Return the tool a request names beyond doubt, or nothing.
-
-    Args:
-        text: The request.
-        available: Names of the tools there are; a rule for another tool is passed over.
-    """
-    names = frozenset(available)
-    request = " ".join(text.split()).rstrip("?.! ")
-    for name in sorted(names):
-        if _named(name).search(request):
-            return Intent(name, "the request names it")
-    for rule in INTENTS:
-        if rule.tool not in names:
-            continue
-        match = rule.pattern.fullmatch(text.strip() if rule.verbatim else request)
-        if match is not None:
-            values = {name: said.strip() for name, said in match.groupdict().items()}
-            if "expression" in values:
-                values["expression"] = _in_symbols(values["expression"])
-            return Intent(rule.tool, rule.reason, values)
-    return None
-
-
-def _in_symbols(expression: str) -> str:
-    for pattern, symbol in SYMBOLS:
-        expression = pattern.sub(symbol, expression)
-    return expression
-
-
-def _named(tool: str) -> re.Pattern[str]:
-    """Match "use the unit_price tool", however the name is spelt."""
-    name = r"[ _-]".join(re.escape(part) for part in tool.split("_"))
-    return re.compile(
-        rf"\b(?:use|call|run|with|using) (?:the )?`?{name}`? (?:tool|function)\b", re.IGNORECASE
-    )
 
 
 class Selection:
@@ -304,14 +127,20 @@ class Selection:
         nearest = sorted(
             zip(self._scores(request, free), free, strict=True), key=lambda pair: (-pair[0], pair[1].name)
         )
+        likely = cues(request, (tool.name for tool in free))
+        near = (
+            (tool.name, f"near the request ({score:.2f})")
+            for score, tool in nearest
+            if score >= NEAREST_SCORE
+        )
         found: dict[str, str] = {}
-        for score, tool in nearest:
-            if score < NEAREST_SCORE or len(found) >= self._limit:
+        for name, reason in (*likely.items(), *near):
+            if len(found) >= self._limit:
                 break
-            cost = self._cost(tool)
-            if cost <= left:
+            cost = self._cost(every[name])
+            if name not in found and cost <= left:
                 left -= cost
-                found[tool.name] = f"near the request ({score:.2f})"
+                found[name] = reason
         if required and nearest and not found and not pinned:
             score, tool = nearest[0]
             found[tool.name] = f"the nearest to the request ({score:.2f}), and a call is required"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agentkit.intents import intent
 from agentkit.messages import ToolSpec
 from agentkit.models.base import AUTO, NONE, ToolChoice
-from agentkit.selection import Selection, intent
+from agentkit.selection import Selection
 
 
 def shown(

@@ -28,6 +28,7 @@ LAYERS = (
         "recall",
         "rounds",
         "transcript",
+        "intents",
         "selection",
         "support",
         "expected",

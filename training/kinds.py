@@ -3,6 +3,14 @@
 A kind is written as words: `int 1 20`, `float 0.5 9 1` (decimals), `money 5 900`, `city` (any list of words.toml),
 `quoted message` (in quotation marks, if it is long), `list 2 4 city`, `date` or `date 2019 2024` (years), `time` or
 `time 8 17` (hours), `year`, `code ORD`, ...
+A `saying sums` is said in one of the ways of `sayings/sums.toml`, and holds what that way of saying it means:
+
+    [[saying]]
+    said = ["What do {count} tickets at {price} each cost?"]
+    means = "{count} * {price}"
+    slots = { count = "int 2 40", price = { kind = "any", of = ["12.50", "7"] } }
+
+Without `means` it holds what was said.
 A `choice` is one of a fixed list, which the schema tells; `any` is drawn from a list that the schema does not tell.
 An `object` has fields, each of a kind of its own, and one phrase that says them.
 """
@@ -16,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from training.phrases import Phrase
@@ -51,6 +60,7 @@ _MONTHS = [
 ]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _TYPES = {int: "integer", float: "number"}
+SAYINGS = Path(__file__).parent / "sayings"
 _BARE_WORDS = 3
 _FIRST_DAY, _DAY_SPAN = date(2019, 1, 1), 3650
 
@@ -203,6 +213,46 @@ def _list(inner: Kind, least: int, most: int) -> Kind:
         return Value(said, [each.json for each in drawn.values()])
 
     return Kind({"type": "array", "items": dict(inner.schema)}, draw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Saying:
+    """What can be said in several ways, all of one meaning."""
+
+    said: tuple[Phrase, ...]
+    means: str
+    slots: Mapping[str, Kind]
+
+    def draw(self, rng: random.Random) -> Value:
+        """Return it in one of its ways, with values in its slots."""
+        form = rng.choice(self.said).say(rng)
+        values = {name: each.draw(rng) for name, each in self.slots.items()}
+        text = form.fill({name: value.said for name, value in values.items()})
+        held = self.means.format_map({name: value.json for name, value in values.items()})
+        return Value(text, held or text)
+
+
+@functools.cache
+def _sayings(name: str) -> Kind:
+    content = tomllib.loads((SAYINGS / f"{name}.toml").read_text(encoding="utf-8"))
+    sayings = tuple(_saying(each) for each in content["saying"])
+    return Kind({"type": "string"}, lambda rng: rng.choice(sayings).draw(rng))
+
+
+def _saying(what: Mapping[str, Any]) -> _Saying:
+    slots = {
+        name: kind(each) if isinstance(each, str) else kind(each["kind"], each.get("of"))
+        for name, each in what.get("slots", {}).items()
+    }
+    said = tuple(map(Phrase, what["said"]))
+    means = what.get("means", "")
+    held = {name for _, name, _, _ in Formatter().parse(means) if name}
+    for phrase in said:
+        if unknown := phrase.mentioned - set(slots):
+            raise KindError(f"{phrase.text!r} speaks of {', '.join(sorted(unknown))}")
+        if missing := held - phrase.required:
+            raise KindError(f"{phrase.text!r} does not give {', '.join(sorted(missing))}")
+    return _Saying(said, means, slots)
 
 
 def _int(low: str, high: str, step: str = "1") -> Kind:
@@ -389,4 +439,5 @@ _KINDS: dict[str, Callable[..., Kind]] = {
     "url": _url,
     "code": _code,
     "formula": _formula,
+    "saying": _sayings,
 }

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from agentkit.intents import CUES, INTENTS, Intent, cues, intent
 from agentkit.models.normalise import normalise
 from agentkit.models.usable import refusal
 from agentkit.parts import MAX_PARTS
-from agentkit.selection import INTENTS, LIMIT, Intent, Selection, intent
+from agentkit.selection import LIMIT, Selection
 
 EVERY = [rule.tool for rule in INTENTS]
 
@@ -253,3 +254,35 @@ def test_a_forced_call_leaves_the_pinned_tools_where_they_are() -> None:
         ("tool_1", False),
         ("tool_2", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "tool"),
+    [
+        ("Three boxes of twelve eggs each, how many is that?", "calculator"),
+        ("How many days are in 6 weeks?", "calculator"),
+        ("A third off 96 euros, what do I save?", "calculator"),
+        ("Make a note of the boiler's number: 88-12", "remember"),
+        ("I'd like you to keep in mind that Tom is away", "remember"),
+        ("where did I say the ladder is? i told you last week", "recall"),
+        ("is there anything on heating in my notes", "search_documents"),
+        ("show me todo.txt", "read_file"),
+        ("put 'hello' into greeting.md", "write_file"),
+    ],
+)
+def test_words_that_make_a_tool_likely_have_it_shown_and_force_nothing(request_: str, tool: str) -> None:
+    tools = [Described(name, "") for name in dict.fromkeys(cue.tool for cue in CUES)]
+    chosen = Selection().choose(request_, tools)
+    assert tool in chosen.reasons
+    assert intent(request_, chosen.reasons) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Good morning!", "Who wrote Hamlet?", "I am 34 years old", "Set an alarm for 7:15"]
+)
+def test_other_words_make_no_tool_likely(text: str) -> None:
+    assert cues(text, [cue.tool for cue in CUES]) == {}
+
+
+def test_a_cue_for_a_tool_that_is_not_offered_is_passed_over() -> None:
+    assert cues("remember that 2 and 2 are 4", ["remember"]) == {"remember": "it speaks of remembering"}

@@ -9,6 +9,7 @@ import pytest
 
 from agentkit import prompt
 from agentkit.context.assemble import Context
+from agentkit.intents import Intent
 from agentkit.labels import Labels
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 from agentkit.models.base import AUTO, NONE, Completion, Sampling, ToolChoice, finish
@@ -17,7 +18,7 @@ from agentkit.models.gguf import read_header
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scripted import ScriptedModel
 from agentkit.models.template import ChatTemplate, Guard
-from agentkit.selection import Chosen, Intent, Selection
+from agentkit.selection import Chosen, Selection
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ZONE = {"type": "object", "properties": {"zone": {"type": "string", "description": "Its name."}}}

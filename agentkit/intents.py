@@ -1,0 +1,262 @@
+"""What a request says of tools in so many words: rules, and all there are (data).
+
+`INTENTS` hold for a whole request and name its tool beyond doubt: that call is forced, with the values the request
+gives. `CUES` are found anywhere in a request and make a tool likely: it is shown, and the model decides. A description
+of one sentence is far from most of the ways in which people ask for arithmetic, or for something to be remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A request that names its tool."""
+
+    tool: str
+    reason: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Values that stand in the request, by parameter; word for word, but arithmetic in symbols."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of `INTENTS`."""
+
+    tool: str
+    pattern: re.Pattern[str]
+    """Must match the whole request, white space and a final `?`, `.` or `!` aside. A named group is the value of
+    the parameter of that name."""
+    reason: str
+    verbatim: bool = False
+    """Match the request as it stands, line breaks and all."""
+
+
+def _rule(tool: str, pattern: str, reason: str, *, verbatim: bool = False) -> Rule:
+    return Rule(tool, re.compile(pattern, re.IGNORECASE | re.DOTALL), reason, verbatim)
+
+
+_PLEASE = r"(?:please |can you |could you )?"
+_ASKED = (
+    _PLEASE + r"(?:(?:tell me )?(?:what(?:'s| is| are| do i get for)|how much (?:is|are))|calculate|compute|"
+    r"work out|evaluate|(?:i need|give me|tell me|find)(?= the ))\s+"
+)
+_POLITELY = r"(?:,? (?:please|for me|thanks|thank you))*"
+_NUMBER = r"[-+(]*\s*\d+(?:,\d+)*(?:\.\d+)?\s*%?\s*\)*"
+_OPERATOR = (
+    r"(?:\*\*|//|[-+*/x\u00d7\u00b7\u00f7^%]|plus|minus|times|multiplied by|divided by|over|percent of|of)"
+)
+_SPOKEN = (
+    rf"(?:multiply|divide) {_NUMBER} by {_NUMBER}|add {_NUMBER} (?:and|to) {_NUMBER}|"
+    rf"subtract {_NUMBER} from {_NUMBER}|(?:the )?(?:product|sum) of {_NUMBER} and {_NUMBER}|"
+    rf"(?:the )?(?:square root|sqrt) of {_NUMBER}"
+)
+_NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week|is it today|is it now)"
+_ARITHMETIC = "it is nothing but arithmetic"
+_RUN = _PLEASE + r"(?:run|execute)\s+"
+_CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>.+?)\s*(?:```)?\s*"
+_COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>.+?)\s*(?:```)?\s*"
+_CODE_GIVEN = "it gives what to run"
+
+INTENTS: tuple[Rule, ...] = (
+    _rule(
+        "remember",
+        _PLEASE + r"remember\b(?: that|:|,)?\s+(?P<fact>(?!when|how|what|who|where|if|the time)\S.*)",
+        "it begins with remember",
+    ),
+    _rule(
+        "remember",
+        r"(?:please )?(?:note|make a note|keep in mind)(?: that|:)\s+(?P<fact>\S.*)",
+        "it asks for a note",
+    ),
+    _rule(
+        "remember",
+        _PLEASE
+        + r"(?:save|store|note|keep|write(?: down)?|jot down) (?:this|the following)(?: down)?(?: for later)?:"
+        r"\s+(?P<fact>\S.*)",
+        "it asks for a note",
+    ),
+    _rule(
+        "remember",
+        r"(?:please )?(?:don't|do not|never) forget(?: that|:)\s+(?P<fact>\S.*)",
+        "it asks not to forget",
+    ),
+    _rule(
+        "remember",
+        r"(?P<fact>\S[^?]*?)[,;.:] *(?:and )?(?:please )?(?:(?:don't|do not|never) forget|remember) (?:that|this|it)"
+        rf"{_POLITELY}",
+        "it asks not to forget",
+    ),
+    _rule(
+        "calculator",
+        rf"(?:{_ASKED})?(?P<expression>{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+)\s*=?{_POLITELY}",
+        _ARITHMETIC,
+    ),
+    _rule("calculator", rf"(?:{_ASKED}|{_PLEASE})(?P<expression>{_SPOKEN}){_POLITELY}", _ARITHMETIC),
+    _rule(
+        "current_time",
+        _PLEASE + r"(?:tell me |do you know )?what(?:'s| is)?(?: the)?(?: current)? "
+        rf"(?:time|date|day|weekday|year|month)(?:\s{_NOW})*",
+        "it asks for the time or date",
+    ),
+    _rule(
+        "recall",
+        r"(?:please )?(?:tell me )?what (?:do )?you (?:remember|know) about (?P<query>(?:me|my)\b.*)",
+        "it asks for memories",
+    ),
+    _rule(
+        "recall",
+        r"do you (?:still )?remember (?P<query>(?:me|my|(?:what|where|when|who|how|which|the)\b.*\bmy)\b.*)",
+        "it asks for memories",
+    ),
+    _rule(
+        "recall",
+        r"(?P<query>(?:please )?what did i (?:ask you to remember|tell you)\b.*)",
+        "it asks for memories",
+    ),
+    _rule(
+        "run_python",
+        _RUN + r"(?:this |the following )?python(?: code| program| script)?" + _CODE,
+        _CODE_GIVEN,
+        verbatim=True,
+    ),
+    _rule(
+        "run_shell",
+        _RUN + r"(?:this |the following )?(?:shell )?(?:command|shell)" + _COMMAND,
+        _CODE_GIVEN,
+        verbatim=True,
+    ),
+)
+"""Every rule there is, tried in order."""
+
+
+SYMBOLS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), symbol)
+    for pattern, symbol in (
+        (r"\s+(?:multiplied by|times|x)\s+", " * "),
+        (r"\s+(?:divided by|over)\s+", " / "),
+        (r"\s+plus\s+", " + "),
+        (r"\s+minus\s+", " - "),
+        (r"\s*percent of\b", "% of"),
+        (r"^(?:the )?(?:square root|sqrt) of (.+)$", r"sqrt(\1)"),
+        (r"^(?:multiply (.+) by|(?:the )?product of (.+) and) (.+)$", r"\1\2 * \3"),
+        (r"^divide (.+) by (.+)$", r"\1 / \2"),
+        (r"^subtract (.+) from (.+)$", r"\2 - \1"),
+        (r"^(?:add (.+) (?:and|to)|(?:the )?sum of (.+) and) (.+)$", r"\1\2 + \3"),
+    )
+)
+"""Spoken arithmetic as it is written."""
+
+
+def intent(text: str, available: Iterable[str]) -> Intent | None:
+    """Return the tool a request names beyond doubt, or nothing.
+
+    Args:
+        text: The request.
+        available: Names of the tools there are; a rule for another tool is passed over.
+    """
+    names = frozenset(available)
+    request = " ".join(text.split()).rstrip("?.! ")
+    for name in sorted(names):
+        if _named(name).search(request):
+            return Intent(name, "the request names it")
+    for rule in INTENTS:
+        if rule.tool not in names:
+            continue
+        match = rule.pattern.fullmatch(text.strip() if rule.verbatim else request)
+        if match is not None:
+            values = {name: said.strip() for name, said in match.groupdict().items()}
+            if "expression" in values:
+                values["expression"] = _in_symbols(values["expression"])
+            return Intent(rule.tool, rule.reason, values)
+    return None
+
+
+def _in_symbols(expression: str) -> str:
+    for pattern, symbol in SYMBOLS:
+        expression = pattern.sub(symbol, expression)
+    return expression
+
+
+def _named(tool: str) -> re.Pattern[str]:
+    """Match "use the unit_price tool", however the name is spelt."""
+    name = r"[ _-]".join(re.escape(part) for part in tool.split("_"))
+    return re.compile(
+        rf"\b(?:use|call|run|with|using) (?:the )?`?{name}`? (?:tool|function)\b", re.IGNORECASE
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One row of `CUES`."""
+
+    tool: str
+    pattern: re.Pattern[str]
+    """Is found somewhere in the request."""
+    reason: str
+
+
+def _cue(tool: str, pattern: str, reason: str) -> Cue:
+    return Cue(tool, re.compile(rf"\b(?:{pattern})", re.IGNORECASE | re.DOTALL), reason)
+
+
+_FIGURE = (
+    r"(?:\d[\d.,:]*|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)"
+    r"teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|dozen|half)\b)"
+)
+_SUM_WORDS = (
+    r"(?:how (?:many|much|far|long|fast)|percent|squared?|cubed?|root|average|mean|total|altogether|each|per|twice|"
+    r"double|triple|third|quarter|in an? (?:year|month|week|day|hour)|power|add|divided?|multipl\w+|times|minus|"
+    r"plus|sum|difference|calculate|compute)\b"
+)
+_NEAR = r".{0,200}?"
+"""Within so many characters, so that a long request takes no long time."""
+_FILE = r"[\w-]+\.(?:txt|md|csv|json|log|toml|ya?ml|ini|html?|py|tex|rst)\b"
+
+CUES: tuple[Cue, ...] = (
+    _cue("calculator", rf"{_FIGURE}{_NEAR}(?<![\d.,:]){_FIGURE}", "it has several numbers"),
+    _cue(
+        "calculator",
+        rf"{_SUM_WORDS}{_NEAR}\d|\d{_NEAR}(?:%|\b{_SUM_WORDS})",
+        "it has a number and a word of arithmetic",
+    ),
+    _cue(
+        "remember",
+        r"(?:remember|rember|memori[sz]e|(?:your|to|in) memory|notes? (?:that|to self|this|of)|take (?:a )?note|note:|"
+        r"(?:in|to|into) your notes|(?:keep|bear|have) (?:\w+ )?in mind|keep (?:a |this|that|it|hold|track)|jot|"
+        r"(?:write|put|take|note) (?:\w+ ){0,3}down|(?<!i )save|store|record|forget|hold on to|hang on to|"
+        r"retain|you should know|know (?:this|that)|for (?:later|(?:the )?future)|"
+        r"need (?:it|this|that) (?:later|again))\b",
+        "it speaks of remembering",
+    ),
+    _cue(
+        "recall",
+        r"(?:remember|recall|remind me (?:what|where|when|who|how|of)|did i (?:say|tell|ask|mention)|"
+        r"i (?:told|asked|gave) you)\b",
+        "it speaks of remembering",
+    ),
+    _cue(
+        "search_documents", r"(?:my|our|the) (?:notes?|documents?|files?|papers)\b", "it speaks of documents"
+    ),
+    _cue("write_file", rf"(?:write|save|create|put|store|make)\b{_NEAR}{_FILE}", "it names a file to write"),
+    _cue("read_file", _FILE, "it names a file"),
+)
+"""Every cue there is; a tool of an earlier row is shown before one of a later row."""
+
+
+def cues(text: str, available: Iterable[str]) -> dict[str, str]:
+    """Return the tools that the words of a request make likely, and why, the likeliest first.
+
+    Args:
+        text: The request.
+        available: Names of the tools there are.
+    """
+    names = frozenset(available)
+    found: dict[str, str] = {}
+    for cue in CUES:
+        if cue.tool in names and cue.tool not in found and cue.pattern.search(text):
+            found[cue.tool] = cue.reason
+    return found
