@@ -19,8 +19,8 @@ from agentkit import prompt
 from agentkit.context.words import terms
 from agentkit.messages import Message, ToolCall, ToolSpec
 from training.joining import Request, decorated, joined, lower, request
-from training.kinds import Value, spoken_list
-from training.phrases import Said
+from training.kinds import Kind, Value, spoken_list
+from training.phrases import Said, Slot
 from training.repeats import say_repeated
 from training.tools import Shown, Tool, show
 
@@ -61,8 +61,19 @@ class Ask:
         return ToolCall("", self.shown.spec.name, self.shown.arguments(meant))
 
 
+OWN = "assistant"
+"""The domain of the tools that come with agentkit, and of those they are to be told from."""
+OWN_SHARE = 0.22
+"""How often a tool of that domain is meant: everybody has them, and nobody's own tools are here."""
+_OFTEN = {"calculator": 9, "remember": 6}
+"""How much more often than the others of their domain: people ask for them in more ways."""
+
+
 def pick(rng: random.Random, known: Sequence[Tool]) -> Tool:
-    """Return a tool; of the many that only look something up, not too many."""
+    """Return a tool: one of agentkit's own quite often; of the many that only look something up, not too many."""
+    own = [tool for tool in known if tool.domain == OWN]
+    if own and rng.random() < OWN_SHARE:
+        return rng.choices(own, [_OFTEN.get(tool.name, 1) for tool in own])[0]
     for _ in range(8):
         tool = rng.choice(known)
         if not tool.name.startswith("get_") or rng.random() < 0.35:
@@ -84,7 +95,22 @@ def ask(shown: Shown, rng: random.Random) -> Ask:
         said = rng.choice(tool.asks).say(rng, share=0.2)
     else:
         said = rng.choice(tool.asks).say(rng, share=0.0)
-    return Ask(shown, said, _values(tool, said.slots(), rng))
+    return Ask(shown, said, _begun(said, _values(tool, said.slots(), rng), rng))
+
+
+def _begun(said: Said, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
+    """Return the values, mostly with a capital where one begins the request and is copied as it stands there."""
+    first = said.pieces[0]
+    if not isinstance(first, Slot) or rng.random() > _CAPITALS:
+        return values
+    value = values[first.name]
+    if value.said != value.json or value.said.split(" ", 1)[0] == value.said:
+        return values
+    text = value.said[:1].upper() + value.said[1:]
+    return {**values, first.name: Value(text, text)}
+
+
+_CAPITALS = 0.7
 
 
 def _values(tool: Tool, names: Sequence[str], rng: random.Random) -> dict[str, Value]:
@@ -130,7 +156,7 @@ def scene(rng: random.Random, known: Sequence[Tool], first: Sequence[Tool] = (),
     count = max(least, rng.choice((1, 1, 2, 3, 4)), len(tools))
     near = next(iter(tools.values()))
     for tool in _near(rng, known, count, near=near, share=0.6):
-        if len(tools) < count:
+        if len(tools) < count and not any(_reckon(tool, other) for other in tools.values()):
             tools.setdefault(tool.name, tool)
     shown = {each.spec.name: each for each in (show(tool, rng) for tool in reversed(tools.values()))}
     system = Message.system(prompt.ASSISTANT if rng.random() < 0.8 else rng.choice(_SYSTEMS))
@@ -155,7 +181,7 @@ def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Exampl
     if rng.random() < 0.4:
         return _called(rng, here, [first, *(ask(first.shown, rng) for _ in range(count - 1))])
     kinds = first.shown.tool.parameters
-    open_slots = [name for name in first.values if not kinds[name].kind.schema.get("items")]
+    open_slots = [name for name in first.values if may_vary(kinds[name].kind)]
     if not open_slots:
         return None
     varied = rng.sample(open_slots, min(len(open_slots), rng.choice((1, 1, 2))))
@@ -171,6 +197,11 @@ def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Exampl
     text = say_repeated(first.said, spoken, varied, rng)
     calls = [replace(first, values=row).call for row in rows]
     return here.example(decorated(request(first.said, text), rng), calls=calls)
+
+
+def may_vary(kind: Kind) -> bool:
+    """Return whether several values of a kind can be said one after the other: not lists, nor whole sentences."""
+    return not kind.schema.get("items") and not kind.text.startswith("saying")
 
 
 def several_tools(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
@@ -202,7 +233,8 @@ def no_tool_fits(rng: random.Random, here: Scene, known: Sequence[Tool]) -> Exam
     """The tool that is meant is not there."""
     near = rng.choice(here.shown).tool
     (tool,) = _near(rng, known, 1, near=near, share=0.4)
-    if any(tool.name == each.tool.name or _alike(tool, each.tool) for each in here.shown):
+    others = [each.tool for each in here.shown]
+    if any(tool is other or _alike(tool, other) or _reckon(tool, other) for other in others):
         return None
     return here.example(decorated(ask(show(tool, rng), rng).request, rng), text=prompt.UNABLE)
 
@@ -253,6 +285,16 @@ def _alike(one: Tool, other: Tool) -> bool:
     """Return whether two tools do much the same: one gives any fact of a thing, the other just one."""
     general = one.name.endswith("_details") or other.name.endswith("_details")
     return one is not other and one.domain == other.domain and general
+
+
+_FORMULAS = frozenset({"arithmetic", "finance", "formulas", "geometry", "health", "science", "statistics"})
+"""Domains of tools that compute one thing."""
+
+
+def _reckon(one: Tool, other: Tool) -> bool:
+    """Return whether one of two tools is the calculator, and the other does what it can do as well."""
+    names, domains = {one.name, other.name}, {one.domain, other.domain}
+    return "calculator" in names and bool(domains & _FORMULAS)
 
 
 _SYSTEMS = (

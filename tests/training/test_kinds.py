@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from agentkit_tools.calculator import calculate
 from training.kinds import Kind, KindError, kind
 
 
@@ -64,3 +67,51 @@ def test_a_list_may_hold_objects() -> None:
 def test_an_object_says_each_of_its_fields_and_no_more(said: str) -> None:
     with pytest.raises(KindError, match="does not speak of city, day"):
         kind("object", fields={"city": "city", "day": "date"}, said=said)
+
+
+def test_a_saying_holds_what_it_means_or_else_what_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_up.toml").write_text(
+        """
+        [[saying]]
+        said = ["{count} (tickets|seats) at {price}", "{count} times {price}"]
+        means = "{count} * {price}"
+        slots = { count = "int 20 90", price = { kind = "any", of = { "two fifty" = 2.5 } } }
+        [[saying]]
+        said = ["my {thing} is green"]
+        slots = { thing = { kind = "any", of = ["bike"] } }
+        """,
+        encoding="utf-8",
+    )
+    monkeypatch.setattr("training.kinds.SAYINGS", tmp_path)
+    seen = draws(kind("saying made_up"))
+    assert ("my bike is green", "my bike is green") in seen
+    sums = [(said, meant) for said, meant in seen if "two fifty" in said]
+    assert sums
+    for said, meant in sums:
+        assert meant == f"{said.split(' ', 1)[0]} * 2.5"
+
+
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [("{count} seats", "does not give price"), ("{count} at {price} on {day}", "speaks of day")],
+)
+def test_a_saying_gives_what_it_means_and_no_more(
+    said: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = f"""
+        [[saying]]
+        said = ["{said}"]
+        means = "{{count}} * {{price}}"
+        slots = {{ count = "int 2 9", price = "money 2 90" }}
+        """
+    (tmp_path / "wrong.toml").write_text(written, encoding="utf-8")
+    monkeypatch.setattr("training.kinds.SAYINGS", tmp_path)
+    with pytest.raises(KindError, match=fault):
+        kind("saying wrong")
+
+
+def test_every_sum_can_be_calculated() -> None:
+    for said, meant in draws(kind("saying sums"), 2000):
+        assert re.search(r"\d", calculate(meant)), said

@@ -13,7 +13,7 @@ from agentkit.models.llama import LlamaModel, Settings
 from training.__main__ import main
 from training.plot import plot
 
-TINY = ["--examples", "3", "--rank", "32", "--batch-tokens", "700", "--threads", "1", "--device", "cpu"]
+TINY = ["--examples", "5", "--rank", "32", "--batch-tokens", "700", "--threads", "1", "--device", "cpu"]
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_one_command_makes_an_adapter_and_broken_off_goes_on_to_the_same(
     losses = (whole / "loss.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)[0] for line in losses] == list(range(1, len(losses) + 1))
     assert (whole / "loss.svg").read_text(encoding="utf-8").startswith("<svg")
-    assert json.loads((whole / "recipe.json").read_text(encoding="utf-8"))["examples"] == 3
+    assert json.loads((whole / "recipe.json").read_text(encoding="utf-8"))["examples"] == 5
     model = LlamaModel(smollm2_path, Settings(repack=False))
     model.load_adapter("made", whole / "adapter.gguf")
     model.close()

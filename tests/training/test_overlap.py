@@ -27,9 +27,9 @@ from training.tasks import Example
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("AGENTKIT_DATA") or ROOT.parent / "shared" / "data")
 BENCHMARKS = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
-LONG, SHORT = 9, 5
-"""Words in a row that may not be shared: with the public sets; with the few questions of our own, where two of them
-say something."""
+LONG, MIDDLE, SHORT = 9, 7, 5
+"""Words in a row that may not be shared: with the public sets; with the rewordings of the demonstration's requests;
+with the few questions of our own. Of the last two, only where two of the words say something."""
 SETS = ("bfcl", "lost_in_the_middle", "multihop_hipporag", "injecagent")
 NEEDS_DATA = pytest.mark.skipif(
     not all((DATA / each).is_dir() for each in SETS),
@@ -100,6 +100,12 @@ def judged_in_public() -> Iterator[str]:
             yield from (case["User Instruction"], case["Attacker Instruction"])
 
 
+def reworded() -> Iterator[str]:
+    """Yield the rewordings of what the demonstration tells the agent to do."""
+    rows = tomllib.loads((ROOT / "benchmarks" / "requests.toml").read_text(encoding="utf-8"))
+    yield from itertools.chain.from_iterable(rows.values())
+
+
 def judged_by_ourselves() -> Iterator[str]:
     """Yield the questions on the notes, and those of the demonstration."""
     rows = tomllib.loads((ROOT / "benchmarks" / "notes.toml").read_text(encoding="utf-8"))["question"]
@@ -144,3 +150,14 @@ def test_no_question_on_the_notes_or_of_the_demonstration_is_asked() -> None:
     for text in ours():
         assert content(text) not in whole, text
         assert not runs(text, SHORT) & parts, text
+
+
+@pytest.mark.slow
+def test_no_rewording_of_the_demonstrations_requests_is_asked() -> None:
+    theirs = list(reworded())
+    whole = {words(each) for each in theirs if len(words(each)) > 3}
+    parts = {run for each in theirs for run in runs(each, MIDDLE) if len(content(" ".join(run))) > 1}
+    assert len(theirs) == 90
+    for text in ours():
+        assert words(text) not in whole, text
+        assert not runs(text, MIDDLE) & parts, text

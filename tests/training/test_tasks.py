@@ -6,14 +6,19 @@ import itertools
 import json
 import random
 from collections import Counter
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from agentkit.memory_tools import memory_tools
 from agentkit.messages import Role
+from agentkit_tools.builtin import builtin_tools
+from agentkit_tools.sandbox import NoSandbox
 from training.grounded import facts, tell
 from training.mix import PASSAGES, TASKS, groups, held_out_tools, is_held_out, tasks, trained_tools
-from training.tasks import Example
+from training.tasks import OWN, Example
 from training.tools import catalogue, show
 
 
@@ -125,3 +130,23 @@ def test_two_three_and_four_calls_are_asked_for() -> None:
     counted = Counter(len(each.calls) for each in examples(9, 2000) if each.task == "several_tools")
     assert set(counted) == {2, 3, 4}
     assert counted[4] / counted.total() > 0.1
+
+
+def test_the_tools_that_come_with_agentkit_are_trained_on_as_they_are() -> None:
+    """As they are shown at run time; another tool that computes is never shown beside the calculator."""
+    built_in = [
+        *builtin_tools(NoSandbox(), Path(), list, datetime.now),
+        *memory_tools(None, None, None, said=""),  # type: ignore[arg-type] # none is called
+    ]
+    own = {tool.name: tool for tool in trained_tools() if tool.domain == OWN}
+    for tool in built_in:
+        written = own[tool.name]
+        assert tool.description == written.about[0]
+        assert list(tool.parameters["properties"]) == list(written.parameters)
+        assert set(tool.parameters.get("required", ())) == {
+            each.name for each in written.parameters.values() if not each.optional
+        }
+    formulas = {name for tool in catalogue() if tool.domain == "formulas" for name in (tool.name, *tool.also)}
+    shown = [{tool.name for tool in example.tools} for example in examples(8, 1500)]
+    assert sum("calculator" in names for names in shown) > 20
+    assert not any("calculator" in names and names & formulas for names in shown)
