@@ -3,14 +3,15 @@
     search → sentences → do they hold it? no: say so → the model answers from one sentence
                                                      → borne out by it? no: show the sentence instead
 
-The model writes the answer and nothing else: whether there is one, what it rests on and how sure it is are decided
-by rules a person can check (`agentkit.evidence`, `agentkit.support`). What the rules reject is not shown as an
-answer, but told in the reason.
+The model writes the answer; what it rests on and how sure it is are decided by rules a person can check
+(`agentkit.evidence`, `agentkit.support`). What the rules reject is not shown as an answer, but told in the reason.
+Whether there is an answer is decided by those rules too; only a model that was taught to say when a text leaves a
+question open (`declines`) is asked about sentences they are not sure of, and about the next one where it says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit import prompt
@@ -20,10 +21,11 @@ from agentkit.context.compress import Embeds
 from agentkit.context.words import numbers
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
-from agentkit.evidence import SURE_STRENGTH, Finding, find
+from agentkit.evidence import FOUND_STRENGTH, POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find
 from agentkit.expected import expected
+from agentkit.limits import add_usage
 from agentkit.loop import GREEDY, Searches
-from agentkit.messages import Message, Usage
+from agentkit.messages import Evidence, Message, Usage
 from agentkit.models.base import Completion, Model, Sampling, StopReason, finish
 from agentkit.support import support
 
@@ -40,8 +42,11 @@ class Verdict:
     """What becomes of a model's answer."""
 
     text: str
+    evidence: tuple[Evidence, ...]
     confidence: str
     reason: str
+    borne_out: bool
+    """The text is the model's own; else it is a quote."""
 
 
 class Answerer:
@@ -55,6 +60,7 @@ class Answerer:
         embedder: Embeds | None = None,
         sampling: Sampling = GREEDY,
         reply_tokens: int = REPLY_TOKENS,
+        declines: bool = False,
     ) -> None:
         """Compose; nothing runs yet.
 
@@ -64,10 +70,12 @@ class Answerer:
             embedder: The one of the search, to judge sentences by meaning too.
             sampling: Its `max_tokens` is cut to `reply_tokens`.
             reply_tokens: The longest answer.
+            declines: The model says `prompt.NOT_SAID` where a text does not hold the answer.
         """
         self._model = model
         self._recall = recall
         self._embedder = embedder
+        self._declines = declines
         room = min(sampling.max_tokens, reply_tokens)
         self._sampling = replace(sampling, max_tokens=room, stop=sampling.stop or ("\n",))
         budget = replace(Budget.of(model.context_tokens), reply=room)
@@ -85,26 +93,29 @@ class Answerer:
         """
         finding = find(question, self._recall.search(question), embedder=self._embedder)
         yield Recalled(finding.quotes)
-        if not finding.found:
-            yield TextDelta(NOT_FOUND)
-            yield Finished(NOT_FOUND, Ending.NOT_FOUND, (), Usage(), *_sure_of_absence(finding))
+        if finding.strength < (POSSIBLE_STRENGTH if self._declines else FOUND_STRENGTH):
+            yield from _absent(Usage(), *_sure_of_absence(finding))
             return
-        best = replace(finding.quotes[0], quote=finding.text)
-        window = self._context.fit([Message.user(question)], evidence=[best])
-        yield window.report
-        completion = self._complete(window)
-        if completion.stop is StopReason.CANCELLED:
-            yield Finished("", Ending.CANCELLED, (), completion.usage, "low", "there is no answer")
+        used, verdicts = Usage(), list[Verdict]()
+        for lead in finding.leads if self._declines else finding.leads[:1]:
+            read = replace(lead.evidence, quote=lead.text)
+            window = self._context.fit([Message.user(question)], evidence=[read])
+            yield window.report
+            completion = self._complete(window)
+            used = add_usage(used, completion.usage)
+            if completion.stop is StopReason.CANCELLED:
+                yield Finished("", Ending.CANCELLED, (), used, "low", "there is no answer")
+                return
+            verdicts.append(judge(question, completion, finding, lead))
+            if completion.text.strip() != prompt.NOT_SAID:
+                break
+        verdict = verdicts[-1] if verdicts[-1].borne_out else verdicts[0]
+        if not (verdict.borne_out or finding.found):
+            yield from _absent(used, "medium", verdict.reason)
             return
-        verdict = judge(question, completion, finding)
         yield TextDelta(verdict.text)
         yield Finished(
-            verdict.text,
-            Ending.ANSWERED,
-            finding.quotes,
-            completion.usage,
-            verdict.confidence,
-            verdict.reason,
+            verdict.text, Ending.ANSWERED, verdict.evidence, used, verdict.confidence, verdict.reason
         )
 
     def _complete(self, window: Window) -> Completion:
@@ -114,20 +125,41 @@ class Answerer:
             return Completion("", (), StopReason.CANCELLED)
 
 
-def judge(question: str, completion: Completion, finding: Finding) -> Verdict:
-    """Accept the model's answer, or put the sentence it was made from in its place."""
+def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -> Verdict:
+    """Accept the model's answer, or put the sentence it was made from in its place.
+
+    Args:
+        question: In the user's words.
+        completion: What the model wrote.
+        finding: What the documents have to say to the question.
+        lead: What of it the model had read.
+    """
     said = completion.text.strip()
-    fault = _fault(question, completion, finding.text)
+    is_best = lead is finding.leads[0]
+    evidence = finding.quotes if is_best else _with(lead.evidence, finding.quotes)
+    fault = _fault(question, completion, lead.text)
     if fault is not None:
         aside = f': "{said[:160]}"' if said not in ("", prompt.NOT_SAID) else ""
-        return Verdict(f'Your documents say: "{finding.quotes[0].quote}"', "low", f"{fault}{aside}")
+        quoted = f'Your documents say: "{evidence[0].quote}"'
+        return Verdict(quoted, evidence, "low", f"{fault}{aside}", borne_out=False)
+
+    def accepted(confidence: str, reason: str) -> Verdict:
+        return Verdict(said, evidence, confidence, reason, borne_out=True)
+
+    if not is_best:
+        return accepted("medium", "the sentence it stands in is not the one nearest to the question")
     if finding.strength < SURE_STRENGTH:
-        return Verdict(said, "medium", finding.reason)
+        return accepted("medium", finding.reason)
     if expected(question) is None:
-        return Verdict(said, "medium", "its words stand in the documents; the question fits no known kind")
-    if len(set(numbers(finding.text)) - set(numbers(question))) > 1:
-        return Verdict(said, "medium", "the sentence holds more than one number it could mean")
-    return Verdict(said, "high", "its words and numbers stand in a sentence that answers the question")
+        return accepted("medium", "its words stand in the documents; the question fits no known kind")
+    if len(set(numbers(lead.text)) - set(numbers(question))) > 1:
+        return accepted("medium", "the sentence holds more than one number it could mean")
+    return accepted("high", "its words and numbers stand in a sentence that answers the question")
+
+
+def _with(first: Evidence, others: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """Return `first` before those of other passages."""
+    return first, *(each for each in others if each.record_id != first.record_id)
 
 
 def _fault(question: str, completion: Completion, text: str) -> str | None:
@@ -150,6 +182,11 @@ def _fault(question: str, completion: Completion, text: str) -> str | None:
     if kind is not None and kind.answer.search(text) and not kind.answer.search(said):
         return f"the model did not give {kind.name}"
     return None
+
+
+def _absent(used: Usage, confidence: str, reason: str) -> Iterator[Event]:
+    yield TextDelta(NOT_FOUND)
+    yield Finished(NOT_FOUND, Ending.NOT_FOUND, (), used, confidence, reason)
 
 
 def _sure_of_absence(finding: Finding) -> tuple[str, str]:

@@ -21,6 +21,8 @@ from agentkit.messages import Evidence
 
 FOUND_STRENGTH = 0.73
 """Strength from which the documents are taken to hold the answer."""
+POSSIBLE_STRENGTH = 0.55
+"""Strength from which they may hold it: to be believed where a model that can say no finds it there as well."""
 SURE_STRENGTH = 0.95
 """Strength from which they hold it almost always."""
 COVERAGE_WEIGHT = 0.45
@@ -75,6 +77,16 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """A sentence a model is asked about."""
+
+    text: str
+    """For a model to read: with its heading and what it points back to, without bullets."""
+    evidence: Evidence
+    """The sentence as it stands, and where."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What the passages have to say to a question."""
 
@@ -82,11 +94,16 @@ class Finding:
     """Best first."""
     quotes: tuple[Evidence, ...]
     """The best sentences as they stand, grouped by passage, best passage first."""
-    text: str
-    """The best sentence for a model to read: with its heading and what it points back to, without bullets."""
+    leads: tuple[Lead, ...]
+    """The best sentences one by one, best first; behind the first only those that hold the kind of thing asked for."""
     strength: float
     found: bool
     reason: str
+
+    @property
+    def text(self) -> str:
+        """The best sentence for a model to read."""
+        return self.leads[0].text if self.leads else ""
 
 
 def find(
@@ -108,7 +125,7 @@ def find(
         key=lambda each: (-each.score, each.passage, each.place),
     )
     if not candidates:
-        return Finding((), (), "", 0.0, found=False, reason="no document is near the question")
+        return Finding((), (), (), 0.0, found=False, reason="no document is near the question")
     best = candidates[0]
     chosen = [
         each
@@ -120,7 +137,11 @@ def find(
     return Finding(
         tuple(candidates),
         _quotes(chosen, passages, texts),
-        _lead(best, texts[best.passage], headings[best.passage]),
+        tuple(
+            _lead(each, passages[each.passage], texts[each.passage], headings[each.passage])
+            for each in candidates[:quotes]
+            if each is best or each.fits
+        ),
         strength,
         found=found,
         reason=_reason(best, kind, found=found),
@@ -218,12 +239,13 @@ def _context(text: Sequence[Sentence], place: int, heading: str) -> str:
     return " ".join(part for part in (heading if heading not in (own, before) else "", before, own) if part)
 
 
-def _lead(best: Candidate, text: Sequence[Sentence], headings: Sequence[str]) -> str:
-    heading = headings[best.place].strip("# ")
-    own = _without_bullet(best.text)
-    if best.place and _POINTS_BACK.match(own):
-        own = f"{_without_bullet(text[best.place - 1].text)} {own}"
-    return own if not heading or heading in own else f"{heading}: {own}"
+def _lead(candidate: Candidate, passage: Evidence, text: Sequence[Sentence], headings: Sequence[str]) -> Lead:
+    place, heading = candidate.place, headings[candidate.place].strip("# ")
+    quote, own = candidate.text, _without_bullet(candidate.text)
+    if place and _POINTS_BACK.match(own):
+        own = f"{_without_bullet(text[place - 1].text)} {own}"
+        quote = f"{text[place - 1].text} {quote}"
+    return Lead(own if not heading or heading in own else f"{heading}: {own}", replace(passage, quote=quote))
 
 
 def _without_bullet(text: str) -> str:

@@ -148,7 +148,9 @@ def _sampling(way: str) -> Sampling:
 
 def _found(parts: Parts, question: str, search: Searches, way: str) -> tuple[str, str]:
     """Return what agentkit answers from what a search brings, and the first source it names."""
-    answerer = Answerer(parts.engine, search, embedder=parts.embedder, sampling=_sampling(way))
+    answerer = Answerer(
+        parts.engine, search, embedder=parts.embedder, sampling=_sampling(way), declines=way in ADAPTED
+    )
     *_, last = answerer.run(question)
     if not isinstance(last, Finished):
         return "", ""

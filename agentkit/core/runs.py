@@ -131,7 +131,10 @@ class RunOps:
             from agentkit.recall import Recall
 
             recall = Recall(vault, self._service.embedder(), kinds=("document", "memory"))
-            return Answerer(model, recall, embedder=self._service.embedder(), sampling=calling).run(text)
+            declines = calling.adapter == AGENT  # it was taught to; a model as it came says yes to anything
+            return Answerer(
+                model, recall, embedder=self._service.embedder(), sampling=calling, declines=declines
+            ).run(text)
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
         from agentkit.recall import Relevant

@@ -81,6 +81,57 @@ def test_what_is_not_in_the_documents_is_said_without_asking_the_model() -> None
     assert not any(isinstance(each, Prompted) for each in events)
 
 
+OATS = Evidence(
+    "r2",
+    "oats.md",
+    "",
+    "Rolled oats cost 2 euros. They keep for 12 months in a jar. Open bags keep for 6 weeks.",
+    0.4,
+)
+SURE, UNSURE = "How long do rolled oats keep?", "How long do rolled beans keep?"
+"""The rules find the first answered, and the second nearly so."""
+
+
+def may_decline(question: str, *said: str) -> tuple[Finished, int]:
+    """Ask a model that can say no; return what came of it, and how often it was asked."""
+    model = ScriptedModel(list(said))
+    events = list(Answerer(model, Found(OATS), declines=True).run(question))
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last, sum(isinstance(each, Prompted) for each in events)
+
+
+def test_a_model_that_can_say_no_is_asked_about_the_next_sentence_that_may_hold_the_answer() -> None:
+    done, times = may_decline(SURE, prompt.NOT_SAID, "Open bags keep for 6 weeks.")
+    assert (done.text, done.confidence, times) == ("Open bags keep for 6 weeks.", "medium", 2)
+    assert done.confidence_reason == "the sentence it stands in is not the one nearest to the question"
+    assert done.evidence[0].quote == "Open bags keep for 6 weeks."
+
+
+def test_where_it_finds_no_answer_the_rules_decide() -> None:
+    done, _ = may_decline(SURE, *[prompt.NOT_SAID] * 3)
+    assert done.text.startswith(
+        'Your documents say: "Rolled oats cost 2 euros. They keep for 12 months in a jar.'
+    )
+    done, times = may_decline(UNSURE, *[prompt.NOT_SAID] * 3)
+    assert (done.ending, done.evidence, times > 1) == (Ending.NOT_FOUND, (), True)
+    assert done.confidence_reason == "the model did not find the answer there"
+
+
+def test_what_the_rules_are_not_sure_of_is_believed_where_such_a_model_finds_it_and_it_is_borne_out() -> None:
+    done, _ = may_decline(UNSURE, "They keep for 12 months.")
+    assert (done.text, done.ending, done.confidence) == (
+        "They keep for 12 months.",
+        Ending.ANSWERED,
+        "medium",
+    )
+    done, _ = may_decline(UNSURE, "They keep for 90 years.")
+    assert done.ending is Ending.NOT_FOUND
+    done, events = ask(UNSURE, found=(OATS,))  # any other model is not asked
+    assert done.ending is Ending.NOT_FOUND
+    assert not any(isinstance(each, Prompted) for each in events)
+
+
 def test_an_empty_vault_holds_no_answer() -> None:
     done, _ = ask("How much is the rent?", found=())
     assert (done.ending, done.confidence) == (Ending.NOT_FOUND, "high")

@@ -182,7 +182,7 @@ def test_random_schemas_give_valid_calls(session: Session, capsys: pytest.Captur
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 def test_two_thousand_random_schemas_give_valid_calls(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
