@@ -146,6 +146,8 @@ def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -
     def accepted(confidence: str, reason: str) -> Verdict:
         return Verdict(said, evidence, confidence, reason, borne_out=True)
 
+    if not finding.found:
+        return accepted("low", "the sentence it stands in is not near enough to the question to be sure")
     if not is_best:
         return accepted("medium", "the sentence it stands in is not the one nearest to the question")
     if finding.strength < SURE_STRENGTH:

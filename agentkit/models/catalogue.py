@@ -134,7 +134,7 @@ _ENTRIES = (
         adapter=ShippedAdapter(
             "smollm2-135m-agent.gguf",
             10_408_320,
-            "e11ebe3b32bcc215e5323c8d09018f4322a10212daff57b52af63f03eb38c084",
+            "6d88e1831edefabd55c43004b569d7d1f87dab884bc33b5b4bd88cd66d185de5",
         ),
     ),
     CatalogueEntry(

@@ -123,7 +123,7 @@ def test_what_the_rules_are_not_sure_of_is_believed_where_such_a_model_finds_it_
     assert (done.text, done.ending, done.confidence) == (
         "They keep for 12 months.",
         Ending.ANSWERED,
-        "medium",
+        "low",
     )
     done, _ = may_decline(UNSURE, "They keep for 90 years.")
     assert done.ending is Ending.NOT_FOUND
