@@ -21,7 +21,7 @@ from agentkit.context.compress import Embeds
 from agentkit.context.words import numbers
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
-from agentkit.evidence import FOUND_STRENGTH, POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find
+from agentkit.evidence import POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find
 from agentkit.expected import expected
 from agentkit.limits import add_usage
 from agentkit.loop import GREEDY, Searches
@@ -93,7 +93,8 @@ class Answerer:
         """
         finding = find(question, self._recall.search(question), embedder=self._embedder)
         yield Recalled(finding.quotes)
-        if finding.strength < (POSSIBLE_STRENGTH if self._declines else FOUND_STRENGTH):
+        may_hold = self._declines and finding.strength >= POSSIBLE_STRENGTH
+        if not (finding.found or may_hold):
             yield from _absent(Usage(), *_sure_of_absence(finding))
             return
         used, verdicts = Usage(), list[Verdict]()

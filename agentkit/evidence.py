@@ -100,11 +100,6 @@ class Finding:
     found: bool
     reason: str
 
-    @property
-    def text(self) -> str:
-        """The best sentence for a model to read."""
-        return self.leads[0].text if self.leads else ""
-
 
 def find(
     question: str, passages: Sequence[Evidence], *, embedder: Embeds | None = None, quotes: int = 3

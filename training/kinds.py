@@ -27,7 +27,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from training.phrases import Phrase
+from training.phrases import Phrase, check_slots
 
 _NUMBERS = [
     "zero",
@@ -113,6 +113,15 @@ def kind(
     return replace(_made(text, of, fields, said), text=text)
 
 
+def kind_of(what: str | Mapping[str, Any]) -> Kind:
+    """Return the kind of a slot, written as words or as `{ kind = ..., of = ... }`.
+
+    Raises:
+        KindError: There is no such kind.
+    """
+    return kind(what) if isinstance(what, str) else kind(what["kind"], what.get("of"))
+
+
 def _made(
     text: str,
     of: Sequence[str] | Mapping[str, Any] | None,
@@ -178,10 +187,10 @@ def _object(fields: Mapping[str, Any], said: Phrase) -> Kind:
     kinds: dict[str, Kind] = {}
     properties: dict[str, Any] = {}
     for name, what in fields.items():
-        written = {"kind": what} if isinstance(what, str) else what
-        kinds[name] = kind(written["kind"], written.get("of"))
+        kinds[name] = kind_of(what)
         schema = dict(kinds[name].schema)
-        about = [each for each in (written.get("about"), schema.pop("description", None)) if each]
+        own = None if isinstance(what, str) else what.get("about")
+        about = [each for each in (own, schema.pop("description", None)) if each]
         properties[name] = {**schema, "description": ", ".join(about)} if about else schema
 
     def draw(rng: random.Random) -> Value:
@@ -240,16 +249,12 @@ def _sayings(name: str) -> Kind:
 
 
 def _saying(what: Mapping[str, Any]) -> _Saying:
-    slots = {
-        name: kind(each) if isinstance(each, str) else kind(each["kind"], each.get("of"))
-        for name, each in what.get("slots", {}).items()
-    }
+    slots = {name: kind_of(each) for name, each in what.get("slots", {}).items()}
     said = tuple(map(Phrase, what["said"]))
+    check_slots(said, slots)
     means = what.get("means", "")
     held = {name for _, name, _, _ in Formatter().parse(means) if name}
     for phrase in said:
-        if unknown := phrase.mentioned - set(slots):
-            raise KindError(f"{phrase.text!r} speaks of {', '.join(sorted(unknown))}")
         if missing := held - phrase.required:
             raise KindError(f"{phrase.text!r} does not give {', '.join(sorted(missing))}")
     return _Saying(said, means, slots)

@@ -104,7 +104,7 @@ def _begun(said: Said, values: dict[str, Value], rng: random.Random) -> dict[str
     if not isinstance(first, Slot) or rng.random() > _CAPITALS:
         return values
     value = values[first.name]
-    if value.said != value.json or value.said.split(" ", 1)[0] == value.said:
+    if value.said != value.json or " " not in value.said:
         return values
     text = value.said[:1].upper() + value.said[1:]
     return {**values, first.name: Value(text, text)}

@@ -39,7 +39,7 @@ from typing import Any
 
 from agentkit.messages import ToolSpec
 from training.families import entries
-from training.kinds import Kind, KindError, Value, kind
+from training.kinds import Kind, KindError, Value, kind, kind_of
 from training.phrases import Phrase, PhraseError, check_slots
 
 CATALOGUE = Path(__file__).parent / "catalogue"
@@ -157,11 +157,7 @@ def _read(entry: Mapping[str, Any], domain: str) -> Tool:
 
 
 def _outcome(what: Mapping[str, Any], needed: set[str]) -> Outcome:
-    written = {
-        name: {"kind": each} if isinstance(each, str) else each
-        for name, each in what.get("draws", {}).items()
-    }
-    draws = {name: kind(each["kind"], each.get("of")) for name, each in written.items()}
+    draws = {name: kind_of(each) for name, each in what.get("draws", {}).items()}
     says = Phrase(what["says"])
     check_slots([says], {*needed, *draws})
     return Outcome(draws, what["result"], says)

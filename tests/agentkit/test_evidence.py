@@ -43,7 +43,7 @@ def test_the_sentence_with_the_kind_of_thing_asked_for_is_quoted(
 ) -> None:
     finding = find(question, [LEASE, GARDEN])
     assert finding.found
-    assert held in finding.text
+    assert held in finding.leads[0].text
     assert held in finding.quotes[0].quote
     assert finding.quotes[0].source == source
 
@@ -73,7 +73,7 @@ def test_a_sentence_that_points_back_is_read_and_quoted_with_what_it_points_to()
 
 
 def test_the_number_of_a_list_item_is_not_given_to_the_model() -> None:
-    assert find("When is the seed swap?", [GARDEN]).text.startswith("Seed swap.")
+    assert find("When is the seed swap?", [GARDEN]).leads[0].text.startswith("Seed swap.")
 
 
 def test_every_quote_is_made_of_the_passages_own_sentences() -> None:
@@ -85,7 +85,7 @@ def test_every_quote_is_made_of_the_passages_own_sentences() -> None:
 
 def test_no_passages_are_nothing_found() -> None:
     finding = find("How much is the rent?", [])
-    assert (finding.found, finding.quotes, finding.text) == (False, (), "")
+    assert (finding.found, finding.quotes, finding.leads) == (False, (), ())
 
 
 @pytest.mark.parametrize(
