@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,16 @@ PARAMETERS = objects(st.recursive(LEAVES, combined, max_leaves=4), least=1).map(
 )
 
 
+def divides(_: Any, step: float, value: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
+    """Say whether a number is a multiple of another as both are written: to floats, 1.12 is no multiple of 0.01."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and Fraction(repr(value)) % Fraction(repr(step)):
+        yield jsonschema.ValidationError(f"{value} is not a multiple of {step}")
+
+
+Exact = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"multipleOf": divides})
+
+
 @pytest.fixture(scope="module", params=CONSTRAINTS)
 def session(smollm2_path: Path, request: pytest.FixtureRequest) -> Session:
     settings = Settings(context_tokens=1024, cache_tokens=8192, streams=STREAMS, constraint=request.param)
@@ -134,7 +146,7 @@ def sample(session: Session, schemas: list[dict[str, Any]], seed: int) -> Counte
                 name: {"type": "number"} if each == {"type": "float"} else each
                 for name, each in tool.parameters["properties"].items()}}  # fmt: skip
             if '"float"' not in repr(standard) and "'float'" not in repr(standard):
-                jsonschema.Draft202012Validator(standard).validate(call.arguments)
+                Exact(standard).validate(call.arguments)
         counts["valid"] += 1
     return counts
 
