@@ -28,9 +28,9 @@ from training.tasks import (
 from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
-    "one_call": (one_call, 0.38),
-    "same_tool": (same_tool, 0.14),
-    "several_tools": (several_tools, 0.17),
+    "one_call": (one_call, 0.36),
+    "same_tool": (same_tool, 0.16),
+    "several_tools": (several_tools, 0.18),
     "no_tool_fits": (no_tool_fits, 0.13),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.09),
@@ -39,13 +39,13 @@ TASKS: Mapping[str, tuple[Task, float]] = {
 }
 """Every kind of task with tools, and its share beside those of the others."""
 PASSAGES: Mapping[str, tuple[Callable[[random.Random], Example], float]] = {
-    "answer_from_text": (answer_from_text, 0.06),
-    "answer_from_profile": (answer_from_profile, 0.10),
-    "answer_from_jotting": (answer_from_jotting, 0.10),
-    "answer_despite_order": (answer_despite_order, 0.04),
+    "answer_from_text": (answer_from_text, 0.04),
+    "answer_from_profile": (answer_from_profile, 0.065),
+    "answer_from_jotting": (answer_from_jotting, 0.07),
+    "answer_despite_order": (answer_despite_order, 0.03),
 }
 """Every kind of question on a passage, likewise."""
-BRANCHES = (3, 3, 3, 4)
+BRANCHES = (4, 4, 5)
 """How many examples begin with one scene."""
 PINNED_SHARE = 0.3
 """How often tools stand in the system message, as pinned ones do, and not beside the question."""

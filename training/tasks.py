@@ -22,7 +22,7 @@ from training.joining import Request, decorated, joined, lower, request
 from training.kinds import Kind, Value, spoken_list
 from training.phrases import Said, Slot
 from training.repeats import say_repeated
-from training.tools import Shown, Tool, show
+from training.tools import Parameter, Shown, Tool, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +194,25 @@ def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Exampl
         if not all_differ(rows[-1]):
             return None
     spoken = [{name: value.said for name, value in row.items()} for row in rows]
-    text = say_repeated(first.said, spoken, varied, rng)
-    calls = [replace(first, values=row).call for row in rows]
+    asked = [replace(first, values=row) for row in rows]
+    if any(len(row[name].split()) > _LISTED_WORDS for row in spoken for name in varied):
+        return _called(rng, here, asked)
+    alone = all(_told_apart(kinds[varied[0]], kinds[name]) for name in first.values if name != varied[0])
+    text = say_repeated(first.said, spoken, varied, rng, alone=alone)
+    if text is None:
+        return _called(rng, here, asked)
+    calls = [each.call for each in asked]
     return here.example(decorated(request(first.said, text), rng), calls=calls)
+
+
+_LISTED_WORDS = 4
+"""How long a value may be that is said in a list: of longer ones, nobody hears where one ends."""
+
+
+def _told_apart(one: Parameter, other: Parameter) -> bool:
+    """Return whether a value by itself says which of two parameters it is for."""
+    types = {one.kind.schema.get("type"), other.kind.schema.get("type")}
+    return one.kind.text != other.kind.text and not types <= {"integer", "number"}
 
 
 def may_vary(kind: Kind) -> bool:
