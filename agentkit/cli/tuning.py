@@ -71,7 +71,7 @@ def tune(
             raise
     _show(name, found, max_loss, output)
     if "adapters" in as_tuned(store, name, untuned=True)[1] and "adapters" not in as_tuned(store, name)[1]:
-        output.note("the agent adapter is for the file as it came: this variant runs without it")
+        output.note("the agent adapter was not measured with this variant, which runs without it")
 
 
 def _show(name: str, found: Tuning, max_loss: float, output: Output) -> None:

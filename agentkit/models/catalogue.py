@@ -75,6 +75,8 @@ class ShippedAdapter:
     """In `agentkit/models/data`; what it is and how it was made stands beside it, in a `.md` of the same name."""
     size_bytes: int
     sha256: str
+    levels: tuple[str, ...] = ()
+    """Quantisations of the same model, made here, that it was measured with as well; its card has the figures."""
 
     @property
     def path(self) -> Path:
@@ -195,6 +197,12 @@ CATALOGUE: dict[str, CatalogueEntry] = {entry.name: entry for entry in _ENTRIES}
 """By name, in the order they are listed to the user."""
 
 
-def shipped_adapter(sha256: str) -> ShippedAdapter | None:
-    """Return the adapter for the model whose weights have this hash; a requantised variant has none."""
-    return next((entry.adapter for entry in _ENTRIES if entry.sha256 == sha256), None)
+def shipped_adapter(sha256: str, level: str | None = None) -> ShippedAdapter | None:
+    """Return the adapter for the model whose weights have this hash, as far as it was measured with them.
+
+    Args:
+        sha256: Of the weights as they came.
+        level: The quantisation that was made of them; `None`: they run as they came.
+    """
+    found = next((entry.adapter for entry in _ENTRIES if entry.sha256 == sha256), None)
+    return found if found is not None and (level is None or level in found.levels) else None

@@ -45,7 +45,7 @@ def describe(model: StoredModel, spawner: Spawner, levers: Levers | None = None)
             {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in model.files
         ],
     }
-    if shipped := shipped_adapter(model.sha256):
+    if shipped := shipped_adapter(*model.origin):
         said["agent_adapter"] = {
             "file": shipped.file,
             "size_bytes": shipped.size_bytes,

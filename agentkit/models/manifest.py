@@ -26,6 +26,7 @@ hash the server announced, or nothing."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MADE = re.compile(r"quantised:(?P<level>\w+) from \S+ sha256:(?P<sha256>[0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,17 @@ class StoredModel:
     added: float
     """Unix time."""
     description: str
+
+    @property
+    def origin(self) -> tuple[str, str | None]:
+        """The hash of the weights that came in, and the quantisation that was made of them here, if one was."""
+        made = _MADE.fullmatch(self.source)
+        return (made["sha256"], made["level"]) if made else (self.sha256, None)
+
+
+def made_from(level: str, quantisation: str, sha256: str) -> str:
+    """Return the `source` of what was made here at `level` of a file with this quantisation and hash."""
+    return f"quantised:{level} from {quantisation} sha256:{sha256}"
 
 
 def check_name(name: str) -> str:

@@ -111,7 +111,7 @@ def as_tuned(store: ModelStore, name: str, *, untuned: bool = False) -> tuple[Pa
     profile = None if untuned or model.path.suffix != ".gguf" else read_profile(store, model)
     runs = model if profile is None or profile.variant is None else store.get(profile.variant)
     options: dict[str, Any] = {"sha256": runs.sha256}
-    if shipped := shipped_adapter(runs.sha256):
+    if shipped := shipped_adapter(*runs.origin):
         options["adapters"] = {AGENT: Adapter(shipped.path, shipped.sha256)}
     if profile is not None:
         options |= {each.name: getattr(profile.levers, each.name) for each in fields(Levers)}

@@ -13,7 +13,7 @@ from agentkit.errors import ConfigError, LimitError, ModelError
 from agentkit.models.disk import SPARE_BYTES, disk_errors, require_space
 from agentkit.models.gguf import GGUFHeader, read_header
 from agentkit.models.gguf_types import FILE_TYPES
-from agentkit.models.manifest import StoredModel
+from agentkit.models.manifest import StoredModel, made_from
 from agentkit.models.measuring import Beat, Measured
 from agentkit.models.store import ModelStore
 from agentkit.models.threads import default_threads
@@ -95,7 +95,7 @@ def make_variant(
     level = check_level(level)
     if parent.path.suffix != ".gguf":
         raise ConfigError(f"model {name} is no GGUF file, and cannot be quantised")
-    said = f"quantised:{level} from {read_header(parent.path).quantisation} sha256:{parent.sha256}"
+    said = made_from(level, read_header(parent.path).quantisation, parent.sha256)
     wanted = variant_name(name, level)
     for each in store.entries():
         if each.name == wanted and each.source == said:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentkit.models.catalogue import ShippedAdapter
+from agentkit.models.catalogue import CATALOGUE, DEFAULT_CHAT, ShippedAdapter
 from agentkit.models.gguf import read_header
 from agentkit.models.levers import Levers
 from agentkit.models.profile import Profile, as_tuned, write_profile
@@ -72,14 +73,28 @@ def test_forgetting_says_what_stays(run: Any, store: ModelStore, bench: Any) -> 
     assert (said["variant"], said["context_tokens"], said["batch_tokens"]) == (None, 256, 512)
 
 
-@pytest.mark.parametrize("shipped", [True, False])
+@pytest.mark.parametrize(
+    ("adapter", "goes_without"),
+    [
+        (None, False),
+        (ShippedAdapter("a.gguf", 1, "0" * 64, levels=("F16",)), True),
+        (ShippedAdapter("a.gguf", 1, "0" * 64, levels=("Q8_0",)), False),
+    ],
+)
 def test_tuning_says_when_the_variant_goes_without_the_adapter(
-    run: Any, store: ModelStore, bench: Any, monkeypatch: pytest.MonkeyPatch, shipped: bool
+    run: Any,
+    store: ModelStore,
+    bench: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    adapter: ShippedAdapter | None,
+    goes_without: bool,
 ) -> None:
-    adapters = {store.get("tiny").sha256: ShippedAdapter("a.gguf", 1, "0" * 64)} if shipped else {}
-    monkeypatch.setattr("agentkit.models.profile.shipped_adapter", adapters.get)
+    came = CATALOGUE[DEFAULT_CHAT]
+    shipped = replace(came, files=(replace(came.files[0], sha256=store.get("tiny").sha256),), adapter=adapter)
+    monkeypatch.setattr("agentkit.models.catalogue._ENTRIES", (shipped,))
     ended = run("models", "tune", "tiny", *LEVELS)
-    assert ("this variant runs without it" in ended.err) is shipped
+    assert ("which runs without it" in ended.err) is goes_without
+    assert ("adapters" in as_tuned(store, "tiny")[1]) is (adapter is not None and not goes_without)
 
 
 def test_the_memory_shown_is_that_of_what_runs(run: Any, store: ModelStore, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_variant_names_its_parent_and_both_levels(store: ModelStore) -> None:
     made = make_variant(store, "parent", "q8_0", LocalSpawner(), lambda *step: steps.append(step))
     assert made.name == "parent-q8_0"
     assert made.source == f"quantised:Q8_0 from Q4_1 sha256:{parent.sha256}"
+    assert (made.origin, parent.origin) == ((parent.sha256, "Q8_0"), (parent.sha256, None))
     assert read_header(made.path).quantisation == "Q8_0"
     assert store.verify("parent-q8_0").sha256 == made.sha256
     assert steps[-1] == (272, 272)
