@@ -45,7 +45,7 @@ PASSAGES: Mapping[str, tuple[Callable[[random.Random], Example], float]] = {
     "answer_despite_order": (answer_despite_order, 0.03),
 }
 """Every kind of question on a passage, likewise."""
-BRANCHES = (4, 4, 5)
+BRANCHES = (3, 3, 3, 4)
 """How many examples begin with one scene."""
 PINNED_SHARE = 0.3
 """How often tools stand in the system message, as pinned ones do, and not beside the question."""
