@@ -5,7 +5,8 @@ A call is doubtful where the model gave one of its tokens little probability, wh
 135 million parameters no better; to look at the faults first, and at the majority among the best, did. Where a request
 asks for several things, one of the tries is to ask for each by itself.
 
-Covered: the first completion wins a tie; the same request gives the same result.
+Covered: the first completion wins a tie; the same request gives the same result; a further try that fails counts as
+none, since the first stands.
 Not covered: text, but for text that asks for what the request says (`insists`).
 Source: self-consistency, Wang et al., 2022.
 """
@@ -20,9 +21,10 @@ from functools import reduce
 
 from agentkit import prompt
 from agentkit.backing import faults, names_values, trimmed
+from agentkit.errors import BusyError, EngineError
 from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
-from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, ToolChoice, finish
+from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, Stream, ToolChoice, finish
 from agentkit.parts import parts
 
 MAX_COUNT = 16
@@ -87,9 +89,6 @@ def settle(
         first: Where it is text, it stands.
         votes: When and how to ask again.
         request: The user's own words, which the last message holds; empty where some calls were made for them already.
-
-    Raises:
-        EngineError: The worker failed.
     """
     if not first.calls and first.refused is None:
         if not insists(choice, request) or first.text.strip() == prompt.UNABLE:
@@ -98,21 +97,21 @@ def settle(
     every = [first]
     if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages, request):
 
-        def again(number: int) -> Completion:
+        def again(number: int) -> Completion | None:
             drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
-            return finish(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
+            return _tried(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
 
-        def alone(part: str) -> Completion:
+        def alone(part: str) -> Completion | None:
             last = replace(messages[-1], text=messages[-1].text.replace(request, part))
             asked = [*messages[:-1], last]
-            return finish(model.complete(asked, tools=tools, choice=choice, sampling=sampling))
+            return _tried(model.complete(asked, tools=tools, choice=choice, sampling=sampling))
 
         asked_for = parts(request)
         with ThreadPoolExecutor(votes.count) as pool:
             numbered = pool.map(again, range(1, votes.count + 1))
-            one_by_one = list(pool.map(alone, asked_for)) if len(asked_for) > 1 else []
-            every += numbered
-        if one_by_one:
+            one_by_one = [each for each in pool.map(alone, asked_for) if each] if len(asked_for) > 1 else []
+            every += filter(None, numbered)
+        if one_by_one and len(one_by_one) == len(asked_for):
             every.append(_joined(one_by_one))
     usage = reduce(add_usage, (each.usage for each in every))
     heard = [(each, *trimmed(each.calls, tools, messages)) for each in every if each.calls]
@@ -138,12 +137,22 @@ def _insist(
     One call then uses all its numbers and names and nothing else. A model that says that no tool helps is believed, and
     not asked: to doubt that, too, makes as many wrong calls as right ones.
     """
-    second = finish(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
+    second = _tried(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
+    if second is None:
+        return Settled(first)
     usage = add_usage(first.usage, second.usage)
     calls, dropped = trimmed(second.calls, tools, messages)
     if len(calls) != 1 or faults(calls, tools, messages, request):
         return Settled(replace(first, usage=usage), 2)
     return Settled(replace(second, calls=calls, usage=usage), 2, dropped)
+
+
+def _tried(stream: Stream) -> Completion | None:
+    """Return what came of a further try; nothing, where the engine is busy or failed."""
+    try:
+        return finish(stream)
+    except (BusyError, EngineError):
+        return None
 
 
 def _joined(every: Sequence[Completion]) -> Completion:

@@ -126,14 +126,14 @@ class RunOps:
         sampling, calling = read_levers(given, TALKING), read_levers(given, CALLING)
         if calling.adapter is None and AGENT in engine.adapters:
             calling = replace(calling, adapter=AGENT)
+        adapted = calling.adapter == AGENT and calling.adapter_scale != 0
         if mode == "ask":
             from agentkit.answer import Answerer
             from agentkit.recall import Recall
 
             recall = Recall(vault, self._service.embedder(), kinds=("document", "memory"))
-            declines = calling.adapter == AGENT  # it was taught to; a model as it came says yes to anything
-            return Answerer(
-                model, recall, embedder=self._service.embedder(), sampling=calling, declines=declines
+            return Answerer(  # it was taught to decline; a model as it came says yes to anything
+                model, recall, embedder=self._service.embedder(), sampling=calling, declines=adapted
             ).run(text)
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
@@ -159,7 +159,7 @@ class RunOps:
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
             calling=calling,
-            votes=read_votes(request, Votes() if calling.adapter == AGENT else None),
+            votes=read_votes(request, Votes() if adapted else None),
         )
         events = loop.run(text, choice=read_choice(request), form=read_form(request, session))
         return self._keeping_round(loop, events, name) if name else events

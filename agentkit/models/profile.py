@@ -58,16 +58,14 @@ def profile_key(model: StoredModel) -> str:
 def read_profile(store: ModelStore, model: StoredModel) -> Profile | None:
     """Return the profile of a stored model here; `None` where there is none that can be used.
 
-    A profile whose variant is gone, or has another hash, cannot.
+    Where its variant is gone, or has another hash, what tuning found is gone with it; what the user chose stays.
     """
-    raw = _read(store.folder / model.name / PROFILE).get(profile_key(model))
-    profile = _profile(raw)
+    profile = _profile(_read(store.folder / model.name / PROFILE).get(profile_key(model)))
     if profile is None or profile.variant is None:
         return profile
-    for each in store.entries():
-        if each.name == profile.variant and each.sha256 == profile.variant_sha256:
-            return profile
-    return None
+    variant = (profile.variant, profile.variant_sha256)
+    is_there = any((each.name, each.sha256) == variant for each in store.entries())
+    return profile if is_there else _chosen(profile.levers)
 
 
 def write_profile(store: ModelStore, model: StoredModel, profile: Profile) -> Path:
@@ -152,7 +150,7 @@ def set_levers(store: ModelStore, model: StoredModel, **changes: Any) -> Levers:
             hint=f"--context {trained}",
         )
     if levers != kept:
-        profile = read_profile(store, model) or Profile(levers, None, None, 0.0, (0.0, 0.0), (0.0, 0.0))
+        profile = read_profile(store, model) or _of_file(levers)
         write_profile(store, model, replace(profile, levers=levers))
     return levers
 
@@ -175,11 +173,20 @@ def forget_tuning(store: ModelStore, model: StoredModel) -> Levers:
     Levers that tuning does not look for stay as they were set.
     """
     profile = _profile(_read(store.folder / model.name / PROFILE).get(profile_key(model)))
-    plain = Levers(default_threads())
-    levers = plain if profile is None else untuned(profile.levers)
-    kept = None if levers == plain else Profile(levers, None, None, 0.0, (0.0, 0.0), (0.0, 0.0))
+    kept = None if profile is None else _chosen(profile.levers)
     _write(store, model, kept)
-    return levers
+    return Levers(default_threads()) if kept is None else kept.levers
+
+
+def _chosen(levers: Levers) -> Profile | None:
+    """Return the profile of levers that the user chose, without what tuning found; `None` where nothing is left."""
+    levers = untuned(levers)
+    return None if levers == Levers(default_threads()) else _of_file(levers)
+
+
+def _of_file(levers: Levers) -> Profile:
+    """Return the profile of a file as it came, run with these levers."""
+    return Profile(levers, None, None, 0.0, (0.0, 0.0), (0.0, 0.0))
 
 
 def forget_profile(store: ModelStore, model: StoredModel) -> None:

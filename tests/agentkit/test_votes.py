@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agentkit import prompt
+from agentkit.errors import AgentkitError, BusyError, Cancelled, WorkerLostError
 from agentkit.messages import Message, ToolCall, ToolSpec, Usage
 from agentkit.models.base import (
     AUTO,
@@ -161,3 +162,32 @@ def test_a_model_that_asks_for_what_it_was_told_is_asked_for_the_call(
     settled = settle(model, [Message.user(asked)], *ASKED[1:], first, Votes(), request=asked)
     assert [call.arguments for call in settled.completion.calls] == ([{"n": wanted}] if calls else [])
     assert settled.completion.text == ("" if calls else text)
+
+
+class Failing(Voices):
+    """A model that fails at some seeds, as one that is busy or whose worker is lost."""
+
+    def __init__(self, error: AgentkitError, seeds: Sequence[int], *completions: Completion) -> None:
+        super().__init__(*completions)
+        self._error, self._seeds = error, seeds
+
+    def complete(self, messages: Sequence[Message], *, sampling: Sampling, **_: Any) -> Stream:
+        if sampling.seed in self._seeds:
+            raise self._error
+        return (yield from super().complete(messages, sampling=sampling))
+
+
+@pytest.mark.parametrize("error", [BusyError("busy"), WorkerLostError("lost")])
+def test_a_try_that_fails_counts_as_none(error: AgentkitError) -> None:
+    others = said(2), said(2), said(2), said(2)
+    model: Any = Failing(error, [8, 10], *others)
+    settled = settle(model, *ASKED, said(1, sure=-2.0), Votes())
+    assert ([call.arguments["n"] for call in settled.completion.calls], settled.voices) == ([2], 3)
+    model = Failing(error, range(8, 12))
+    assert settle(model, *ASKED, said(1, sure=-2.0), Votes()).completion.calls == said(1).calls
+
+
+def test_who_wants_no_more_is_heard_while_it_is_asked_again() -> None:
+    model: Any = Failing(Cancelled("stopped"), [9], *[said(2)] * 4)
+    with pytest.raises(Cancelled):
+        settle(model, *ASKED, said(1, sure=-2.0), Votes())

@@ -21,6 +21,7 @@ from agentkit.models.profile import (
     as_tuned,
     forget_profile,
     forget_tuning,
+    levers_of,
     read_profile,
     set_levers,
     write_profile,
@@ -110,8 +111,11 @@ def test_a_profile_of_other_weights_or_without_its_variant_is_none(store: ModelS
     model = store.get("tiny")
     write_profile(store, replace(model, sha256="0" * 64), PLAIN)
     assert read_profile(store, model) is None
-    write_profile(store, model, replace(PLAIN, variant="tiny-q8_0", variant_sha256="1" * 64))
+    gone = replace(PLAIN, variant="tiny-q8_0", variant_sha256="1" * 64)
+    write_profile(store, model, gone)
     assert read_profile(store, model) is None
+    write_profile(store, model, replace(gone, levers=replace(PLAIN.levers, window="shift")))
+    assert levers_of(store, model) == Levers(default_threads(), window="shift")  # what the user chose stays
 
 
 @pytest.mark.parametrize(
