@@ -16,8 +16,6 @@ from agentkit.paths import Home
 from training.fit import Progress, Recipe
 
 MODEL = "smollm2-135m"
-MAX_ROW_TOKENS = 2048
-"""What is longer is left out: it would take too much memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     count = 0
     for group in groups(recipe.seed, trained_tools()):
         row = encoder.encode(group)
-        if row.length <= MAX_ROW_TOKENS:
+        if row.length <= recipe.batch_tokens:
             rows.append(row)
             count += len(group)
         if count >= recipe.examples:

@@ -25,16 +25,13 @@ class Recipe:
     """What decides an adapter, beside its data."""
 
     seed: int = 20261121
-    examples: int = 13500
+    examples: int = 13000
     rank: int = 32
     alpha: float = 48.0
     learning_rate: float = 1e-3
-    """Of the first matrix of each adapter, A."""
-    up_factor: float = 4.0
-    """How many times as fast the second one, B, learns (LoRA+, Hayou et al., 2024)."""
     last_learning_rate: float = 5e-5
     warm_up_steps: int = 40
-    batch_tokens: int = 1024
+    batch_tokens: int = 2048
     weight_decay: float = 0.0
     clip_norm: float = 1.0
 
@@ -84,15 +81,8 @@ def fit(
     """
     torch.manual_seed(recipe.seed)
     network = Network(model, rank=recipe.rank, alpha=recipe.alpha).to(device)
-    matrices = [(down, up) for _, down, up in network.adapter()]
     optimiser = torch.optim.AdamW(
-        [
-            {"params": [down for down, _ in matrices], "factor": 1.0},
-            {"params": [up for _, up in matrices], "factor": recipe.up_factor},
-        ],
-        lr=recipe.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=recipe.weight_decay,
+        network.trained(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
     identity = {**asdict(recipe), "data": _digest(batches), "model": _digest_of_file(model)}
     state, losses = folder / "state.pt", folder / "loss.jsonl"
@@ -104,7 +94,7 @@ def fit(
         for step in range(first, last):
             begun, batch = time.monotonic(), batches[step]
             for group in optimiser.param_groups:
-                group["lr"] = group["factor"] * recipe.rate(step, len(batches))
+                group["lr"] = recipe.rate(step, len(batches))
             value = loss(network, batch)
             optimiser.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
