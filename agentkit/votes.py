@@ -111,7 +111,7 @@ def settle(
             numbered = pool.map(again, range(1, votes.count + 1))
             one_by_one = [each for each in pool.map(alone, asked_for) if each] if len(asked_for) > 1 else []
             every += filter(None, numbered)
-        if one_by_one and len(one_by_one) == len(asked_for):
+        if len(one_by_one) == len(asked_for):
             every.append(_joined(one_by_one))
     usage = reduce(add_usage, (each.usage for each in every))
     heard = [(each, *trimmed(each.calls, tools, messages)) for each in every if each.calls]
