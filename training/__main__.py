@@ -69,7 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             output.note(f"step {progress.step} of {progress.steps}, loss {mean:.3f}, {speed:.0f} tokens/s")
 
     device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = fit(model, made, recipe, folder, tell=tell, until_step=chosen.until_step, device=device)
+    network = fit(
+        model,
+        made,
+        recipe,
+        folder,
+        tell=tell,
+        until_step=chosen.until_step,
+        device=device,
+        compiled=chosen.compile,
+    )
     if chosen.until_step is not None and chosen.until_step < len(made):
         output.note(f"broken off after step {chosen.until_step}: the same command goes on from there")
         return 0
@@ -96,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-tokens", type=int)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", help="where to compute; default: the GPU where there is one")
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="let torch compile the network, which takes a C++ compiler",
+    )
     parser.add_argument("--until-step", type=int, help="break off there, to go on later")
     return parser
 

@@ -256,6 +256,29 @@ def test_a_call_the_model_doubts_is_asked_for_again_where_the_agent_has_votes(co
         list(agent.run("Good morning!"))
 
 
+def test_a_model_whose_adapter_is_switched_off_is_asked_once_unless_told_otherwise(core: Any) -> None:
+    @tool
+    def pick(number: int) -> str:
+        """Pick one of a hundred lamps by its number."""
+        return "picked"
+
+    read = []
+    for votes in (None, 0, 3):
+        with Agent(
+            tools=[pick],
+            builtin_tools=[],
+            votes=votes,
+            sampling={"adapter_scale": 0},
+            home=core.home.root,
+            passphrase=PASSPHRASE,
+        ) as agent:
+            *_, last = agent.run("Pick some lamp or other, whichever you like.", tool_choice="required")
+        assert isinstance(last, Finished)
+        read.append(last.usage.prompt_tokens)
+    assert read[0] == read[1]
+    assert read[2] > 1.5 * read[1]
+
+
 @pytest.mark.parametrize("text", ["", " \n\t "])
 def test_where_nothing_is_said_there_is_nothing_to_answer(core: Any, text: str) -> None:
     with Agent(home=core.home.root, passphrase=PASSPHRASE) as agent:

@@ -16,7 +16,7 @@ from training.batches import Batch, batches
 from training.encode import Branch, Row
 from training.export import export
 from training.fit import Recipe, fit
-from training.network import LINEAR, Network, loss
+from training.network import LINEAR, Adapted, Network, loss
 
 WIDTH, HEADS, LAYERS, VOCABULARY = 32, 4, 2, 64
 torch.set_num_threads(1)  # on so little work, more only wait for each other
@@ -111,6 +111,21 @@ def test_a_fresh_adapter_changes_nothing(tiny: Path) -> None:
         bare = Network(tiny, dtype=torch.float32)(tokens)
         fresh = Network(tiny, rank=4, alpha=8.0, dtype=torch.float32)(tokens)
     assert torch.equal(bare, fresh)
+
+
+def test_an_adapted_layer_and_its_gradients_are_those_of_the_layer_and_the_adapter_side_by_side() -> None:
+    torch.manual_seed(1)
+    layer = Adapted(torch.randn(6, 5, dtype=torch.float64), rank=2, alpha=3.0).double()
+    assert layer.down is not None
+    torch.nn.init.normal_(layer.up)
+    x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    wanted = [x, layer.down, layer.up]
+    apart = x @ layer.weight.T + layer.scale * (x @ layer.down.T) @ layer.up.T
+    assert torch.allclose(layer(x), apart)
+    weights = torch.randn_like(apart)
+    found = torch.autograd.grad((layer(x) * weights).sum(), wanted)
+    for each, other in zip(found, torch.autograd.grad((apart * weights).sum(), wanted), strict=True):
+        assert torch.allclose(each, other)
 
 
 def test_padding_on_the_right_changes_nothing(tiny: Path) -> None:
