@@ -22,14 +22,22 @@ _ORIGINS = {
 class Approver:
     """Answers the core's questions for one command."""
 
-    def __init__(self, output: Output, *, ask: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        ask: Callable[[str], str] | None = None,
+        on_question: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> None:
         """Compose an approver.
 
         Args:
             output: Where the question is shown.
             ask: Puts a question and returns what was typed; default: standard input, if a person sits there.
+            on_question: Told of each question before it is put.
         """
         self._output = output
+        self._on_question = on_question
         self._ask = ask
 
     def __call__(self, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +45,7 @@ class Approver:
         approval = question.get("approval")
         if not isinstance(approval, Mapping):
             return {}  # a call of a tool of ours, and the command line has none
-        self._output.json_line(approval)
+        self._on_question(approval)
         show_approval(self._output, approval)
         typed = self._typed()
         if typed is None:

@@ -89,7 +89,7 @@ class Chat:
         self._name = name
         self._request = request
         self._last: dict[str, Any] = {}
-        self._approver = Approver(output)
+        self._approver = Approver(output, on_question=output.json_line)
 
     def run(self) -> None:
         """Read and answer until the end of the input, or `/bye`."""
