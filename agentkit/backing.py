@@ -27,7 +27,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 """Digits behind a letter or a power sign (`v0`, `m/s^2`) are part of a word."""
-_ITEM = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*+\d++[.)]\s", re.MULTILINE)
 """The number of an item of a list is none of the things it lists."""
 _NAME = re.compile(r"(?<=[a-z,\d)] )[A-Z][a-z]+\b")
 """A capital within a sentence."""

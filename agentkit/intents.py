@@ -45,20 +45,24 @@ _ASKED = (
     r"work out|evaluate|(?:i need|give me|tell me|find)(?= the ))\s+"
 )
 _POLITELY = r"(?:,? (?:please|for me|thanks|thank you))*"
-_NUMBER = r"[-+(]*\s*\d+(?:,\d+)*(?:\.\d+)?\s*%?\s*\)*"
+_NUMBER = r"(?:[-+(]\s?)*+\d++(?:,\d{3}(?!\d))*+(?:\.\d+)?+(?:\s?%(?!\s?[\d(]))?+(?:\s?\))*+"
+"""Each character can be read in one way only: a sum that is none after all is given up at once."""
 _OPERATOR = (
-    r"(?:\*\*|//|[-+*/x\u00d7\u00b7\u00f7^%]|plus|minus|times|multiplied by|divided by|over|percent of|of)"
+    r"(?:\*\*|//|[-+*/x\u00d7\u00b7\u00f7^]|%(?=\s?[\d(])|plus|minus|times|multiplied by|divided by|over|percent of"
+    r"|(?<=%)of|(?<=% )of)"
 )
+_NO_SUM = r"(?!\d{4}-\d\d?-\d\d?\b|\d{1,2}/\d{1,2}/\d{2,4}\b|\d{3}-\d{3,4}(?:-\d{4})?$|24/7$)"
+"""Days and telephone numbers."""
 _SPOKEN = (
     rf"(?:multiply|divide) {_NUMBER} by {_NUMBER}|add {_NUMBER} (?:and|to) {_NUMBER}|"
     rf"subtract {_NUMBER} from {_NUMBER}|(?:the )?(?:product|sum) of {_NUMBER} and {_NUMBER}|"
     rf"(?:the )?(?:square root|sqrt) of {_NUMBER}"
 )
-_NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week|is it today|is it now)"
+_NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week)"
 _ARITHMETIC = "it is nothing but arithmetic"
 _RUN = _PLEASE + r"(?:run|execute)\s+"
-_CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>.+?)\s*(?:```)?\s*"
-_COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>.+?)\s*(?:```)?\s*"
+_CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>\S.*)"
+_COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>\S.*)"
 _CODE_GIVEN = "it gives what to run"
 
 INTENTS: tuple[Rule, ...] = (
@@ -92,7 +96,7 @@ INTENTS: tuple[Rule, ...] = (
     ),
     _rule(
         "calculator",
-        rf"(?:{_ASKED})?(?P<expression>{_NUMBER}(?:\s*{_OPERATOR}\s*{_NUMBER})+)\s*=?{_POLITELY}",
+        rf"(?:{_ASKED})?(?P<expression>{_NO_SUM}{_NUMBER}(?:\s?{_OPERATOR}\s?{_NUMBER})++)\s?=?{_POLITELY}",
         _ARITHMETIC,
     ),
     _rule("calculator", rf"(?:{_ASKED}|{_PLEASE})(?P<expression>{_SPOKEN}){_POLITELY}", _ARITHMETIC),
@@ -159,20 +163,63 @@ def intent(text: str, available: Iterable[str]) -> Intent | None:
         available: Names of the tools there are; a rule for another tool is passed over.
     """
     names = frozenset(available)
-    request = " ".join(text.split()).rstrip("?.! ")
+    whole = " ".join(text.split())
     for name in sorted(names):
-        if _named(name).search(request):
+        found = _named(name).search(whole)
+        if found and not _TALKED_ABOUT.search(whole[: found.start()]):
             return Intent(name, "the request names it")
     for rule in INTENTS:
-        if rule.tool not in names:
-            continue
-        match = rule.pattern.fullmatch(text.strip() if rule.verbatim else request)
-        if match is not None:
-            values = {name: said.strip() for name, said in match.groupdict().items()}
-            if "expression" in values:
-                values["expression"] = _in_symbols(values["expression"])
+        if (
+            rule.tool in names
+            and (values := _read(rule, text.strip() if rule.verbatim else whole)) is not None
+        ):
             return Intent(rule.tool, rule.reason, values)
     return None
+
+
+def _read(rule: Rule, request: str) -> dict[str, str] | None:
+    """Return the values a rule finds in a request; `None` where it does not fit."""
+    end = len(request) if rule.verbatim else len(request.rstrip("?.! "))
+    match = rule.pattern.fullmatch(request.replace("\u2019", "'"), 0, end)
+    if match is None:
+        return None
+    values = {name: request[slice(*match.span(name))].strip() for name in match.groupdict()}
+    if rule.verbatim:
+        return {name: value.removesuffix("```").rstrip() for name, value in values.items()}
+    if "expression" in values:
+        values["expression"] = _in_symbols(values["expression"])
+    if "fact" in values:
+        if not _is_stated(values["fact"]) or (
+            request.endswith("?") and not _ASKED_TO_REMEMBER.match(request)
+        ):
+            return None
+        if match.end("fact") == end and _SECRET.search(values["fact"]) and not request[end:].strip("!"):
+            values["fact"] += request[end:]
+    return values
+
+
+_TALKED_ABOUT = re.compile(
+    r"(?:n['\u2019]t|\b(?:not|never|without|why|how|should|what (?:if|happens)))\b[^.?!]*$", re.IGNORECASE
+)
+"""Stands before a name in a sentence that speaks of a tool and does not ask for it."""
+_ASKED_TO_REMEMBER = re.compile(r"(?:can|could) you remember that (?!(?:time|day|night)\b)", re.IGNORECASE)
+_SECRET = re.compile(r"(?=\S*\d)(?=\S*[^\W\d])\S+$")
+"""To a word of letters and digits at the end, as passwords are, a `!` may belong."""
+_POINTS = re.compile(r"(?:this|that|it|them|him|her|these|those|me|down)(?: \w+)?", re.IGNORECASE)
+_WANTS = (
+    r"(?:please|(?:can|could|will|would) you|suggest|set|tell|give|show|remind|write|translate|calculate|compute"
+    r"|summari[sz]e|explain|draft)\b"
+)
+_ASKS = re.compile(
+    rf"^(?:{_WANTS}|(?:what|who|which|when|where|why|how|do|does|did|is|are)\b)"
+    rf"|(?:[,;.:!]|\b(?:and|then)) (?:and |then |also )?{_WANTS}|\?",
+    re.IGNORECASE,
+)
+
+
+def _is_stated(fact: str) -> bool:
+    """Return whether what is to be remembered stands there, and nothing else is asked for."""
+    return not (_POINTS.fullmatch(fact) or _ASKS.search(fact))
 
 
 def _in_symbols(expression: str) -> str:
@@ -204,7 +251,7 @@ def _cue(tool: str, pattern: str, reason: str) -> Cue:
 
 
 _FIGURE = (
-    r"(?:\d[\d.,:]*|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)"
+    r"(?:(?<![\d.,:])\d[\d.,:]*+|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)"
     r"teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|dozen|half)\b)"
 )
 _SUM_WORDS = (
@@ -216,8 +263,10 @@ _NEAR = r".{0,200}?"
 """Within so many characters, so that a long request takes no long time."""
 _FILE = r"[\w-]+\.(?:txt|md|csv|json|log|toml|ya?ml|ini|html?|py|tex|rst)\b"
 
+CUED_CHARACTERS = 20_000
+"""Of a longer request the beginning is looked at."""
 CUES: tuple[Cue, ...] = (
-    _cue("calculator", rf"{_FIGURE}{_NEAR}(?<![\d.,:]){_FIGURE}", "it has several numbers"),
+    _cue("calculator", rf"{_FIGURE}{_NEAR}{_FIGURE}", "it has several numbers"),
     _cue(
         "calculator",
         rf"{_SUM_WORDS}{_NEAR}\d|\d{_NEAR}(?:%|\b{_SUM_WORDS})",
@@ -254,7 +303,7 @@ def cues(text: str, available: Iterable[str]) -> dict[str, str]:
         text: The request.
         available: Names of the tools there are.
     """
-    names = frozenset(available)
+    names, text = frozenset(available), text[:CUED_CHARACTERS]
     found: dict[str, str] = {}
     for cue in CUES:
         if cue.tool in names and cue.tool not in found and cue.pattern.search(text):

@@ -12,12 +12,12 @@ from agentkit.context.sentences import sentences
 
 MAX_PARTS = 8
 _LEAST_WORDS = 3
-_ITEM = re.compile(r"^\s*(?:[-*\u2022]|\d{1,2}[.)])\s+", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*+(?:[-*\u2022]|\d{1,2}[.)])\s+", re.MULTILINE)
 _LEADS_ON = re.compile(
-    r"\s*;\s*(?:and\s+)?"
-    r"|,?\s+and\s+(?:also|then|after\s+that|finally)\b[,:]?\s+"
-    r"|,?\s+and\s+(?=[a-z]+\s+(?:me|the|an?|my|all)\b)"
-    r"|(?<=[.?!,])\s+(?:and\s+)?(?:also|then|next|after\s+that|afterwards|besides|plus|in\s+addition|additionally|moreover"
+    r"(?<!\s)\s*+;\s*+(?:and\s+)?"
+    r"|(?<!\s),?\s++and\s+(?:also|then|after\s+that|finally)\b[,:]?\s+"
+    r"|(?<!\s),?\s++and\s+(?=[a-z]+\s+(?:me|the|an?|my|all)\b)"
+    r"|(?<=[.?!,])\s++(?:and\s+)?(?:also|then|next|after\s+that|afterwards|besides|plus|in\s+addition|additionally|moreover"
     r"|furthermore|on\s+top\s+of\s+that|at\s+the\s+same\s+time|finally|lastly|while\s+you\s+are\s+at\s+it|once\s+that\s+is"
     r"\s+done|when\s+you\s+have\s+that|second(?:ly)?|third(?:ly)?|fourth(?:ly)?|i\s+also\s+need(?:\s+this)?)\b[,:]?\s+",
     re.IGNORECASE,

@@ -23,9 +23,12 @@ _ABBREVIATIONS = frozenset(
     """.split()  # noqa: SIM905 - readable
 )
 _END = re.compile(
-    r"[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d\u2019)]*"
+    r"(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\u201d\u2019)]*"
 )
 _ITEM = re.compile(r"\s*(?:[-*+•·]|\(?\d{1,3}[.)]|[a-zA-Z][.)]|\[[ xX]\])\s+\S")
+_LAST_WORD = re.compile(r"(?<![\w.])[\w.]*$")
+LONGEST_WORD = 40
+"""Characters in front of a full stop that are looked at."""
 _FENCE = re.compile(r"\s*(```|~~~)")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _CELLS = re.compile(r"[^:,|.]{1,40}: .*, [^:,|.]{1,40}: ")
@@ -140,7 +143,7 @@ def _is_abbreviation(text: str, begin: int, match: re.Match[str]) -> bool:
     """Say whether the full stop belongs to a word, so that the sentence goes on."""
     if match[0] != ".":
         return False
-    before = re.search(r"[\w.]*$", text[begin : match.start()])
+    before = _LAST_WORD.search(text[max(begin, match.start() - LONGEST_WORD) : match.start()])
     word = before[0] if before else ""
     if len(word) == 1 and word.isalpha() and word.isupper():
         return True  # an initial

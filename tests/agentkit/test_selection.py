@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from agentkit.backing import names_values
+from agentkit.expected import expected
 from agentkit.intents import CUES, INTENTS, Intent, cues, intent
 from agentkit.models.normalise import normalise
 from agentkit.models.usable import refusal
-from agentkit.parts import MAX_PARTS
+from agentkit.parts import MAX_PARTS, parts
 from agentkit.selection import LIMIT, Selection
 
 EVERY = [rule.tool for rule in INTENTS]
@@ -62,6 +65,14 @@ class Described:
         ("Run this command: ls -l | wc -l", "run_shell", {"command": "ls -l | wc -l"}),
         ("Use the run_python tool to add two numbers", "run_python", {}),
         ("Please tell me the date, using the current time tool.", "current_time", {}),
+        ("How much is it? Use the calculator tool.", "calculator", {}),
+        ("What\u2019s 7 times 8?", "calculator", {"expression": "7 * 8"}),
+        ("((1,000 + 2) * (3 - 4)) / 5", "calculator", {"expression": "((1,000 + 2) * (3 - 4)) / 5"}),
+        ("what is 10 % 3?", "calculator", {"expression": "10 % 3"}),
+        ("Can you remember that I am vegan?", "remember", {"fact": "I am vegan"}),
+        ("Remember that Zo\u00eb\u2019s cat is Mia.", "remember", {"fact": "Zo\u00eb\u2019s cat is Mia"}),
+        ("Remember that my password is Sunny2day!!", "remember", {"fact": "my password is Sunny2day!!"}),
+        ("Remember that I am 40!", "remember", {"fact": "I am 40"}),
     ],
 )
 def test_a_request_that_names_its_tool_is_a_call_with_its_own_words(
@@ -84,11 +95,56 @@ def test_a_request_that_names_its_tool_is_a_call_with_its_own_words(
         "Add 3 apples and 4 pears to my list.",
         "Explain how Python runs this: code",
         "When is the next dentist appointment?",
+        "Remember me?",
+        "Can you remember my name?",
+        "Remember that time we went to Rome?",
+        "Please remember it.",
+        "note that down",
+        "Please remember that I am vegan, and suggest a dinner.",
+        "Keep in mind that I am a beginner. How do loops work in Python?",
+        "What is the capital of France, remember it",
+        "Write me an email to Bob. Remember this",
+        "2024-05-01",
+        "555-123-4567",
+        "What is 24/7?",
+        "what is 5 of 7",
+        "what is 1,5 + 2",
+        "Don't use the calculator tool. Guess.",
+        "What happens if I use the run_shell tool?",
         "",
     ],
 )
 def test_anything_less_plain_is_left_to_the_model(text: str) -> None:
     assert intent(text, EVERY) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"What is {' + '.join(['12'] * 2000)} euros",
+        "1%-" * 3000 + "1 x",
+        "(" * 50_000,
+        "what time" + " is it today" * 2000 + " x",
+        "run python: x" + " " * 20_000 + "y",
+        "34,85," * 30_000,
+        "remember that " + ", and " * 20_000,
+        "a, and " * 20_000,
+        "\n" * 20_000,
+        " " * 20_000 + "x",
+        "." * 20_000 + "x",
+        "what " * 5_000,
+        "all of it in lower case. " * 4_000,
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_hostile_request_is_read_in_no_time(text: str) -> None:
+    began = time.thread_time()
+    intent(text, EVERY)
+    cues(text, EVERY)
+    parts(text)
+    expected(text)
+    names_values(text)
+    assert time.thread_time() - began < 5  # a rule that goes back again and again takes minutes, or years
 
 
 @given(st.text(max_size=200))
