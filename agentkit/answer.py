@@ -22,7 +22,7 @@ from agentkit.context.words import numbers
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
 from agentkit.evidence import POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find
-from agentkit.expected import expected
+from agentkit.expected import Kind, expected
 from agentkit.limits import add_usage
 from agentkit.loop import GREEDY, Searches
 from agentkit.messages import Evidence, Message, Usage
@@ -182,9 +182,15 @@ def _fault(question: str, completion: Completion, text: str) -> str | None:
     if backing.share < LEAST_SHARE:
         return "the documents do not bear out what the model said"
     kind = expected(question)
-    if kind is not None and kind.answer.search(text) and not kind.answer.search(said):
+    if kind is not None and kind.answer.search(text) and not _gives(kind, said):
         return f"the model did not give {kind.name}"
     return None
+
+
+def _gives(kind: Kind, said: str) -> bool:
+    """Return whether an answer holds such a thing; a name alone is one, and of a number the sentence says what it is."""
+    counted = kind.name not in ("a name", "a colour") and bool(numbers(said))
+    return counted or kind.answer.search(f"it is {said}") is not None
 
 
 def _absent(used: Usage, confidence: str, reason: str) -> Iterator[Event]:

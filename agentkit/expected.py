@@ -25,6 +25,7 @@ _COUNT = (
     r"|sixty|hundred|thousand|million|half|quarter|dozen|once|twice|every|each|daily|weekly|monthly|yearly)\b"
 )
 _MONEY = r"[\u20ac$\u00a3]|\b(?:euros?|pounds?|dollars?|cents?|francs?|eur|gbp|usd|chf|free)\b|\d\.\d\d\b"
+_PRICED = r"costs?|price|fees?|rent|deposit|excess|budget|salary|fine|refund"
 _SPAN = r"\b(?:seconds?|minutes?|min|hours?|nights?|days?|weeks?|months?|years?|indefinite|until|since)\b"
 _LENGTH = r"\d.*(?:\b(?:mm|cm|m|km|met(?:re|er)s?|kilomet(?:re|er)s?|miles?|feet|foot|ft|inch(?:es)?)\b|m2)"
 _DISTANCE = r"\b(?:km|kilomet(?:re|er)s?|miles?)\b"
@@ -52,10 +53,13 @@ def _kind(name: str, question: str, answer: str) -> Kind:
 
 KINDS: tuple[Kind, ...] = (
     _kind("a time", r"\b(?:what|which) time\b", _CLOCK),
+    _kind("a date", r"\b(?:what|which) (?:date|day|month|year|weekday)\b", f"{_CALENDAR}|{_CLOCK}"),
     _kind(
         "a sum of money",
-        r"\b(?:how (?:much|high|large|big)|what|which)\b.*\b(?:costs?|price|fees?|rent|deposit|excess|budget"
-        r"|salary|pay|paid|fine|refund|earn|money|insured for)\b",
+        rf"\bhow (?:much|high|large|big)\b.*\b(?:{_PRICED}|pay|paid|earn|money|insured for)\b"
+        rf"|\bwhat(?:'s| is| was| are| were)? (?:(?:the|my|our|your|his|her|their|a) )?(?:[\w-]+ ){{0,3}}(?:{_PRICED})\b"
+        r"(?! (?:policy|period|office|date|account|list|rule|contract))"
+        r"|\bwhat (?:do|does|did|will|must|should|would|has|have)\b.*\b(?:costs?|pay|paid|earn|insured for)\b",
         _MONEY,
     ),
     _kind("a repetition", r"\bhow (?:soon|often)\b", f"{_COUNT}|{_CALENDAR}"),
@@ -67,22 +71,31 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         "a number", r"\bhow (?:much|many|high|big|large|fast|heavy|hot|cold|few|warm|full|strong)\b", _COUNT
     ),
-    _kind("a number", r"\b(?:temperature|percentage|weight|length|speed|voltage|size)\b", _COUNT),
+    _kind(
+        "a number",
+        r"\b(?:what|which)\b.*\b(?:temperature|percentage|weight|length|speed|voltage|size)\b",
+        _COUNT,
+    ),
     _kind(
         "a date",
-        r"\bwhen\b|\b(?:what|which) (?:date|day|month|year|weekday)\b|^since when|^until when",
+        r"^(?!(?:what|who|how|where|which|why)\b).*\bwhen\b",
         f"{_CALENDAR}|{_CLOCK}|{_DISTANCE}",
     ),
-    _kind("a telephone number", r"\b(?:tele)?phone(?: number)?\b", r"\d(?:[\d\s/()-]{4,})\d"),
+    _kind(
+        "a telephone number",
+        r"\b(?:tele)?phone number\b|\bwhat(?:'s| is)\b.*\b(?:tele)?phone\s*\??$",
+        r"\d(?:[\d\s/()-]{4,})\d",
+    ),
     _kind("an e-mail address", r"\be-?mail address\b", r"\S@\S"),
-    _kind("a number or code", r"\b(?:number|code|pin|reference|id)\b", r"\d|\b[A-Z]{3,}\b"),
-    _kind("a password", r"\bpass(?:word|phrase)\b", r"\bpass(?:word|phrase)\b"),
+    _kind("a number or code", r"\b(?:number|code|pin|reference|id)\b", r"\d|(?-i:\b[A-Z]{3,}\b)"),
     _kind("a name", r"^who\b|\bwhose\b|\bwhom\b|^by who|\bname of\b", _NAME),
     _kind("a colour", r"\bcolou?r\b", _COLOUR),
 )
 """Every rule there is; the first that fits the question counts."""
 
 
+_READ_CHARACTERS = 2000
+"""Of a longer question the beginning is looked at."""
 _COUNTED = re.compile(
     r"\bhow (?:many|much) (?!is\b|are\b|was\b|were\b|do\b|does\b|did\b|can\b|should\b|of\b)(\w+)",
     re.IGNORECASE,
@@ -91,7 +104,8 @@ _COUNTED = re.compile(
 
 def expected(question: str) -> Kind | None:
     """Return what `question` asks for, or nothing where no rule says."""
-    return next((kind for kind in KINDS if kind.question.search(question.strip())), None)
+    begun = question.strip()[:_READ_CHARACTERS]
+    return next((kind for kind in KINDS if kind.question.search(begun)), None)
 
 
 def counted(question: str) -> str:

@@ -10,6 +10,7 @@ has no result.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
@@ -378,14 +379,9 @@ class Loop:
         return next(message.text for message in reversed(self.transcript) if message.role is Role.USER)
 
     def _results(self) -> list[Message]:
-        """Return the tool results of the turn that is going on."""
-        found: list[Message] = []
-        for message in reversed(self.transcript):
-            if message.role is Role.USER:
-                break
-            if message.role is Role.TOOL:
-                found.append(message)
-        return found
+        """Return the tool results of the turn that is going on, in order."""
+        turn = itertools.takewhile(lambda message: message.role is not Role.USER, reversed(self.transcript))
+        return [message for message in turn if message.role is Role.TOOL][::-1]
 
 
 def _unusable(toolbox: Toolbox) -> dict[str, str]:

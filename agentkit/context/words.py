@@ -35,7 +35,12 @@ STOP_WORDS = frozenset(
 
 def terms(text: str) -> list[str]:
     """Return the content words of `text`, stemmed, in order and with repeats."""
-    return [stem(word) for word in words(text) if word not in STOP_WORDS]
+    return [stem(word) for word in words(text) if not _is_stop_word(word)]
+
+
+def _is_stop_word(word: str) -> bool:
+    """Say whether a word, or the one it is a short form with, carries no meaning: `i'm`, `you'll`, `wouldn't`."""
+    return word in STOP_WORDS or word.endswith("n't") or word.partition("'")[0] in STOP_WORDS
 
 
 def words(text: str) -> list[str]:
@@ -64,9 +69,9 @@ def numbers(text: str) -> list[str]:
 
 
 def canonical_number(text: str) -> str:
-    """Return one spelling for equal numbers; what is no plain number (a time, a version) stays as it is."""
+    """Return one spelling for equal numbers and times; what is neither (a version) stays as it is."""
     if ":" in text:
-        return text
+        return text.lstrip("0") or text
     if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
         text = text.replace(",", "")
     elif re.fullmatch(r"\d+,\d{1,2}", text):

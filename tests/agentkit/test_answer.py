@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,21 @@ def test_an_answer_that_is_not_borne_out_is_replaced_by_the_sentence_and_the_rea
     assert done.text == 'Your documents say: "The monthly rent of 1,180 euros is payable early."'
     assert done.confidence == "low"
     assert done.confidence_reason.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "said"),
+    [
+        ("The key is with Ingrid.", "Who has the key?", "Ingrid"),
+        ("Anna is 34 years old.", "How old is Anna?", "34"),
+        ("The dough bakes 35 minutes.", "How long does the dough bake?", "35"),
+        ("The shop opens at 05:30.", "What time does the shop open?", "5:30"),
+    ],
+)
+def test_a_short_answer_is_one(text: str, question: str, said: str) -> None:
+    done, _ = ask(question, said, found=(replace(LEASE, quote=text),))
+    assert done.text == said
+    assert done.confidence == "high"
 
 
 def test_what_is_not_in_the_documents_is_said_without_asking_the_model() -> None:

@@ -98,6 +98,11 @@ def test_no_passages_are_nothing_found() -> None:
         ("What is Joana's phone number?", "a telephone number", "+351 912 555 014", "room 12"),
         ("What time is the flight?", "a time", "departs 07:25", "in October"),
         ("How tall is the tower?", "a length", "it is 40 metres high", "40 people"),
+        ("What day is the rent due?", "a date", "on the first Monday of each month", "750 euros"),
+        ("What was the final price of the bicycle?", "a sum of money", "it was 320 euros", "it is red"),
+        ("What does Lena pay for the room?", "a sum of money", "400 euros", "every month"),
+        ("What is the door code?", "a number or code", "it is 4711", "it is with the neighbour"),
+        ("At what temperature is it stored?", "a number", "at 4 degrees", "in the fridge"),
     ],
 )
 def test_a_question_expects_a_kind_of_thing(question: str, kind: str, yes: str, no: str) -> None:
@@ -109,7 +114,16 @@ def test_a_question_expects_a_kind_of_thing(question: str, kind: str, yes: str, 
 
 
 def test_a_question_of_no_known_kind_expects_nothing() -> None:
-    assert expected("Why was it dropped?") is None
+    for question in (
+        "Why was it dropped?",
+        "What should I do when the alarm goes off?",
+        "Which account do I pay the rent to?",
+        "What is the refund policy?",
+        "Where is my phone charger?",
+        "How do I change the size of the font?",
+        "What is the wifi password?",
+    ):
+        assert expected(question) is None, question
     assert expected("Wie hoch ist die Miete?") is None
 
 

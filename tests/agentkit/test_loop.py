@@ -284,6 +284,12 @@ def test_what_nobody_spoke_of_is_left_out_of_a_call_where_the_loop_has_votes_and
         well_formed(loop.transcript)
 
 
+def test_results_that_the_model_makes_nothing_of_are_told_in_the_order_of_the_calls() -> None:
+    tool = FakeTool("weather", "the weather", lambda asked: FakeOutput(f"It rains in {asked['city']}"))
+    model = FakeModel((call(city="Oslo"), call(call_id="c2", city="Rome")), "", "")
+    assert finished(list(make(model, tool).run("How is it?"))).text == "It rains in Oslo\nIt rains in Rome"
+
+
 def test_text_is_held_back_only_where_a_call_may_take_its_place() -> None:
     def pieces(request: str, choice: ToolChoice) -> list[str]:
         loop = make(FakeModel("Which day is it"), weather(), votes=Votes(1))

@@ -16,6 +16,7 @@ from agentkit.context.words import alike, numbers, terms
         ("Joana's letters", "a letter of Joana\u2019s"),
         ("stopping", "stopped"),
         ("1,180 euros", "1180 euro"),
+        ("What I'm allergic to, don't you know?", "allergic"),
     ],
 )
 def test_the_same_words_in_two_forms(one: str, other: str) -> None:
@@ -26,7 +27,8 @@ def test_the_same_words_in_two_forms(one: str, other: str) -> None:
     ("text", "found"),
     [
         ("1,250.00 euros and 12,5 %", ["1250", "12.5"]),
-        ("at 07:25 on 6 October", ["07:25", "6"]),
+        ("at 07:25 on 6 October", ["7:25", "6"]),
+        ("at 7:25, then 00:00", ["7:25", ":00"]),
         ("K2209 and QX7714", []),
         ("call 0555 0190", ["5550190"]),
         ("no figures", []),
