@@ -188,7 +188,7 @@ def _fault(question: str, completion: Completion, text: str) -> str | None:
 
 
 def _gives(kind: Kind, said: str) -> bool:
-    """Return whether an answer holds such a thing; a name alone is one, and of a number the sentence says what it is."""
+    """Return whether an answer holds such a thing: a name alone is one, and what a number is of, the sentence says."""
     counted = kind.name not in ("a name", "a colour") and bool(numbers(said))
     return counted or kind.answer.search(f"it is {said}") is not None
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentkit.context.words import STOP_WORDS, alike, stem, terms, words
+from agentkit.context.words import STOP_WORDS, alike, fold, stem, terms, words
 from agentkit.dates import MONTHS, WEEKDAYS
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
 
@@ -40,8 +41,14 @@ _COUNTS = {
     "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50,
     "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000, "half": 0.5,
     "quarter": 0.25, "once": 1, "single": 1, "first": 1, "twice": 2, "double": 2, "couple": 2, "pair": 2, "both": 2,
-    "second": 2, "third": 3, "dozen": 12, "million": 1_000_000, "billion": 1_000_000_000,
+    "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
+    "eleventh": 11, "twelfth": 12, "dozen": 12, "million": 1_000_000, "billion": 1_000_000_000, "noon": 12,
+    "midnight": 0,
 }  # fmt: skip
+_FRACTION = re.compile(r"(?<![\d/.,])(\d{1,3})/([1-9]\d{0,2})(?![\d/])")
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2})(?![\d,])")
+_PART = re.compile(r"(?<!\d)(\d{0,9})\s?([\u00bc-\u00be\u2153-\u215e])")
+_AND_A_PART = re.compile(r"\b(\w+)(?: \w+)? and a (half|quarter)\b")
 _FACTORS = (1, 100, 1000, 1_000_000, 1_000_000_000, 7, 12, 24, 60, 3600)
 """Percent and shares, thousands, and the units of time: a value may be given in another unit than it is said in."""
 
@@ -119,13 +126,16 @@ class _Said:
         self._stems = frozenset(map(stem, self._words))
         self._numbers = Counter(_figures(text))
         self._numbers.update(float(_COUNTS[word]) for word in self._words if word in _COUNTS)
+        self._numbers.update(_composed(self._words))
+        self._numbers.update(_parts_of_numbers(text))
+        self._folded = fold(text)
 
     def lacks(self, call: ToolCall, tool: ToolSpec | None) -> list[str]:
         """Return the names of the arguments of `call` that were not said; where one is said once, the first has it."""
         schema = {} if tool is None else tool.parameters
         properties = schema.get("properties", {})
         needed = frozenset() if tool is None else _needed(tool)
-        of_tool = frozenset() if tool is None else frozenset(terms(_about(tool)))
+        of_tool = frozenset() if tool is None else frozenset(terms(_spaced(tool.name)))
         used: list[Any] = []
         found = []
         for name in sorted(call.arguments, key=lambda name: name not in needed):
@@ -134,7 +144,8 @@ class _Said:
             if free and "default" in about and about["default"] == value:
                 continue  # it changes nothing
             spent = free and isinstance(value, str) and "enum" not in about and {*terms(value)} <= of_tool
-            if (spent and terms(value)) or self._again(value, used) or not self._backs(value, name, about):
+            again = self._again(value, used) and not self._speaks_of(name)
+            if (spent and terms(value)) or again or not self._backs(value, name, about):
                 found.append(name)
             else:
                 used += value if isinstance(value, list) else [value]
@@ -163,10 +174,17 @@ class _Said:
         if isinstance(value, str) and "enum" in about:
             return self._mentions(f"{_spaced(name)} {_spaced(value)}")
         if isinstance(value, str):
+            if not value.isascii() and fold(value) in self._folded:
+                return True  # of a language written without spaces, too
             return not value.strip() or self._mentions(value) or any(map(self._counts, _figures(value)))
         if isinstance(value, list):
             return all(self._backs(each, name, about.get("items") or {}) for each in value)
         return True
+
+    def _speaks_of(self, name: str) -> bool:
+        """Say whether an argument is named: "volume and brightness to 30" gives both what is said once."""
+        named = terms(_spaced(name))
+        return bool(named) and all(any(alike(term, known) for known in self._stems) for term in named)
 
     def _counts(self, value: float) -> bool:
         return any(_related(value, known) for known in self._numbers)
@@ -217,6 +235,40 @@ def _figures(text: str) -> list[float]:
             found += [float(match[2])] if match[2] else []
         found.append(number)
     return found
+
+
+def _composed(said: Sequence[str]) -> Iterator[float]:
+    """Yield the numbers that several words make: `twenty five`, `a hundred and fifty`, `two hours and a half`."""
+    total = current = last = 0.0
+    count = 0
+    for word in (*said, ""):
+        value = float(_COUNTS.get(word, -1))
+        if count and (word == "and" and last >= 100):
+            continue
+        if count and word in ("hundred", "dozen") and 0 < current < 100:
+            current *= value
+        elif count and value >= 1000 and current:
+            total, current = total + current * value, 0.0
+        elif count and 0 < value < 100 and (last >= 100 or (20 <= last <= 90 and value < 10)):
+            current += value
+        else:
+            if count > 1:
+                yield total + current
+            total, current, count = 0.0, max(value, 0.0), 0
+            if value < 0:
+                last = 0.0
+                continue
+        last, count = value, count + 1
+    for first, part in _AND_A_PART.findall(" ".join(said)):
+        if first in _COUNTS or first in ("a", "an"):
+            yield _COUNTS.get(first, 1) + _COUNTS[part]
+
+
+def _parts_of_numbers(text: str) -> Iterator[float]:
+    """Yield fractions, and decimals behind a comma: `1/2`, `1\u00bd`, `1,5`."""
+    yield from (int(above) / int(below) for above, below in _FRACTION.findall(text))
+    yield from (float(f"{whole}.{part}") for whole, part in _DECIMAL_COMMA.findall(text))
+    yield from (int(whole or 0) + unicodedata.numeric(part) for whole, part in _PART.findall(text))
 
 
 def _float(value: float) -> float:

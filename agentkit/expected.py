@@ -57,7 +57,7 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         "a sum of money",
         rf"\bhow (?:much|high|large|big)\b.*\b(?:{_PRICED}|pay|paid|earn|money|insured for)\b"
-        rf"|\bwhat(?:'s| is| was| are| were)? (?:(?:the|my|our|your|his|her|their|a) )?(?:[\w-]+ ){{0,3}}(?:{_PRICED})\b"
+        rf"|\bwhat(?:'s| is| was| are| were)? (?:[\w'-]+ ){{0,4}}(?:{_PRICED})\b"
         r"(?! (?:policy|period|office|date|account|list|rule|contract))"
         r"|\bwhat (?:do|does|did|will|must|should|would|has|have)\b.*\b(?:costs?|pay|paid|earn|insured for)\b",
         _MONEY,

@@ -33,6 +33,23 @@ TABLE = ToolSpec(
 )
 
 
+TIMER = ToolSpec(
+    "set_timer",
+    "Set a timer by name or by number, today or tomorrow.",
+    {
+        "type": "object",
+        "properties": {
+            "amount": {"type": "number"},
+            "volume": {"type": "integer"},
+            "brightness": {"type": "integer"},
+            "day": {"type": "string"},
+            "time": {"type": "string"},
+        },
+        "required": [],
+    },
+)
+
+
 def call(name: str = "book_table", /, **arguments: Any) -> ToolCall:
     return ToolCall("call_1", name, arguments)
 
@@ -164,3 +181,33 @@ def test_any_values_can_be_looked_at_and_trimming_only_takes_away(
     }
     assert not {"book_table.restaurant", "book_table.guests"} & {*dropped}
     assert not faults(calls, [TABLE], asked).repeated
+
+
+@pytest.mark.parametrize(
+    ("request_", "arguments"),
+    [
+        ("for twenty-five minutes", {"amount": 25}),
+        ("for forty five minutes", {"amount": 45}),
+        ("for a hundred and fifty people", {"amount": 150}),
+        ("two thousand three hundred and four", {"amount": 2304}),
+        ("on the fifth floor", {"amount": 5}),
+        ("an hour and a half", {"amount": 1.5}),
+        ("1/2 cup", {"amount": 0.5}),
+        ("1\u00bd cups", {"amount": 1.5}),
+        ("1,5 m", {"amount": 1.5}),
+        ("at noon", {"time": "12:00"}),
+        ("volume and brightness to 30 percent", {"volume": 30, "brightness": 30}),
+        ("what about today", {"day": "today"}),
+        ("\u660e\u65e5\u306e\u6771\u4eac", {"day": "\u660e\u65e5"}),
+    ],
+)
+def test_what_was_said_in_another_way_is_kept(request_: str, arguments: dict[str, Any]) -> None:
+    said = [Message.user(request_)]
+    (kept,), gone = trimmed([call("set_timer", **arguments)], [TIMER], said)
+    assert (kept.arguments, gone) == (arguments, ())
+    assert not faults([kept], [TIMER], said).unspoken
+
+
+def test_numbers_in_words_that_stand_side_by_side_are_not_added_up() -> None:
+    (kept,), _ = trimmed([call("set_timer", amount=5)], [TIMER], [Message.user("rooms two and three")])
+    assert kept.arguments == {}
