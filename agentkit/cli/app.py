@@ -41,7 +41,8 @@ DOCUMENTS, AGENT, VAULT, MACHINE = "Your documents", "Your agent", "Your vault",
 app = typer.Typer(
     name="agentkit",
     help="Agents that run wholly on your own machine: nothing they read, remember or say leaves it.",
-    epilog="No telemetry, no update check: only `agentkit models pull` uses the network, when you type it.",
+    epilog="No telemetry, no update check. The network is used by `agentkit models pull`, when you type it, and by "
+    "`agentkit demo` where the models are missing.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     add_completion=True,

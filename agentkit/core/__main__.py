@@ -1,6 +1,6 @@
 """Start the core of one home: `python -I -m agentkit.core HOME MODELS READY_FD`.
 
-The order is the promise (`docs/adr/0003`): scrubbed environment, launcher, listener, namespaces, no debugging,
+The order is the promise (`docs/adr/0003`): scrubbed environment, listener, launcher, namespaces, no debugging,
 Landlock, seccomp, self-test, and only then heavy imports and the first document or key.
 """
 
