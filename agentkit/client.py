@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Self
 
 from agentkit.core.server import short_address
-from agentkit.errors import AgentkitError, CoreError
+from agentkit.errors import AgentkitError, ConfigError, CoreError
 from agentkit.paths import Home
 from agentkit.wire import Channel, ConnectionLost
 
@@ -34,6 +34,7 @@ class CoreClient:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._in_request = False
 
     @classmethod
     def connect(cls, home: Home | None = None, *, start: bool = True) -> CoreClient:
@@ -94,10 +95,20 @@ class CoreClient:
             op: What is asked.
             answer: Answers the core's questions; without it every question is answered with `{}`, which denies.
             fields: Its parameters.
+
+        Raises:
+            AgentkitError: What the core reports, as the class it was raised as.
+            ConfigError: Another request of this connection is not over.
         """
-        self._channel.send({"op": op, **fields})
+        if self._in_request:
+            raise ConfigError(
+                "this connection is in the middle of a request",
+                hint="let that turn end first, or use a second Agent",
+            )
+        self._in_request = True
         over = False
         try:
+            self._channel.send({"op": op, **fields})
             while True:
                 message = self._channel.receive()
                 if "event" in message:
@@ -119,6 +130,7 @@ class CoreClient:
         finally:
             if not over:
                 self._cancel()
+            self._in_request = False
 
     def close(self) -> None:
         """Close the connection; the core goes on."""

@@ -96,6 +96,14 @@ def _core(home: Home) -> Iterator[Check]:
     except AgentkitError as error:
         yield Check("core", State.FAIL, error.message, error.hint or "")
         return
+    except OSError as error:
+        yield Check(
+            "core",
+            State.FAIL,
+            f"{error.filename or home.root}: {error.strerror}",
+            "make that folder writable, or name another in AGENTKIT_HOME",
+        )
+        return
     yield Check(
         "core", State.OK, f"version {said['version']}, {said['rss_mb']:.0f} MB, process {said['pid']}"
     )
@@ -206,13 +214,13 @@ def _keyring() -> Check:
 
 def _disk(home: Home) -> Iterator[Check]:
     folder = home.root
-    while not folder.exists():
+    while not os.access(folder, os.F_OK):
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.1f} GB free for {home.root}"
     state = State.FAIL if free < NO_DISK_BYTES else State.WARN if free < LOW_DISK_BYTES else State.OK
     yield Check("disk", state, text, "" if state is State.OK else "free some space")
-    if home.root.exists() and home.root.stat().st_mode & 0o077:
+    if folder == home.root and home.root.stat().st_mode & 0o077:
         yield Check("home", State.WARN, f"others may look into {home.root}", f"chmod 700 {home.root}")
 
 

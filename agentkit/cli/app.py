@@ -10,6 +10,8 @@ a limit · 130 interrupted · 141 the reader of our output went away.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ from agentkit.cli import (
     vault,
 )
 from agentkit.cli.output import Output
+from agentkit.errors import LimitError
 
 INTERRUPTED = 130
 DOCUMENTS, AGENT, VAULT, MACHINE = "Your documents", "Your agent", "Your vault", "Your machine"
@@ -101,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from agentkit.core import namespaces
 
+    _open_standard_streams()
     namespaces.no_core_dumps(for_good=False)  # a passphrase and answers pass through here
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_flag(given, "--debug")
@@ -120,6 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _open_standard_streams() -> None:
+    """Put nothing in the place of what a shell closed (`>&-`): else the next file that is opened would take it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for good
+
+
 def _report(error: Exception, output: Output) -> int:
     """Write the error for the person who meets it and return the exit code."""
     if isinstance(error, typer.TyperException):
@@ -131,7 +142,7 @@ def _report(error: Exception, output: Output) -> int:
     if isinstance(error, OSError):
         about = f"{error.filename}: " if error.filename else ""
         output.error(f"{about}{error.strerror or type(error).__name__}")
-        return 1
+        return LimitError.exit_code if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

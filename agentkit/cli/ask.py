@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +26,7 @@ from agentkit.cli.options import (
 )
 from agentkit.cli.output import Output
 from agentkit.cli.turn import NOT_FOUND, exit_code, run_turn, show_end, show_sources
+from agentkit.cli.typed import checked, read_stdin
 from agentkit.errors import ConfigError
 
 MAX_STDIN_CHARACTERS = 200_000
@@ -153,7 +153,7 @@ def text_of(words: Sequence[str]) -> str:
     Raises:
         ConfigError: There is nothing, or too much.
     """
-    text = " ".join(words) if list(words) != ["-"] else sys.stdin.read(MAX_STDIN_CHARACTERS + 1)
+    text = checked(" ".join(words)) if list(words) != ["-"] else read_stdin(MAX_STDIN_CHARACTERS + 1)
     if not text.strip():
         raise ConfigError("there is nothing to answer", hint="say something")
     if len(text) > MAX_STDIN_CHARACTERS:

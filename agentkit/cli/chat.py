@@ -32,6 +32,7 @@ from agentkit.cli.options import (
 )
 from agentkit.cli.output import Output
 from agentkit.cli.turn import run_turn, show_end, show_sources
+from agentkit.cli.typed import read_lines
 from agentkit.errors import LockedError
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Chat:
     def _lines(self) -> Iterator[str]:
         """Yield what is typed, one turn at a time."""
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            yield from iter(sys.stdin.readline, "")
+            yield from read_lines()
             return
         ask = _line_editor()
         while True:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +14,8 @@ from agentkit.cli.connect import confirm, connect, open_vault, passphrase_now
 from agentkit.cli.keys import show_rotated
 from agentkit.cli.options import Json
 from agentkit.cli.output import Output, excerpt
-from agentkit.errors import ConfigError
+from agentkit.cli.typed import checked, read_stdin
+from agentkit.errors import ConfigError, NotFoundError
 from agentkit.paths import whole_path
 
 SHOWN_ID = 8
@@ -119,7 +118,7 @@ def edit(
     Messages that hold the old words lose them.
     """
     output = Output(as_json=as_json)
-    text = sys.stdin.read() if words == ["-"] else " ".join(words)
+    text = read_stdin() if words == ["-"] else checked(" ".join(words))
     with connect(output) as client:
         written = client.request("rewrite", id=record_id, text=text)
     output.json(written)
@@ -222,8 +221,12 @@ def forget(
             said |= client.request("forget", **wanted)
             output.line(f"forgot {said['forgotten']}{proof_of(said)}")
         if conversation is not None:
-            said |= client.request("forget_conversation", id=conversation)
-            said["conversation"] = conversation
+            gone = client.request("forget_conversation", id=conversation)
+            if not gone["found"]:
+                raise NotFoundError(
+                    "there is no such conversation", hint="agentkit memory conversations lists them"
+                )
+            said |= gone | {"conversation": conversation}
             output.line(f"forgot the conversation {conversation}{proof_of(said)}")
         if shred:
             rotated = client.request("rotate", passphrase=passphrase_now())
@@ -265,8 +268,9 @@ def export(
         if as_json:
             output.json(list(entries))
             return
+        lines = Output(as_json=True)
         for entry in entries:
-            typer.echo(json.dumps(entry, ensure_ascii=False))
+            lines.json_line(entry)
 
 
 @app.command("backup")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentkit.core.server import Handler, Session
-from agentkit.errors import IndexingError
+from agentkit.errors import IndexingError, NotFoundError
 
 if TYPE_CHECKING:
     from agentkit.core.service import Service
@@ -60,7 +60,7 @@ class IndexOps:
         if not root.is_absolute():
             raise IndexingError("the core needs the whole path of a folder")
         if not root.exists():
-            raise IndexingError(
+            raise NotFoundError(
                 f"no such file or folder: {root}", hint="check the spelling; nothing was changed"
             )
         vault = self._service.vault

@@ -106,9 +106,8 @@ class RecordOps:
         found = self._service.vault.ids_with_prefix(prefix)
         if len(found) != 1:
             how_many = "several records have" if found else "no record has"
-            raise ConfigError(
-                f"{how_many} an id that begins like this", hint="agentkit memory list shows the ids"
-            )
+            error = ConfigError if found else NotFoundError
+            raise error(f"{how_many} an id that begins like this", hint="agentkit memory list shows the ids")
         return found[0]
 
     def _conversations(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
@@ -125,9 +124,10 @@ class RecordOps:
         rounds = Filter(kinds=(KIND,), source=name)
         # of every conversation, once there were rounds: they were found in others too
         with self._service.runs.forgetting(None if vault.count(rounds) else name):
-            vault.delete_conversation(name)
+            messages = vault.delete_conversation(name)
             gone = vault.forget(where=rounds)
-        return {**asdict(gone), "forgotten": len(gone.ids), "proven": gone.proven}
+        found = bool(messages or gone.ids)
+        return {**asdict(gone), "forgotten": len(gone.ids), "proven": gone.proven, "found": found}
 
     def _record(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
         (record,) = self._service.vault.get([self._complete(request["id"])]) or (None,)

@@ -147,11 +147,14 @@ class RunOps:
             kept = vault.conversation(name)
             sink = lambda message: vault.append_message(name, message)  # noqa: E731 - one expression, used once
         toolbox, refused = self._toolbox(text, request, session) if mode == "agent" else (_no_tools(), {})
+        policy = self._policy(request)
+        if mode == "agent" and policy.tools:
+            policy.check_names([*toolbox.names(), *refused, *(tool.name for tool in self._builtin(""))])
         loop = Loop(
             model,
             toolbox,
             unusable=refused,
-            policy=self._policy(request),
+            policy=policy,
             approve=lambda approval: _approve(approval, session),
             context=Context(model, embedder=self._service.embedder()),
             recall=Relevant(vault, self._service.embedder(), conversation=name),

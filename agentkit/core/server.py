@@ -32,8 +32,9 @@ _PEER = struct.Struct("3i")
 class Session:
     """One request being answered: events out, questions and their answers, and the wish to stop."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, patience_seconds: float | None = None) -> None:
         self._channel = channel
+        self._patience_seconds = patience_seconds
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
@@ -52,12 +53,16 @@ class Session:
         """Ask the client, and wait for its answer.
 
         Raises:
-            Cancelled: The client went away or stopped the request.
+            Cancelled: The client went away, stopped the request, or did not answer for as long as the core stays idle.
         """
         self.check()
         self._channel.send({"ask": dict(question)})
-        answer = self._answers.get()
+        try:
+            answer = self._answers.get(timeout=self._patience_seconds)
+        except queue.Empty:
+            raise Cancelled("nobody answered") from None
         if answer is None:
+            self._answers.put(None)  # for whoever else waits
             raise Cancelled("stopped")
         return answer
 
@@ -101,6 +106,11 @@ class Session:
             stop()
 
 
+def _now() -> float:
+    """Return seconds that pass while the machine sleeps, too: a laptop that was shut is not found unlocked."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 Handler = Callable[[dict[str, Any], Session], Mapping[str, Any]]
 
 
@@ -114,7 +124,8 @@ class Server:
         self._connections = 0
         self._requests = 0
         self._counting = threading.Lock()
-        self._last_used = time.monotonic()
+        self._last_used = _now()
+        self._idle_seconds: float | None = None
         self._stopping = threading.Event()
 
     def bind(self) -> None:
@@ -156,6 +167,7 @@ class Server:
         """
         if self._listener is None:
             raise ValueError("bind first")
+        self._idle_seconds = idle_seconds
         self._listener.settimeout(0.5)
         try:
             while not self._stopping.is_set():
@@ -200,7 +212,7 @@ class Server:
     def _is_over(self, idle_seconds: float, rest: Callable[[], None]) -> bool:
         """Rest when nobody asked anything for so long; return whether nobody is there to ask, either."""
         with self._counting:
-            if self._requests or time.monotonic() - self._last_used <= idle_seconds:
+            if self._requests or _now() - self._last_used <= idle_seconds:
                 return False
             if self._connections:
                 rest()
@@ -213,7 +225,7 @@ class Server:
     def _end(self) -> None:
         with self._counting:
             self._requests -= 1
-            self._last_used = time.monotonic()
+            self._last_used = _now()
 
     def _talk(self, connection: socket.socket, handler: Handler) -> None:
         channel = Channel(connection)
@@ -228,7 +240,7 @@ class Server:
                     continue
                 if worker is not None:
                     worker.join()  # its answer was sent before the client could ask again
-                session = Session(channel)
+                session = Session(channel, self._idle_seconds)
                 self._begin()
                 worker = threading.Thread(
                     target=self._serve_one, args=(channel, message, session, handler), daemon=True

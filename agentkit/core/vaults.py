@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ class VaultOps:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._no_keyring = False
+        self._opening = threading.Lock()
         self._copies = service.home.root / "backups"
         shutil.rmtree(self._copies, ignore_errors=True)  # of clients that ended before they took theirs
 
@@ -68,6 +70,10 @@ class VaultOps:
         return header_summary(self._service)
 
     def _unlock(self, request: dict[str, Any], session: Session) -> Mapping[str, Any]:
+        with self._opening:  # of two clients that unlock at once, the second finds it open
+            return self._open(request)
+
+    def _open(self, request: dict[str, Any]) -> Mapping[str, Any]:
         from agentkit_memory import Vault
 
         service = self._service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import typer
 
 from agentkit import errors
 from agentkit.cli.app import app
+from agentkit.paths import Home
 from agentkit_memory import errors as memory_errors
 from agentkit_tools import errors as tool_errors
 
@@ -149,6 +151,35 @@ def test_ctrl_c_is_code_130_without_a_word_of_python(run: Any, monkeypatch: pyte
     ended = run("models", "list")
     assert ended.code == 130
     assert ended.err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("models list --json >/dev/full", 7, "No space left on device"),
+        ("--version >&-", 0, ""),
+        ("ask - <&-", 2, "there is nothing to answer"),
+        ("ask - <latin1.txt", 2, "the text is not UTF-8"),
+        ("ask $'caf\\xe9'", 2, "the text is not UTF-8"),
+        ("chat <latin1.txt", 2, "the text is not UTF-8"),
+    ],
+)
+def test_a_full_disk_a_closed_stream_and_bytes_that_are_no_text_are_said(
+    line: str, code: int, said: str, core: Any, home: Home, tmp_path: Path
+) -> None:
+    (tmp_path / "latin1.txt").write_bytes(b"caf\xe9\n")
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m agentkit {line}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "AGENTKIT_HOME": str(home.root), "LC_ALL": "C.UTF-8"},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "defect" not in done.stderr
 
 
 @pytest.mark.slow

@@ -45,6 +45,17 @@ def test_it_works_with_no_models_and_a_core(core: Any, run: Any, tmp_path: Path,
     assert said["fail"] >= 2
 
 
+def test_a_home_that_cannot_be_made_is_a_failure_among_the_other_checks(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_HOME", "/proc/none")
+    checks = json.loads(run("doctor", "--json").out)["checks"]
+    by_name = {check["name"]: check for check in checks}
+    assert by_name["core"]["state"] == "fail"
+    assert "AGENTKIT_HOME" in by_name["core"]["fix"]
+    assert {"disk", "memory", "swap"} <= by_name.keys()
+
+
 def test_without_a_failure_the_exit_code_is_0(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [Check("one", State.OK, "fine"), Check("two", State.WARN, "less", "type this")]
     monkeypatch.setattr(doctor, "examine", lambda home: iter(checks))

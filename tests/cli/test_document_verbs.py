@@ -119,7 +119,7 @@ def test_memory_verbs(core: Any, run: Any) -> None:
         "search": {"hits": [{"record": memory, "score": 1.0, "dense": 1.0, "lexical": 1.0}]},
         "forget": {"forgotten": 1},
         "unindex": {"path": "/x", "forgotten": 5},
-        "forget_conversation": {},
+        "forget_conversation": {"found": True},
         "conversations": {
             "conversations": [
                 {"id": "work", "messages": 4, "created": 0.0, "updated": 0.0, "opening": "Hello"}
@@ -137,6 +137,10 @@ def test_memory_verbs(core: Any, run: Any) -> None:
     assert core.asked_for("search")["kinds"] == ["memory", "round"]
     assert run("memory", "forget", "babb").out == "forgot 1\n"
     assert run("memory", "forget", "-c", "work").out == "forgot the conversation work\n"
+    core.answers["forget_conversation"] = {"found": False}
+    mistyped = run("memory", "forget", "-c", "wrok")
+    assert (mistyped.code, mistyped.out) == (3, "")
+    assert "there is no such conversation" in mistyped.err
     assert run("memory", "conversations").out.startswith("work\t4\t")
     assert run("memory", "conversations", "work").out == "user:\n    Hello\n"
     for source, whole in (

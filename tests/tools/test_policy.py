@@ -103,6 +103,18 @@ def test_a_file_that_is_no_policy_allows_nothing(tmp_path: Path, content: str, p
         Policy.load(path)
 
 
+def test_what_is_no_plain_file_allows_nothing() -> None:
+    with pytest.raises(PolicyError, match="no plain file"):
+        Policy.load(Path("/dev/null"))  # as the core sees /dev/stdin
+
+
+def test_an_entry_that_is_all_but_the_name_of_a_tool_is_refused_and_that_of_an_absent_tool_is_not() -> None:
+    Policy({"my_own_tool": DENY, "run_shell": DENY}).check_names(["run_shell", "run_python"])
+    with pytest.raises(PolicyError, match="an entry for run_shel,") as caught:
+        Policy({"run_shel": DENY}).check_names(["run_shell", "run_python"])
+    assert caught.value.hint == "[tools.run_shell]"
+
+
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read"):
         Policy.load(tmp_path / "policy.toml")

@@ -8,6 +8,7 @@ expression can hang or fill the memory. Numbers only: no units, no names but a f
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 import operator
 import re
@@ -30,12 +31,13 @@ SHOWN_DIGITS = 15
 Number = Fraction | Decimal
 """Exact, or approximate."""
 
-_DECIMALS = Context(prec=30, Emax=999_999, Emin=-999_999)
+_DECIMALS = Context(prec=30, Emax=4000, Emin=-4000)
+"""No further than exact results: what is over that would be written out digit by digit to be rounded or divided."""
 # what people write, and what `ast` reads
 _SPELLINGS = {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "^": "**", "√": "sqrt", "π": "pi"}  # noqa: RUF001
 _THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?![\d,])")
 _PERCENT_OF = re.compile(r"%\s*of\b", re.IGNORECASE)
-_PERCENT = re.compile(r"%(?!\s*[+-]?[\w(.])")  # else it is what is left after dividing
+_PERCENT = re.compile(r"(?<!\s)%(?!\s*[\w(.])|%(?!\s*[+-]?[\w(.])")  # else it is what is left after dividing
 _QUESTION = re.compile(r"^(?:what is|what's|calculate|compute)\s+", re.IGNORECASE)
 _TIMES = re.compile(r"(?<=[\d)])(?<!\b0)\s*x\s*(?=[\d(])")
 _FACTORIAL = re.compile(r"(\d+)!(?!=)")
@@ -213,6 +215,8 @@ def _power(base: Number, exponent: Number) -> Number:
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
         if base in (0, 1, -1) or bits * abs(exponent.numerator) <= MOST_BITS:
             return Fraction(base**exponent.numerator)
+        if base.denominator != 1:
+            return _approximate(base) ** _approximate(exponent)
         raise ToolFailedError(f"the power has over {MOST_BITS} bits, too many to write out")
     if isinstance(base, Fraction) and exponent == Fraction(1, 2):
         return _sqrt(base)
@@ -284,7 +288,16 @@ def _round(value: Number, places: Number = Fraction(0)) -> Number:
 def _log(value: Number, base: Number | None = None) -> Number:
     if base is None:
         return _approximate(value).log10()
-    return _approximate(value).ln() / _approximate(base).ln()
+    found = _approximate(value).ln() / _approximate(base).ln()
+    whole = Fraction(round(found))
+    if (
+        isinstance(value, Fraction)
+        and isinstance(base, Fraction)
+        and abs(found - round(found)) < Decimal("1e-20")
+    ):
+        with contextlib.suppress(ToolFailedError):
+            return whole if _power(base, whole) == value else found
+    return found
 
 
 def _by_float(compute: Callable[[float], float]) -> Callable[[Number], Number]:

@@ -11,8 +11,9 @@ user saying that this is fine. Source: `docs/adr/0006-labels.md`; FIDES, Costa e
 
 from __future__ import annotations
 
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -90,9 +91,15 @@ class Policy:
             PolicyError: The file cannot be read, or says something that is no policy.
         """
         try:
-            data = path.read_bytes()
+            is_file = path.is_file()
+            data = path.read_bytes() if is_file or not path.exists() else b""
         except OSError as error:
             raise PolicyError(f"policy file {path} cannot be read: {error.strerror}") from error
+        if not is_file:
+            raise PolicyError(
+                f"policy file {path} is no plain file",
+                hint="the core reads it, in another process: save it first",
+            )
         if len(data) > MOST_POLICY_BYTES:
             raise PolicyError(
                 f"policy file {path} has {len(data)} bytes, over the limit of {MOST_POLICY_BYTES}"
@@ -134,6 +141,20 @@ class Policy:
                 )
             capabilities[capability] = _verdict(decision, f"{name}: {capability}")
         return cls(tools, capabilities)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Refuse an entry that is all but the name of a tool; other names may be those of tools not here today.
+
+        Raises:
+            PolicyError: It was meant for one of `names`.
+        """
+        known = set(names)
+        for name in set(self.tools) - known:
+            if meant := difflib.get_close_matches(name, known, 1, 0.8):
+                raise PolicyError(
+                    f"the policy has an entry for {name}, and there is no such tool",
+                    hint=f"[tools.{meant[0]}]",
+                )
 
     def rule(
         self,

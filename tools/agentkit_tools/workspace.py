@@ -10,6 +10,7 @@ made read-only whole (a hook folder alone can be renamed away); new after a run,
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ PROTECTED_NAMES = frozenset({".git", ".hg", ".vscode", ".idea", ".devcontainer",
 Identity = tuple[int, int]
 """Device and inode of a file: what stays when it is renamed."""
 MOST_ENTRIES = 200_000
+MOST_FOLDERS_DEEP = 200
+"""A folder stays open for each of them."""
 _NOT_A_WORKSPACE = frozenset({
     "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt", "/proc", "/root", "/run",
     "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/tmp",
@@ -74,28 +77,43 @@ def remove_new(workspace: str, known: set[Identity]) -> list[str]:
 
     By identity, not by path: a folder that holds a protected one can be renamed, and another put in its place.
     Call when nothing the tool started is left running.
+
+    Raises:
+        SandboxError: Something of it is left, or the workspace cannot be looked through; all else is removed.
     """
-    removed = []
-    for folder, name, fd in _entries(workspace):
+    removed, left = [], []
+    for folder, name, fd in _entries(workspace, let_in=True):
         if not is_protected(name):
             continue
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if (status.st_dev, status.st_ino) in known:
             continue
-        harmless = f"removed-{status.st_ino}"
-        os.fchmod(
-            fd, stat.S_IMODE(os.fstat(fd).st_mode) | 0o700
-        )  # the tool may have made the folder read-only
-        os.rename(
-            name, harmless, src_dir_fd=fd, dst_dir_fd=fd
-        )  # works also where removing would get stuck inside
-        if stat.S_ISDIR(status.st_mode):
-            _open_up(harmless, fd)
-            shutil.rmtree(harmless, ignore_errors=True, dir_fd=fd)
-        else:
-            os.unlink(harmless, dir_fd=fd)
-        removed.append(os.path.relpath(f"{folder}/{name}", workspace))
+        path = os.path.relpath(f"{folder}/{name}", workspace)
+        try:
+            _remove(name, fd, is_folder=stat.S_ISDIR(status.st_mode))
+            removed.append(path)
+        except OSError:
+            left.append(path)
+    if left:
+        raise SandboxError(
+            f"a tool left {len(left)} protected files in the workspace, the first is {left[0]}",
+            hint="remove them before any program sees them",
+        )
     return removed
+
+
+def _remove(name: str, dir_fd: int, *, is_folder: bool) -> None:
+    # under a name the tool cannot have taken: renaming works also where removing would get stuck inside
+    harmless = f".removed-{secrets.token_hex(8)}"
+    os.fchmod(
+        dir_fd, stat.S_IMODE(os.fstat(dir_fd).st_mode) | 0o700
+    )  # the tool may have made the folder read-only
+    os.rename(name, harmless, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    if is_folder:
+        _open_up(harmless, dir_fd)
+        shutil.rmtree(harmless, ignore_errors=True, dir_fd=dir_fd)
+    else:
+        os.unlink(harmless, dir_fd=dir_fd)
 
 
 def _open_up(folder: str, dir_fd: int) -> None:
@@ -126,9 +144,17 @@ def give_to(workspace: str, uid: int, gid: int) -> None:
             os.chown(name, uid, gid, dir_fd=folder_fd, follow_symlinks=False)
 
 
-def _entries(workspace: str) -> Iterator[tuple[str, str, int]]:
-    """Yield folder, name and the folder's descriptor of everything, not looking into what is protected."""
-    seen = 0
+def _entries(workspace: str, *, let_in: bool = False) -> Iterator[tuple[str, str, int]]:
+    """Yield folder, name and the folder's descriptor of everything, not looking into what is protected.
+
+    Args:
+        workspace: Its path.
+        let_in: Give ourselves the right to look into each folder, whatever mode the tool left.
+
+    Raises:
+        SandboxError: It has too many entries, is too deep, or a folder cannot be looked into; the rest comes first.
+    """
+    seen, unseen = 0, list[str]()
     for folder, folders, files, fd in os.fwalk(workspace, follow_symlinks=False):
         names = folders + files
         seen += len(names)
@@ -137,5 +163,30 @@ def _entries(workspace: str) -> Iterator[tuple[str, str, int]]:
                 f"the workspace holds more than {MOST_ENTRIES} files", hint="use a smaller workspace"
             )
         folders[:] = [name for name in folders if not is_protected(name)]
+        for name in _closed(folders, fd):
+            if let_in:
+                os.chmod(name, 0o700, dir_fd=fd)
+            else:
+                unseen.append(os.path.relpath(f"{folder}/{name}", workspace))
+        if folders and folder.count("/") - workspace.count("/") >= MOST_FOLDERS_DEEP:
+            unseen.append(os.path.relpath(folder, workspace))
+            folders.clear()
         for name in names:
             yield folder, name, fd
+    if unseen:
+        raise SandboxError(
+            f"{len(unseen)} folders of the workspace cannot be looked into, the first is {unseen[0][:200]}",
+            hint="remove them, or use another workspace",
+        )
+
+
+def _closed(folders: list[str], dir_fd: int) -> Iterator[str]:
+    """Yield the folders of our own that we could not look into; into those of others, no tool of ours can, either."""
+    for name in folders:
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        if (
+            stat.S_ISDIR(status.st_mode)
+            and status.st_mode & 0o500 != 0o500
+            and status.st_uid == os.geteuid() != 0
+        ):
+            yield name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,9 @@ import pytest
 from agentkit import client as client_module
 from agentkit.client import CoreClient
 from agentkit.core.server import Server, Session
-from agentkit.errors import BusyError, CoreError, LimitError, LockedError
+from agentkit.errors import BusyError, Cancelled, ConfigError, CoreError, LimitError, LockedError
 from agentkit.paths import Home
+from agentkit.wire import Channel
 
 
 class Door:
@@ -93,6 +95,49 @@ def test_a_question_is_answered_by_the_client_and_by_nothing_else(door: Door) ->
             next(stream)
         assert done.value.value == {"answer": {"heard": "may I?"}}
         assert client.request("ask") == {"answer": {}}
+
+
+def test_a_question_nobody_answers_is_over_when_the_core_would_be_idle(home: Home) -> None:
+    door = Door(home, idle_seconds=0.2)
+    asked = threading.Event()
+    with door.connect() as client:
+        stream = client.stream("ask", answer=lambda _: {"late": asked.wait(0.6)})
+        with pytest.raises(Cancelled, match="nobody answered"):
+            next(stream)
+        assert door.rested.wait(5)
+    assert door.ended()
+    door.close()
+
+
+def test_all_who_wait_for_an_answer_hear_that_the_client_is_gone() -> None:
+    ours, theirs = map(Channel, socket.socketpair())
+    session, told = Session(ours), []
+
+    def ask() -> None:
+        with pytest.raises(Cancelled):
+            session.ask({"question": "may I?"})
+        told.append(True)
+
+    asking = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+        theirs.receive()
+    session.stop()
+    for thread in asking:
+        thread.join(5)
+    assert told == [True, True]
+    ours.close()
+    theirs.close()
+
+
+def test_a_request_within_a_request_is_refused_and_harms_neither(door: Door) -> None:
+    with door.connect() as client:
+        stream = client.stream("count", to=3)
+        assert next(stream) == {"number": 0}
+        with pytest.raises(ConfigError, match="middle of a request"):
+            client.request("echo", text="hello")
+        assert [event["number"] for event in stream] == [1, 2]
+        assert client.request("echo", text="hello") == {"said": "hello"}
 
 
 def test_our_errors_cross_as_themselves_and_foreign_ones_without_their_words(door: Door) -> None:

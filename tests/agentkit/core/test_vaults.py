@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,13 @@ def opened(home: Home, kept: Keyring) -> Iterator[Opened]:
     vault.ask("keyring", on=True)
     yield vault
     vault.service.close()
+
+
+def test_two_clients_that_unlock_at_once_both_find_it_open(opened: Opened) -> None:
+    opened.ask("lock")
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(lambda _: opened.unlock()["state"], range(4)))
+    assert said == ["unlocked"] * 4
 
 
 def _copy(opened: Opened, folder: Path) -> Path:
