@@ -195,13 +195,18 @@ class Sync:
                 under.append(path)
         return sorted_paths
 
-    @staticmethod
-    def _gone(folder: Folder, found: Iterable[Found], known: Mapping[str, FileState]) -> dict[str, FileState]:
+    def _gone(
+        self, folder: Folder, found: Iterable[Found], known: Mapping[str, FileState]
+    ) -> dict[str, FileState]:
+        """Return what is known but not there any more; what a root inside this one holds is that root's to judge."""
         there = {str(each.path) for each in found}
+        inner = {root for root in map(Path, self._index.roots()) if folder.root in root.parents}
         return {
             path: state
             for path, state in known.items()
-            if path not in there and not folder.knows_nothing_of(Path(path))
+            if path not in there
+            and not folder.knows_nothing_of(Path(path))
+            and inner.isdisjoint((Path(path), *Path(path).parents))
         }
 
     # --- what changed ----------------------------------------------------------------------------------------

@@ -218,6 +218,26 @@ def test_hidden_files_tool_folders_links_and_ignored_names_are_passed_over(
     assert FileRemoved(kept) in happened(sync.run(folder))
 
 
+def test_a_folder_leaves_alone_what_was_indexed_on_its_own_inside_it(
+    sync: Sync, vault: Vault, folder: Path
+) -> None:
+    write(folder / ".agentkitignore", "lease.txt\n")
+    hidden, ignored = (
+        write(folder / ".private" / "diary.txt", "A diary."),
+        write(folder / "lease.txt", "Rent."),
+    )
+    plain = write(folder / "a.txt", "Boats.")
+    assert happened(sync.run(hidden.parent)) == [indexed(hidden)]
+    assert happened(sync.run(ignored)) == [indexed(ignored)]
+    assert happened(sync.run(folder)) == [indexed(plain)]
+    assert happened(sync.sync_paths([folder])) == [FileUnchanged(plain)]
+    assert sorted(stored(vault)) == sorted(map(str, (hidden, ignored, plain)))
+    assert happened(sync.run(hidden.parent)) == [FileUnchanged(hidden)]
+    other = write(hidden.parent / "b.txt", "Another.")
+    hidden.unlink()
+    assert happened(sync.run(hidden.parent)) == [FileRemoved(hidden), indexed(other)]
+
+
 def test_a_vanished_or_emptied_folder_erases_nothing(sync: Sync, vault: Vault, folder: Path) -> None:
     path = write(folder / "a.txt", "Some words.")
     list(sync.run(folder))
