@@ -146,7 +146,7 @@ class Sync:
         for root, below in self._by_root(paths).items():
             folder = self._folder(root)
             for path in below:
-                states = self._index.files(str(path))
+                states = self._index.files(str(path)) if is_utf8(path) else {}
                 here = list(folder.files(path)) if folder.wants(path, is_folder=path.is_dir()) else []
                 found.update((each.path, each) for each in here)
                 known.update(states)
