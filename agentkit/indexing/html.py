@@ -8,7 +8,7 @@ Not covered: text hidden by a style sheet, and layout: a table used for layout r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,12 @@ _BREAKS = frozenset({
 })
 # fmt: on
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_MOST_SPANNED = 100
+"""Columns or rows that one cell is taken to span at most."""
+_MOST_COLUMNS = 1000
+"""Cells further right span one column and row."""
+_LONGEST_REPEATED = 200
+"""Characters; a longer cell is said once, however much it spans: it is layout, or it means to fill the memory."""
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE)
 
@@ -146,25 +152,76 @@ def _visible(element: _Element) -> str:
             if each.tag in _DROPPED or _is_hidden(each):
                 walk.skip_subtree()
                 continue
-            parts.append("\n" if each.tag == "br" else each.text or "")
-            if each.tag == "br":
-                parts.append(each.text or "")
+            if each.tag == "br" or (each is not element and _is_block(each)):
+                parts.append("\n")
+            parts.append(each.text or "")
         elif each is not element:
+            parts.append("\n" if _is_block(each) else "")
             parts.append(each.tail or "")
     return clean("".join(parts))
+
+
+def _is_block(element: _Element) -> bool:
+    return element.tag in _BREAKS or element.tag in _HEADINGS
 
 
 def _table(table: _Element) -> Iterator[Block]:
     rows = []
     header: bool | None = False
+    below: _Below = {}
+    section = None
     for index, row in enumerate(table.iter("tr")):
+        if row.getparent() is not section:  # no cell reaches out of its part of the table
+            section = row.getparent()
+            below.clear()
+        cells = [cell for cell in row if cell.tag in ("td", "th") and not _is_hidden(cell)]
+        texts = _spread(cells, below)
         if _is_hidden(row):
             continue
-        cells = [cell for cell in row if cell.tag in ("td", "th") and not _is_hidden(cell)]
         if index == 0:
             header = len(cells) > 1 and all(cell.tag == "th" for cell in cells)
-        rows.append(([_visible(cell) for cell in cells], place_at("line", row.sourceline or 1)))
+        rows.append((texts, place_at("line", row.sourceline or 1)))
     caption = table.find("caption")
     if caption is not None and _visible(caption).strip():
         yield Block(" ".join(_visible(caption).split()), place_at("line", caption.sourceline or 1))
     yield from table_blocks(rows, header=header)
+
+
+_Below = dict[int, tuple[int, str]]
+"""Of cells that reach into the next row: by column, the rows left and the text to repeat."""
+
+
+def _spread(cells: Sequence[_Element], below: _Below) -> list[str]:
+    """Return the text of each column of a row; a cell that spans several stands in each. Updates `below`."""
+    texts: list[str] = []
+    reaching: _Below = {}
+    left_over, last = iter(cells), max(below, default=-1)
+    alone = len(cells) == 1 and not below  # the heading of a part, not a value of every column
+    while True:
+        column = len(texts)
+        if column in below:
+            rows, text = below[column]
+            if rows > 1:
+                reaching[column] = (rows - 1, text)
+            texts.append(text)
+        elif (cell := next(left_over, None)) is not None:
+            text = _visible(cell)
+            again = text if len(text) <= _LONGEST_REPEATED else ""
+            width, rows = (
+                (_span(cell, "colspan"), _span(cell, "rowspan")) if column < _MOST_COLUMNS else (1, 1)
+            )
+            texts += [text, *["" if alone else again] * (width - 1)]
+            if rows > 1:
+                reaching |= dict.fromkeys(range(column, column + width), (rows - 1, again))
+        elif column < last:
+            texts.append("")
+        else:
+            break
+    below.clear()
+    below.update(reaching)
+    return texts
+
+
+def _span(cell: _Element, name: str) -> int:
+    value = cell.get(name, "").strip()
+    return min(max(int(value), 1), _MOST_SPANNED) if re.fullmatch("[0-9]{1,6}", value) else 1

@@ -110,6 +110,49 @@ def test_hostile_html_gives_only_what_a_person_would_read() -> None:
     assert document.blocks[0] == Block("Head ing", "line 2", "heading", 2)
 
 
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("<p>12</p><p>34</p>", "12 34"),
+        ("<ul><li>10</li><li>20</li></ul>", "10 20"),
+        ("<h4>12</h4>34", "12 34"),
+        ("1<b>2</b>3", "123"),
+        ("1<br>2", "1 2"),
+    ],
+)
+def test_numbers_in_paragraphs_of_their_own_stay_apart(cell: str, text: str) -> None:
+    document = read(
+        f"<table><tr><th>a</th><th>b</th></tr><tr><td>x</td><td>{cell}</td></tr></table>", "t.html"
+    )
+    assert texts(document) == ["a | b", f"a: x, b: {text}"]
+
+
+def test_a_cell_that_spans_rows_or_columns_stands_in_each() -> None:
+    head = "<tr><th>Region</th><th>Quarter</th><th>Sales</th></tr>"
+    rows = (
+        "<tr><td rowspan=2>North</td><td>Q1</td><td>200</td></tr><tr><td>Q2</td><td>250</td></tr>"
+        "<tr><td>South</td><td colspan=2>closed</td></tr><tr><td colspan=3>Overseas</td></tr>"
+        "<tr><td>West</td><td>Q1</td><td rowspan=999>50</td></tr>"
+    )
+    foot = "<tfoot><tr><td>All</td><td></td><td>500</td></tr></tfoot>"
+    assert texts(read(f"<table><tbody>{head}{rows}</tbody>{foot}</table>", "t.html")) == [
+        "Region | Quarter | Sales",
+        "Region: North, Quarter: Q1, Sales: 200",
+        "Region: North, Quarter: Q2, Sales: 250",
+        "Region: South, Quarter: closed, Sales: closed",
+        "Region: Overseas",
+        "Region: West, Quarter: Q1, Sales: 50",
+        "Region: All, Sales: 500",
+    ]
+
+
+def test_a_cell_that_spans_a_million_columns_fills_no_memory() -> None:
+    word = "word " * 50
+    cells = f"<td colspan=1000000 rowspan=1000000>{word}</td><td>x</td>"
+    document = read(f"<table><tr>{cells}</tr>{'<tr></tr>' * 500}</table>", "t.html")
+    assert sum(map(len, texts(document))) < 2000
+
+
 def test_html_nested_without_end_is_refused_not_cut() -> None:
     with pytest.raises(IndexingError, match="nested more than 2048 deep"):
         read("<div>" * 100_000 + "text", "deep.html")
