@@ -111,11 +111,12 @@ def csv_blocks(text: str) -> Iterator[Block]:
         IndexingError: It is no table the `csv` module can read.
     """
     try:
-        dialect: type[csv.Dialect] | csv.Dialect = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|")
+        delimiter = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|").delimiter
     except csv.Error:
-        dialect = csv.excel
+        delimiter = ","
     try:
-        rows = list(csv.reader(io.StringIO(text), dialect))
+        # The delimiter alone: the sniffer takes an apostrophe for a quote, and a quote within quotes for their end.
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
         raise IndexingError(
             "the table cannot be read: a cell is over 131072 characters or a quote is open"
@@ -131,14 +132,16 @@ def table_blocks(rows: Iterable[tuple[Sequence[str], str]], *, header: bool | No
 
     Args:
         rows: The cells of each row, and its place.
-        header: Whether the first row names the columns; `None` looks at the row.
+        header: Whether the first row that is not blank names the columns; `None` looks at the row.
     """
     names: Sequence[str] = ()
-    for index, (row, place) in enumerate(rows):
+    first = True
+    for row, place in rows:
         cells = [" ".join(cell.split()) for cell in row]
         if not any(cells):
             continue
-        if index == 0 and (_names_columns(cells) if header is None else header):
+        is_first, first = first, False
+        if is_first and (_names_columns(cells) if header is None else header):
             names = cells
             yield Block(" | ".join(cells), place, "table")
         elif names:

@@ -88,6 +88,35 @@ def test_a_table_row_says_what_its_cells_mean() -> None:
     )
 
 
+def test_a_csv_with_an_inch_mark_keeps_its_columns() -> None:
+    lines = [
+        "id,item,price,stock",
+        '1,"Monitor 27"" curved, black",199,4',
+        '2,"Cable, 2 m",5,40',
+        '3, "Desk, oak",320,1',
+    ]
+    assert texts(read("\n".join(lines), "stock.csv"))[1:] == [
+        'id: 1, item: Monitor 27" curved, black, price: 199, stock: 4',
+        "id: 2, item: Cable, 2 m, price: 5, stock: 40",
+        "id: 3, item: Desk, oak, price: 320, stock: 1",
+    ]
+
+
+def test_an_apostrophe_in_a_csv_opens_no_quote() -> None:
+    document = read("name,said,times\nO'Brien,'tis late,12\nPat,can't say,13\n", "said.csv")
+    assert document.blocks[1:] == (
+        Block("name: O'Brien, said: 'tis late, times: 12", "row 2", "table"),
+        Block("name: Pat, said: can't say, times: 13", "row 3", "table"),
+    )
+
+
+def test_a_blank_first_line_hides_no_names_of_columns() -> None:
+    assert read("\ndate;kwh\n2025-01-31;284\n", "meter.csv").blocks == (
+        Block("date | kwh", "row 2", "table"),
+        Block("date: 2025-01-31, kwh: 284", "row 3", "table"),
+    )
+
+
 def test_a_table_without_names_of_columns_invents_none() -> None:
     assert texts(read("1,2\n3,4\n", "n.csv")) == ["1 | 2", "3 | 4"]
 
