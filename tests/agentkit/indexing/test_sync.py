@@ -215,6 +215,7 @@ def test_hidden_files_tool_folders_links_and_ignored_names_are_passed_over(
     write(folder / ".agentkitignore", "# ours\nold/\n*.bak\nsub/private\n")
     assert happened(sync.run(folder)) == [indexed(kept)]
     assert happened(sync.sync_paths([folder / "old" / "a.txt", folder / "linked", folder / ".env"])) == []
+    assert happened(sync.sync_paths([folder / "linked" / "private.txt"])) == []
     write(folder / ".agentkitignore", "kept.txt\n")
     write(folder / "one.txt", "Other words.")
     assert FileRemoved(kept) in happened(sync.run(folder))
