@@ -71,6 +71,33 @@ def test_markdown_knows_headings_code_lists_and_tables() -> None:
     )
 
 
+def test_a_line_that_begins_with_code_opens_no_fence() -> None:
+    document = read("```npm install``` must be run with the key 4711.\n\nMore.\n\n## Next\n", "a.md")
+    assert document.blocks == (
+        Block("```npm install``` must be run with the key 4711.", "line 1"),
+        Block("More.", "line 3"),
+        Block("Next", "line 5", "heading", 2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("# C#", "C#"),
+        ("# C# ##  ", "C#"),
+        ("## Closed ##", "Closed"),
+        ("# a # b", "a # b"),
+        ("#  wide  ", "wide"),
+    ],
+)
+def test_a_heading_loses_its_closing_marks_and_nothing_else(line: str, heading: str) -> None:
+    assert texts(read(line, "a.md")) == [heading]
+
+
+def test_a_heading_with_a_long_gap_takes_no_time() -> None:
+    assert texts(read("# a" + " " * 20_000 + "b", "a.md")) == ["a" + " " * 20_000 + "b"]
+
+
 def test_code_keeps_indentation_and_lines() -> None:
     document = read("def f():\n    return 1\n\n\nx = f()\n", "tool.py")
     assert document == Document(
@@ -348,7 +375,8 @@ def _without_fence_words(text: str) -> str:
     for line in text.split("\n"):
         stripped = line.strip()
         mark = stripped[: len(stripped) - len(stripped.lstrip("`"))]
-        if not fence and len(mark) >= 3 and len(line) - len(line.lstrip()) <= 12:
+        inline = "`" in stripped[len(mark) :]
+        if not fence and len(mark) >= 3 and not inline and len(line) - len(line.lstrip()) <= 12:
             fence = mark
         elif fence and stripped.startswith(fence) and not stripped.strip("`"):
             fence = ""
