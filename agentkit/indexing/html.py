@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from agentkit.errors import IndexingError
 from agentkit.indexing.document import Block, BlockKind, place_at
-from agentkit.indexing.plain import clean, code_blocks, table_blocks
+from agentkit.indexing.plain import LONGEST_REPEATED, MOST_SPANNED, clean, code_blocks, table_blocks
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -31,12 +31,8 @@ _BREAKS = frozenset({
 })
 # fmt: on
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_MOST_SPANNED = 100
-"""Columns or rows that one cell is taken to span at most."""
 _MOST_COLUMNS = 1000
 """Cells further right span one column and row."""
-_LONGEST_REPEATED = 200
-"""Characters; a longer cell is said once, however much it spans: it is layout, or it means to fill the memory."""
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE)
 
@@ -206,7 +202,7 @@ def _spread(cells: Sequence[_Element], below: _Below) -> list[str]:
             texts.append(text)
         elif (cell := next(left_over, None)) is not None:
             text = _visible(cell)
-            again = text if len(text) <= _LONGEST_REPEATED else ""
+            again = text if len(text) <= LONGEST_REPEATED else ""
             width, rows = (
                 (_span(cell, "colspan"), _span(cell, "rowspan")) if column < _MOST_COLUMNS else (1, 1)
             )
@@ -224,4 +220,4 @@ def _spread(cells: Sequence[_Element], below: _Below) -> list[str]:
 
 def _span(cell: _Element, name: str) -> int:
     value = cell.get(name, "").strip()
-    return min(max(int(value), 1), _MOST_SPANNED) if re.fullmatch("[0-9]{1,6}", value) else 1
+    return min(max(int(value), 1), MOST_SPANNED) if re.fullmatch("[0-9]{1,6}", value) else 1

@@ -23,6 +23,10 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff\ufeff\ufffe\ufff
 _ITEM = re.compile(r"\s{0,12}(?:[-*+\u2022\u2013]|\d{1,3}[.)]|\[[ xX]\])\s+\S")
 _NUMBER = re.compile(r"[-+]?[\d.,'\s]*\d[\d.,'\s]*%?")
 _MAX_HEADER_CELL = 60
+MOST_SPANNED = 100
+"""Columns or rows that one cell of a table is taken to span at most."""
+LONGEST_REPEATED = 200
+"""Characters; a longer cell is said once, however much it spans: it is layout, or it means to fill the memory."""
 
 
 def has_bom(head: bytes) -> bool:

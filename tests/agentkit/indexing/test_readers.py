@@ -247,6 +247,35 @@ def test_docx_gives_headings_tables_lists_and_notes() -> None:
     )
 
 
+def test_docx_keeps_hyphens_that_break_no_line_and_leaves_out_what_was_moved_or_deleted() -> None:
+    moved = "<w:moveFrom><w:r><w:t>here </w:t></w:r></w:moveFrom>"
+    deleted = "<w:del><w:r><w:delText>gone</w:delText><w:tab/></w:r></w:del>"
+    placed = "<w:moveTo><w:r><w:t> there</w:t></w:r></w:moveTo>"
+    number = "<w:r><w:t>555</w:t><w:noBreakHyphen/><w:t>1234</w:t></w:r>"
+    assert texts(read(docx(f"<w:p>{moved}{deleted}{number}{placed}</w:p>"), "a.docx")) == ["555-1234 there"]
+
+
+def test_docx_cells_stand_under_their_columns() -> None:
+    def cell(text: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>"
+
+    wide = '<w:gridSpan w:val="2"/>'
+    chosen = f"<w:sdt><w:sdtPr/><w:sdtContent>{cell('North')}</w:sdtContent></w:sdt>"
+    rows = (
+        cell("Region") + cell("Quarter") + cell("Sales"),
+        chosen + cell("Q1") + cell("200"),
+        cell("South", wide) + cell("closed"),
+        cell("Overseas", '<w:gridSpan w:val="3"/>'),
+    )
+    table = "".join(f"<w:tr>{row}</w:tr>" for row in rows)
+    assert texts(read(docx(f"<w:tbl>{table}</w:tbl>"), "a.docx")) == [
+        "Region | Quarter | Sales",
+        "Region: North, Quarter: Q1, Sales: 200",
+        "Region: South, Quarter: South, Sales: closed",
+        "Region: Overseas",
+    ]
+
+
 def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
     body = "<w:p><w:r><w:t>boom boom boom boom</w:t></w:r></w:p>" * 200_000
     with pytest.raises(IndexingError, match="more than 200 times its size"):
