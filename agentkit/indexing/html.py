@@ -36,11 +36,15 @@ _MOST_COLUMNS = 1000
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE)
 
+_PYTHON_NAMES = {"windows-874": "cp874", "windows-31j": "cp932"}
+"""Encodings that Python knows under another name only."""
+
 
 def declared_charset(data: bytes) -> str:
-    """Return the encoding an HTML file declares in its first 4 KiB, or an empty string."""
+    """Return the encoding an HTML file declares in its first 4 KiB, as Python names it, or an empty string."""
     found = _CHARSET.search(data[:4096])
-    return found[1].decode("ascii").lower() if found else ""
+    name = found[1].decode("ascii").lower() if found else ""
+    return _PYTHON_NAMES.get(name, name)
 
 
 def html_title(text: str) -> str:

@@ -56,7 +56,11 @@ def _decode(data: bytes, declared: str) -> tuple[str, str]:
     for encoding in filter(None, (declared, "cp1252")):
         try:
             return data.decode(encoding), f"read as {encoding}"
-        except (UnicodeError, LookupError):
+        except (
+            UnicodeError,
+            LookupError,
+            OSError,
+        ):  # a codec that is not loaded yet may not be read any more
             continue
     text = data.decode("cp1252", errors="replace")
     return text, _replaced("cp1252", text) or "read as cp1252"
