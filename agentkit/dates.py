@@ -17,9 +17,20 @@ MONTHS = (
     "december",
 )  # fmt: skip
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_NUMBERS = (
-    "a", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+_UNITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS = (
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_NUMBERS = {"a": 1, "an": 1}
+_NUMBERS |= {word: number for number, word in enumerate((*_UNITS, *_TEENS), 1)}
+_NUMBERS |= {word: 10 * number for number, word in enumerate(_TENS, 2)}
+_COUNT = (
+    rf"\d{{1,3}}(?:,\d{{3}})+|\d{{1,5}}|an?|{'|'.join([*_UNITS, *_TEENS])}"
+    rf"|(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS)}))?"
+)
+_WHOLE = r"(?<![\w.,/-])(?<!half )(?<!hundred )(?<!hundred and )(?<!thousand )(?<!thousand and )"
+"""What may not stand before a count: `2.5 years` and `half a year` name no day, rather than a wrong one."""
 _SAID = {
     "day before yesterday": -2, "day after tomorrow": 2, "yesterday": -1, "last night": -1, "today": 0, "tonight": 0,
     "this morning": 0, "this afternoon": 0, "this evening": 0, "tomorrow": 1,
@@ -31,7 +42,7 @@ _FORMS = (
     re.compile(rf"\b(?P<said>{'|'.join(_SAID)})\b"),
     re.compile(rf"\b(?:(?P<which>next|last|this|on|by|until|since)\s+)(?P<weekday>{'|'.join(WEEKDAYS)})\b"),
     re.compile(
-        rf"\b(?:(?P<ahead>in)\s+)?(?P<count>\d{{1,3}}|{'|'.join(_NUMBERS)}|an)\s+(?P<unit>day|week|month|year)s?"
+        rf"\b(?:(?P<ahead>in)\s+)?{_WHOLE}(?P<count>{_COUNT})\s+(?P<unit>day|week|month|year)s?"
         r"(?P<back>\s+ago)?\b"
     ),
     re.compile(r"\b(?P<iso_year>(?:19|20)\d\d)-(?P<iso_month>[01]\d)-(?P<iso_day>[0-3]\d)\b"),
@@ -85,10 +96,13 @@ def _weekday(which: str, weekday: int, today: date) -> Iterator[date]:
             yield today + timedelta(ahead + 7)
     else:
         yield today + timedelta(ahead)
+        if which == "on":  # of what was, or of what is to come
+            yield today + timedelta(ahead - 7)
 
 
-def _count(word: str) -> int:
-    return int(word) if word.isdecimal() else 1 if word == "an" else max(1, _NUMBERS.index(word))
+def _count(said: str) -> int:
+    digits = said.replace(",", "")
+    return int(digits) if digits.isdecimal() else sum(_NUMBERS[word] for word in re.split("[ -]", said))
 
 
 def _moved(today: date, count: int, unit: str) -> date:

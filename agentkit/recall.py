@@ -68,10 +68,19 @@ class Recall:
 
         embedding = self._embedder.embed([question])[0]
         asked = expand(question, self._now())
-        hits = self._vault.search(asked, embedding, k=2 * self._k, where=Filter(kinds=self._kinds))
+        # As many more as will be dropped: a long conversation has more rounds about a thing than `k`.
+        deep = 2 * self._k + self._own_rounds()
+        hits = self._vault.search(asked, embedding, k=deep, where=Filter(kinds=self._kinds))
         near = [hit for hit in hits if hit.dense >= self._minimum_score or hit.lexical > 0]
         own = (KIND, self._apart_from)
         return self._join([hit for hit in near if (hit.record.kind, hit.record.source) != own][: self._k])
+
+    def _own_rounds(self) -> int:
+        from agentkit_memory import Filter
+
+        if not self._apart_from or (self._kinds and KIND not in self._kinds):
+            return 0
+        return self._vault.count(Filter(kinds=(KIND,), source=self._apart_from))
 
     def _join(self, hits: Sequence[Hit]) -> list[Evidence]:
         found: list[Evidence] = []

@@ -16,8 +16,15 @@ _WORD = re.compile(
 )
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
-_GROUPS = re.compile(r"\b\d+(?: \d{2,})+\b")
-"""Digits in groups: a telephone or chip number is one number, and a part of it is another."""
+_GROUPS = re.compile(
+    r"""(?<![\w.,:])(?:
+        \+\d{1,3}(?:[ ]\d{2,})+ | 0\d*(?:[ ]\d{2,})+          # a telephone number
+        | \d{3}(?:[ ]\d{3})?[ ](?!(?:19|20)\d\d\b)\d{4}        # one of North America, not a count and a year
+        | \d{4}(?:[ ]\d{4}){3} | \d{1,3}(?:[ ]\d{3})+          # a card; thousands, and the number of a chip
+    )\b""",
+    re.VERBOSE,
+)
+"""Digits in groups: a telephone or chip number is one number, and a part of it is another. Other neighbours are two."""
 
 STOP_WORDS = frozenset(
     """

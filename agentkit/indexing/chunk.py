@@ -17,6 +17,8 @@ from agentkit.indexing.document import Block, Document, merge_places, parse_plac
 CountPieces = Callable[[str], int]
 
 _MAX_HEADING = 120
+_PIECE_CHARACTERS = 16
+"""Characters that count as one piece at least: WordPiece takes a word of any length over 100 for one."""
 _SENTENCE_END = re.compile(
     "(?:[.!?\u2026][\"'\u201d\u2019)\\]]{0,3}\\s+(?=[\"'\u201c\u2018(\\[]{0,3}[^\\W_a-z]))"
     "|(?<=[\u3002\uff01\uff1f])"  # Chinese and Japanese full stops need no space after them
@@ -62,12 +64,15 @@ def chunks(
 
     Args:
         document: What a reader made of a file.
-        count_pieces: Word pieces of a text, as the embedder counts them.
+        count_pieces: Word pieces of a text, as the embedder counts them; 16 characters are one at least.
         target_pieces: A chunk ends where the next unit would take it past this.
         limit_pieces: The most; a single unit over it is cut at words, a single word over it at characters.
     """
     made: list[Chunk] = []
     held: list[_Unit] = []
+
+    def count(text: str) -> int:
+        return max(count_pieces(text), len(text) // _PIECE_CHARACTERS)
 
     def give(units: list[_Unit]) -> None:
         text = units[0].text + "".join(unit.glue + unit.text for unit in units[1:])
@@ -76,7 +81,7 @@ def chunks(
             place = merge_places(place, unit.place)
         made.append(Chunk(text, place, len(made), units[0].heading))
 
-    for unit in _units(document, count_pieces, limit_pieces):
+    for unit in _units(document, count, limit_pieces):
         size = sum(each.pieces for each in held)
         if held and _ends(held, size, unit, target_pieces, limit_pieces):
             body = held

@@ -1,7 +1,7 @@
 """Word documents to blocks, from the zip itself: paragraphs, headings, lists, tables and notes.
 
 Covered: zip bombs, by the declared and by the true size; XML entities and outside references, which are never
-resolved; deleted revisions and the second copy that text boxes carry, which are left out.
+resolved; deleted and moved-away revisions and the second copy that text boxes carry, which are left out.
 Not covered: comments, headers and footers, pictures, page numbers (Word lays pages out when it opens a file).
 Source: ECMA-376 part 1, §17 (WordprocessingML).
 """
@@ -9,6 +9,7 @@ Source: ECMA-376 part 1, §17 (WordprocessingML).
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,13 +17,16 @@ from typing import IO, TYPE_CHECKING
 
 from agentkit.errors import IndexingError
 from agentkit.indexing.document import Block, ReadLimits, place_at
-from agentkit.indexing.plain import clean, table_blocks
+from agentkit.indexing.plain import LONGEST_REPEATED, MOST_SPANNED, clean, table_blocks
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_AROUND_CELLS = frozenset({f"{_W}sdt", f"{_W}sdtContent", f"{_W}customXml"})
+"""What may stand between a row and its cells."""
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_LEFT_OUT = frozenset({_FALLBACK, f"{_W}del", f"{_W}moveFrom"})
 _TITLE = "{http://purl.org/dc/elements/1.1/}title"
 _MAIN = "word/document.xml"
 
@@ -79,10 +83,7 @@ def docx_blocks(archive: zipfile.ZipFile) -> Iterator[Block]:
             continue
         for element in _elements(archive, part, f"{_W}p", f"{_W}tbl"):
             if element.tag == f"{_W}tbl":
-                rows = [
-                    ([_text(cell) for cell in row.iterfind(f"{_W}tc")], place_at("paragraph", number + 1))
-                    for row in element.iter(f"{_W}tr")
-                ]
+                rows = [(_columns(row), place_at("paragraph", number + 1)) for row in element.iter(f"{_W}tr")]
                 number += 1
                 named = element.find(f"{_W}tr/{_W}trPr/{_W}tblHeader") is not None
                 wide = bool(rows) and len(rows[0][0]) > 2
@@ -152,6 +153,33 @@ class _Bounded:
         return data
 
 
+def _columns(row: _Element) -> list[str]:
+    """Return the text of each column of a row; a cell that spans several stands in each."""
+    cells = list(_cells(row))
+    texts: list[str] = []
+    for cell in cells:
+        text = _text(cell)
+        again = text if len(cells) > 1 and len(text) <= LONGEST_REPEATED else ""
+        texts += [text, *[again] * (_span(cell) - 1)]
+    return texts
+
+
+def _cells(row: _Element) -> Iterator[_Element]:
+    left = list(reversed(row))
+    while left:  # by hand: content controls may nest deeper than Python's stack
+        element = left.pop()
+        if element.tag == f"{_W}tc":
+            yield element
+        elif element.tag in _AROUND_CELLS:
+            left += reversed(element)
+
+
+def _span(cell: _Element) -> int:
+    span = cell.find(f"{_W}tcPr/{_W}gridSpan")
+    value = span.get(f"{_W}val", "") if span is not None else ""
+    return min(max(int(value), 1), MOST_SPANNED) if re.fullmatch("[0-9]{1,6}", value) else 1
+
+
 def _text(element: _Element) -> str:
     from lxml import etree
 
@@ -159,12 +187,14 @@ def _text(element: _Element) -> str:
     walk = etree.iterwalk(element, events=("start", "end"))
     for event, each in walk:
         if event == "start":
-            if each.tag == _FALLBACK:
+            if each.tag in _LEFT_OUT:
                 walk.skip_subtree()
             elif each.tag == f"{_W}t":
                 parts.append(each.text or "")
             elif each.tag == f"{_W}tab":
                 parts.append("\t")
+            elif each.tag == f"{_W}noBreakHyphen":
+                parts.append("-")
             elif each.tag in (f"{_W}br", f"{_W}cr"):
                 parts.append("\n")
         elif each.tag == f"{_W}p" and each is not element:

@@ -64,6 +64,8 @@ class Folder:
         """Yield the files at or below `start`, or of the whole folder, in the order of their paths."""
         start = start or self.root
         try:
+            if any(each.is_symlink() for each in start.parents if self.root in each.parents):
+                return  # what lies behind a link lies elsewhere, whoever asks for it
             state = start.lstat() if start != self.root else start.stat()
         except FileNotFoundError:
             return

@@ -8,13 +8,13 @@ Not covered: text hidden by a style sheet, and layout: a table used for layout r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agentkit.errors import IndexingError
 from agentkit.indexing.document import Block, BlockKind, place_at
-from agentkit.indexing.plain import clean, code_blocks, table_blocks
+from agentkit.indexing.plain import LONGEST_REPEATED, MOST_SPANNED, clean, code_blocks, table_blocks
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -31,14 +31,20 @@ _BREAKS = frozenset({
 })
 # fmt: on
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_MOST_COLUMNS = 1000
+"""Cells further right span one column and row."""
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE)
 
+_PYTHON_NAMES = {"windows-874": "cp874", "windows-31j": "cp932"}
+"""Encodings that Python knows under another name only."""
+
 
 def declared_charset(data: bytes) -> str:
-    """Return the encoding an HTML file declares in its first 4 KiB, or an empty string."""
+    """Return the encoding an HTML file declares in its first 4 KiB, as Python names it, or an empty string."""
     found = _CHARSET.search(data[:4096])
-    return found[1].decode("ascii").lower() if found else ""
+    name = found[1].decode("ascii").lower() if found else ""
+    return _PYTHON_NAMES.get(name, name)
 
 
 def html_title(text: str) -> str:
@@ -146,25 +152,76 @@ def _visible(element: _Element) -> str:
             if each.tag in _DROPPED or _is_hidden(each):
                 walk.skip_subtree()
                 continue
-            parts.append("\n" if each.tag == "br" else each.text or "")
-            if each.tag == "br":
-                parts.append(each.text or "")
+            if each.tag == "br" or (each is not element and _is_block(each)):
+                parts.append("\n")
+            parts.append(each.text or "")
         elif each is not element:
+            parts.append("\n" if _is_block(each) else "")
             parts.append(each.tail or "")
     return clean("".join(parts))
+
+
+def _is_block(element: _Element) -> bool:
+    return element.tag in _BREAKS or element.tag in _HEADINGS
 
 
 def _table(table: _Element) -> Iterator[Block]:
     rows = []
     header: bool | None = False
+    below: _Below = {}
+    section = None
     for index, row in enumerate(table.iter("tr")):
+        if row.getparent() is not section:  # no cell reaches out of its part of the table
+            section = row.getparent()
+            below.clear()
+        cells = [cell for cell in row if cell.tag in ("td", "th") and not _is_hidden(cell)]
+        texts = _spread(cells, below)
         if _is_hidden(row):
             continue
-        cells = [cell for cell in row if cell.tag in ("td", "th") and not _is_hidden(cell)]
         if index == 0:
             header = len(cells) > 1 and all(cell.tag == "th" for cell in cells)
-        rows.append(([_visible(cell) for cell in cells], place_at("line", row.sourceline or 1)))
+        rows.append((texts, place_at("line", row.sourceline or 1)))
     caption = table.find("caption")
     if caption is not None and _visible(caption).strip():
         yield Block(" ".join(_visible(caption).split()), place_at("line", caption.sourceline or 1))
     yield from table_blocks(rows, header=header)
+
+
+_Below = dict[int, tuple[int, str]]
+"""Of cells that reach into the next row: by column, the rows left and the text to repeat."""
+
+
+def _spread(cells: Sequence[_Element], below: _Below) -> list[str]:
+    """Return the text of each column of a row; a cell that spans several stands in each. Updates `below`."""
+    texts: list[str] = []
+    reaching: _Below = {}
+    left_over, last = iter(cells), max(below, default=-1)
+    alone = len(cells) == 1 and not below  # the heading of a part, not a value of every column
+    while True:
+        column = len(texts)
+        if column in below:
+            rows, text = below[column]
+            if rows > 1:
+                reaching[column] = (rows - 1, text)
+            texts.append(text)
+        elif (cell := next(left_over, None)) is not None:
+            text = _visible(cell)
+            again = text if len(text) <= LONGEST_REPEATED else ""
+            width, rows = (
+                (_span(cell, "colspan"), _span(cell, "rowspan")) if column < _MOST_COLUMNS else (1, 1)
+            )
+            texts += [text, *["" if alone else again] * (width - 1)]
+            if rows > 1:
+                reaching |= dict.fromkeys(range(column, column + width), (rows - 1, again))
+        elif column < last:
+            texts.append("")
+        else:
+            break
+    below.clear()
+    below.update(reaching)
+    return texts
+
+
+def _span(cell: _Element, name: str) -> int:
+    value = cell.get(name, "").strip()
+    return min(max(int(value), 1), MOST_SPANNED) if re.fullmatch("[0-9]{1,6}", value) else 1

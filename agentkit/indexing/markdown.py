@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from agentkit.indexing.document import Block, place_at
 from agentkit.indexing.plain import code_blocks, table_blocks, text_blocks
 
-_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*)$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{3,})\s*$")
 _RULE = re.compile(r" {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$")
-_FENCE = re.compile(r"\s{0,12}(`{3,}|~{3,})")
+_FENCE = re.compile(r"\s{0,12}(`{3,}+(?!.*`)|~{3,})")  # with a backtick further on it is code within a line
 _RULE_ROW = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")
 _QUOTE = re.compile(r"^\s{0,3}> ?", re.MULTILINE)
 
@@ -30,10 +30,10 @@ def markdown_blocks(text: str) -> Iterator[Block]:
         held = number
     while number < len(lines):
         line = lines[number]
-        heading, fence = _HEADING.match(line), _FENCE.match(line)
-        if heading and heading[2]:
+        heading, fence = _HEADING.match(line.rstrip()), _FENCE.match(line)
+        if heading and (title := _without_closing(heading[2])):
             yield from _prose(lines, held, number)
-            yield Block(heading[2], place_at("line", number + 1), "heading", len(heading[1]))
+            yield Block(title, place_at("line", number + 1), "heading", len(heading[1]))
             held = number = number + 1
         elif fence:
             yield from _prose(lines, held, number)
@@ -72,6 +72,12 @@ def markdown_blocks(text: str) -> Iterator[Block]:
         else:
             number += 1
     yield from _prose(lines, held, len(lines))
+
+
+def _without_closing(title: str) -> str:
+    """Return a heading's text without the run of `#` that may end it; the one of `C#` is a part of its word."""
+    bare = title.rstrip("#")
+    return bare.rstrip() if not bare or bare[-1].isspace() else title
 
 
 def _prose(lines: list[str], start: int, end: int) -> Iterator[Block]:

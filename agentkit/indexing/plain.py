@@ -23,6 +23,10 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff\ufeff\ufffe\ufff
 _ITEM = re.compile(r"\s{0,12}(?:[-*+\u2022\u2013]|\d{1,3}[.)]|\[[ xX]\])\s+\S")
 _NUMBER = re.compile(r"[-+]?[\d.,'\s]*\d[\d.,'\s]*%?")
 _MAX_HEADER_CELL = 60
+MOST_SPANNED = 100
+"""Columns or rows that one cell of a table is taken to span at most."""
+LONGEST_REPEATED = 200
+"""Characters; a longer cell is said once, however much it spans: it is layout, or it means to fill the memory."""
 
 
 def has_bom(head: bytes) -> bool:
@@ -52,7 +56,11 @@ def _decode(data: bytes, declared: str) -> tuple[str, str]:
     for encoding in filter(None, (declared, "cp1252")):
         try:
             return data.decode(encoding), f"read as {encoding}"
-        except (UnicodeError, LookupError):
+        except (
+            UnicodeError,
+            LookupError,
+            OSError,
+        ):  # a codec that is not loaded yet may not be read any more
             continue
     text = data.decode("cp1252", errors="replace")
     return text, _replaced("cp1252", text) or "read as cp1252"
@@ -111,11 +119,12 @@ def csv_blocks(text: str) -> Iterator[Block]:
         IndexingError: It is no table the `csv` module can read.
     """
     try:
-        dialect: type[csv.Dialect] | csv.Dialect = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|")
+        delimiter = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|").delimiter
     except csv.Error:
-        dialect = csv.excel
+        delimiter = ","
     try:
-        rows = list(csv.reader(io.StringIO(text), dialect))
+        # The delimiter alone: the sniffer takes an apostrophe for a quote, and a quote within quotes for their end.
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
         raise IndexingError(
             "the table cannot be read: a cell is over 131072 characters or a quote is open"
@@ -131,14 +140,16 @@ def table_blocks(rows: Iterable[tuple[Sequence[str], str]], *, header: bool | No
 
     Args:
         rows: The cells of each row, and its place.
-        header: Whether the first row names the columns; `None` looks at the row.
+        header: Whether the first row that is not blank names the columns; `None` looks at the row.
     """
     names: Sequence[str] = ()
-    for index, (row, place) in enumerate(rows):
+    first = True
+    for row, place in rows:
         cells = [" ".join(cell.split()) for cell in row]
         if not any(cells):
             continue
-        if index == 0 and (_names_columns(cells) if header is None else header):
+        is_first, first = first, False
+        if is_first and (_names_columns(cells) if header is None else header):
             names = cells
             yield Block(" | ".join(cells), place, "table")
         elif names:

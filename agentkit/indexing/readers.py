@@ -43,9 +43,12 @@ _HEAD_BYTES = 8192
 # fmt: off
 _PRELOADED_CODECS = (
     "utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be", "ascii", "latin_1", "cp437",
-    "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "iso8859_2", "iso8859_5", "iso8859_15", "koi8_r", "shift_jis",
-    "euc_jp", "gb18030", "gbk", "big5", "euc_kr",
+    "cp866", "cp874", "cp932", "cp949", "cp950", *(f"cp{number}" for number in range(1250, 1259)),
+    *(f"iso8859_{number}" for number in range(1, 17) if number != 12), "tis_620", "koi8_r", "koi8_u", "mac_roman",
+    "mac_cyrillic", "shift_jis", "euc_jp", "gb2312", "gb18030", "gbk", "big5", "big5hkscs",
+    "euc_kr", "johab",
 )
+"""What a page may declare; there is no ISO 8859-12."""
 # fmt: on
 
 

@@ -146,7 +146,7 @@ class Sync:
         for root, below in self._by_root(paths).items():
             folder = self._folder(root)
             for path in below:
-                states = self._index.files(str(path))
+                states = self._index.files(str(path)) if is_utf8(path) else {}
                 here = list(folder.files(path)) if folder.wants(path, is_folder=path.is_dir()) else []
                 found.update((each.path, each) for each in here)
                 known.update(states)
@@ -195,13 +195,18 @@ class Sync:
                 under.append(path)
         return sorted_paths
 
-    @staticmethod
-    def _gone(folder: Folder, found: Iterable[Found], known: Mapping[str, FileState]) -> dict[str, FileState]:
+    def _gone(
+        self, folder: Folder, found: Iterable[Found], known: Mapping[str, FileState]
+    ) -> dict[str, FileState]:
+        """Return what is known but not there any more; what a root inside this one holds is that root's to judge."""
         there = {str(each.path) for each in found}
+        inner = {root for root in map(Path, self._index.roots()) if folder.root in root.parents}
         return {
             path: state
             for path, state in known.items()
-            if path not in there and not folder.knows_nothing_of(Path(path))
+            if path not in there
+            and not folder.knows_nothing_of(Path(path))
+            and inner.isdisjoint((Path(path), *Path(path).parents))
         }
 
     # --- what changed ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -172,13 +173,16 @@ class Watcher:
         return max(0.001, due - now)
 
     def _turn_to_polling(self) -> None:
-        from watchdog.observers.polling import PollingObserver
+        from watchdog.observers.api import BaseObserver
+        from watchdog.observers.polling import PollingEmitter
 
         self._end_observer()
         self.reason = self.reason or self._failed
         self._failed = ""
         self._polling = True
-        observer = PollingObserver(timeout=self._poll)
+        # `lstat`: links are not followed, as inotify follows none; two that point upwards would never end
+        emitter: Any = partial(PollingEmitter, stat=os.lstat)
+        observer = BaseObserver(emitter, timeout=self._poll)
         self._observer = observer
         self._schedule(observer)
         observer.start()

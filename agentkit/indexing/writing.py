@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentkit.errors import EngineError
 from agentkit.indexing.chunk import Chunk, chunks
 from agentkit.indexing.document import Document
-from agentkit.indexing.events import FileIndexed, Progress
-from agentkit_memory import FileState, NewRecord
+from agentkit.indexing.events import FileIndexed, FileSkipped, Progress
+from agentkit_memory import EmbeddingMismatchError, FileState, NewRecord, RecordError
 from agentkit_memory.embed import CountsPieces, approximate_pieces, embedding_text
 
 if TYPE_CHECKING:
@@ -104,11 +104,17 @@ class Writer:
             seconds,
         )
 
-    def write(self, files: Sequence[Prepared], progress: Progress) -> Iterator[Progress | FileIndexed]:
+    def write(
+        self, files: Sequence[Prepared], progress: Progress
+    ) -> Iterator[Progress | FileIndexed | FileSkipped]:
         """Embed the chunks of some files together and commit each file.
 
         Yields:
-            `progress` between two batches, and `FileIndexed` once a file is on disk.
+            `progress` between two batches, and `FileIndexed` once a file is on disk, or `FileSkipped` with what the
+            index has against it.
+
+        Raises:
+            EmbeddingMismatchError: The index was filled by another embedder.
         """
         import numpy as np
 
@@ -126,10 +132,21 @@ class Writer:
         offset = 0
         for prepared in files:
             end = offset + len(prepared.texts)
-            self._index.replace_file(prepared.state, prepared.records, vectors[offset:end])
             seconds = prepared.seconds + each * len(prepared.texts)
+            yield self._commit(prepared, vectors[offset:end], seconds)
             offset = end
-            yield FileIndexed(prepared.path, len(prepared.records), round(seconds, 4), prepared.notes)
+
+    def _commit(
+        self, prepared: Prepared, vectors: NDArray[np.float32], seconds: float
+    ) -> FileIndexed | FileSkipped:
+        try:
+            self._index.replace_file(prepared.state, prepared.records, vectors)
+        except EmbeddingMismatchError:
+            raise  # it is about every file
+        except RecordError as error:
+            self.write_refusal(replace(prepared.state, chunks=0, error=error.message))
+            return FileSkipped(prepared.path, error.message)
+        return FileIndexed(prepared.path, len(prepared.records), round(seconds, 4), prepared.notes)
 
     def _embed(self, batch: Sequence[str]) -> NDArray[np.float32]:
         if self._bulk is not None and self._embedded > BULK_AFTER_CHUNKS:

@@ -150,8 +150,8 @@ class Contents(Ledger):
             ids: These records.
             where: And those that pass; a filter without restriction forgets everything. One that asks for nothing but
                 time takes the words of messages of that time, too.
-            query: Of all records (or those that pass `where`), those in which every one of these words occurs; and
-                the words of messages like that, if `where` asks for nothing but time.
+            query: Of all records (or those that pass `where`), those in which every one of these words occurs, in
+                the singular or the plural; and the words of messages like that, if `where` asks for nothing but time.
 
         Raises:
             RecordError: Nothing was named, or an id is none.

@@ -95,7 +95,7 @@ class Named:
     """
 
     def __init__(self, where: Filter | None = None, query: str = "") -> None:
-        self._words = terms.of_question(query)
+        self._words = terms.asked(query)
         self._since, self._until = (None, None) if where is None else (where.since, where.until)
         of_messages = where is None or replace(where, since=None, until=None) == EVERYTHING
         self._any = of_messages and (bool(self._words) if query else where is not None)

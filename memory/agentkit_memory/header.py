@@ -279,23 +279,17 @@ class VaultHeader:
         Raises:
             WrongPassphraseError: `old` opens no slot.
         """
-        check_passphrase(old)
-        for entry in self.entries:
-            kdf = entry.info.kdf
-            if kdf is None:
-                continue
-            kdf.check(allow_weak=allow_weak_kdf)
-            try:
-                master = entry.open(self.id, derive(old, entry.salt, kdf))
-            except WrongPassphraseError:
-                continue
-            fresh = _Slot.passphrase(self.id, new, kdf, master, name=entry.info.name)
-            entries = tuple(fresh if each is entry else each for each in self.entries)
-            return replace(self, entries=entries).signed(master)
-        raise WrongPassphraseError("wrong passphrase", hint="give the passphrase in use now")
+        entry, kdf, master = self._opened_by(old, allow_weak_kdf)
+        fresh = _Slot.passphrase(self.id, new, kdf, master, name=entry.info.name)
+        entries = tuple(fresh if each is entry else each for each in self.entries)
+        return replace(self, entries=entries).signed(master)
 
     def with_keyring(self, secret: bytes, master: MasterKey) -> VaultHeader:
-        """Return a header whose keyring slot opens with `secret`; an older keyring slot is replaced."""
+        """Return a header whose keyring slot opens with `secret`; an older keyring slot is replaced.
+
+        Raises:
+            RecordError: A slot of another kind has its name, or there is no room for another.
+        """
         others = tuple(entry for entry in self.entries if entry.info.kind != KEYRING)
         return replace(self, entries=(*others, _Slot.keyring(self.id, secret, master))).signed(master)
 
@@ -307,13 +301,15 @@ class VaultHeader:
         Raises:
             RecordError: There is a slot of this name, or no room for another.
         """
-        if len(self.entries) >= SLOT_LIMIT or any(entry.info.name == name for entry in self.entries):
-            raise RecordError(f"the vault has a slot named {name!r}, or {SLOT_LIMIT} slots already")
         slot = _Slot.passphrase(self.id, passphrase, kdf, master, name=slot_name(name))
         return replace(self, entries=(*self.entries, slot)).signed(master)
 
     def with_recovery(self, code: str, master: MasterKey) -> VaultHeader:
-        """Return a header whose recovery slot opens with `code`; an older recovery slot is replaced."""
+        """Return a header whose recovery slot opens with `code`; an older recovery slot is replaced.
+
+        Raises:
+            RecordError: A slot of another kind has its name, or there is no room for another.
+        """
         others = tuple(entry for entry in self.entries if entry.info.kind != RECOVERY)
         return replace(self, entries=(*others, _Slot.recovery(self.id, code, master))).signed(master)
 
@@ -323,20 +319,10 @@ class VaultHeader:
         Raises:
             WrongPassphraseError: It opens no passphrase slot.
         """
-        check_passphrase(passphrase)
-        for entry in self.entries:
-            kdf = entry.info.kdf
-            if kdf is None:
-                continue
-            kdf.check(allow_weak=allow_weak_kdf)
-            try:
-                entry.open(self.id, derive(passphrase, entry.salt, kdf))
-            except WrongPassphraseError:
-                continue
-            master = MasterKey.generate(self.id)
-            slot = _Slot.passphrase(self.id, passphrase, kdf, master, name=entry.info.name)
-            return VaultHeader(self.id, self.version, (slot,)).signed(master), master
-        raise WrongPassphraseError("wrong passphrase", hint="give the passphrase in use now")
+        entry, kdf, _ = self._opened_by(passphrase, allow_weak_kdf)
+        master = MasterKey.generate(self.id)
+        slot = _Slot.passphrase(self.id, passphrase, kdf, master, name=entry.info.name)
+        return VaultHeader(self.id, self.version, (slot,)).signed(master), master
 
     def without(self, name: str, master: MasterKey) -> VaultHeader:
         """Return a header without the slot `name`.
@@ -351,6 +337,20 @@ class VaultHeader:
             raise RecordError("the last slot cannot be removed: nothing could open the vault")
         return replace(self, entries=others).signed(master)
 
+    def _opened_by(self, passphrase: bytes, allow_weak_kdf: bool) -> tuple[_Slot, KdfParameters, MasterKey]:
+        """Return the passphrase slot that `passphrase` opens, its cost, and the master key in it."""
+        check_passphrase(passphrase)
+        for entry in self.entries:
+            kdf = entry.info.kdf
+            if kdf is None:
+                continue
+            kdf.check(allow_weak=allow_weak_kdf)
+            try:
+                return entry, kdf, entry.open(self.id, derive(passphrase, entry.salt, kdf))
+            except WrongPassphraseError:
+                continue
+        raise WrongPassphraseError("wrong passphrase", hint="give the passphrase in use now")
+
     def _body(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
@@ -363,7 +363,16 @@ class VaultHeader:
         return hmac.digest(master.subkey("header"), _canonical(self._body()), "sha256")
 
     def signed(self, master: MasterKey) -> VaultHeader:
-        """Return this header with its MAC."""
+        """Return this header with its MAC.
+
+        Raises:
+            RecordError: `parse` would refuse it: two slots of one name, or more than `SLOT_LIMIT` of them.
+        """
+        names = [slot.name for slot in self.slots]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise RecordError(f"there is a slot named {twice[0]!r} already", hint="remove that one first")
+        if len(names) > SLOT_LIMIT:
+            raise RecordError(f"a vault holds {SLOT_LIMIT} slots at most", hint="remove one first")
         return replace(self, mac=self._mac(master))
 
 

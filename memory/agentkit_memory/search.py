@@ -127,14 +127,16 @@ class Finder:
         return [Hit(found[each], score, near.get(each, 0.0), lexical[each]) for each, score in best]
 
     def every_word(self, query: str, where: Filter) -> list[str]:
-        """Return the ids of the records in which every word of `query` occurs."""
+        """Return the ids of the records in which every word of `query` occurs, as `terms.occur` has it."""
         wanted = terms.of_question(query)
         if not wanted:
             return []
         self._fill()
         catalogue = self._words.catalogue
         places = (self._words.holding(wanted) & catalogue.matching(where)).nonzero()[0].tolist()
-        return [catalogue.ids[place] for place in places]
+        words = terms.asked(query)  # a term stands for several: the text itself decides
+        found = rows.get(self._database, [catalogue.ids[place] for place in places])
+        return [each for each, record in found.items() if terms.occur(words, f"{record.title} {record.text}")]
 
     def _nearest(
         self, vector: NDArray[np.float32], k: int, passes: NDArray[np.bool_] | None

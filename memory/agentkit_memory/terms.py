@@ -67,14 +67,19 @@ def unpack(entries: bytes) -> NDArray[np.uint64]:
 
 def of_question(question: str) -> list[int]:
     """Return the terms of a question that carry meaning, each once; all of them, when it has only stop words."""
+    return list(dict.fromkeys(map(_term, asked(question))))[:TERM_LIMIT]
+
+
+def asked(question: str) -> list[str]:
+    """Return the words of a question that carry meaning; all of them, when it has only stop words."""
     every = _words(question)
-    chosen = [word for word in every if word not in STOP_WORDS] or every
-    return list(dict.fromkeys(map(_term, chosen)))[:TERM_LIMIT]
+    return [word for word in every if word not in STOP_WORDS] or list(every)
 
 
-def occur(wanted: Iterable[int], text: str) -> bool:
-    """Whether all of these terms occur in a text."""
-    return set(wanted) <= set(map(_term, _words(text)))
+def occur(wanted: Iterable[str], text: str) -> bool:
+    """Whether each of these words occurs in a text, but for the plural; a term does not tell Jan from Jane."""
+    said = {form for word in _words(text) for form in _forms(word)}
+    return all(not said.isdisjoint(_forms(word)) for word in wanted)
 
 
 def forget_words() -> None:
@@ -124,3 +129,16 @@ def _stem(word: str) -> str:
             word = root[:-1] if doubled else root
             break
     return word[:-1] if len(word) > 3 and word.endswith("e") else word
+
+
+def _forms(word: str) -> set[str]:
+    """Return `word` and what it may be the plural of. Kept nowhere: it may be a word that is being forgotten."""
+    found = {word}
+    if not word.isalpha() or not word.isascii() or len(word) < 4 or word[-1] != "s" or word[-2] in "us":
+        return found
+    found.add(word[:-1])
+    if word.endswith(("ses", "xes", "zes", "ches", "shes")) or (word.endswith("oes") and len(word) > 5):
+        found.add(word[:-2])
+    elif word.endswith("ies") and len(word) > 4:
+        found.add(word[:-3] + "y")
+    return found

@@ -20,7 +20,8 @@ FRIDAY = date(2026, 11, 20)
         ("not tomorrow but the day after tomorrow", ["2026-11-21", "2026-11-22"]),
         ("the day before yesterday", ["2026-11-18"]),
         ("Last night, and again TODAY", ["2026-11-19", "2026-11-20"]),
-        ("on Monday", ["2026-11-23"]),
+        ("I saw him on Monday", ["2026-11-16", "2026-11-23"]),  # it may be past or to come: both
+        ("by Monday", ["2026-11-23"]),
         ("next Friday", ["2026-11-27"]),
         ("next Sunday", ["2026-11-22", "2026-11-29"]),  # of this week, or the next: both
         ("last Friday", ["2026-11-13"]),
@@ -28,6 +29,11 @@ FRIDAY = date(2026, 11, 20)
         ("3 days ago", ["2026-11-17"]),
         ("in three months", ["2027-02-20"]),
         ("a year ago", ["2025-11-20"]),
+        ("twenty-two days ago, and in sixteen days", ["2026-10-29", "2026-12-06"]),
+        ("twenty one days ago", ["2026-10-30"]),
+        ("1,000 days ago", ["2024-02-24"]),
+        ("2.5 years ago, half a year ago or 10-12 days ago", []),
+        ("a hundred days ago, or a hundred and two days ago", []),
         ("for two weeks", []),
         ("3 March", ["2027-03-03"]),
         ("on the 3rd of October", ["2026-10-03"]),

@@ -67,6 +67,20 @@ def test_rounds_of_the_own_conversation_are_not_recalled_into_it(vault: Vault) -
     assert len(_recall(vault, FRIDAY, apart_from="attic").search("boiler")) == 1
 
 
+def test_a_document_is_found_however_long_the_conversation_about_it_is(vault: Vault) -> None:
+    manual = NewRecord(
+        "Of the boiler: it wants 1.5 bar, says the maker, and never more than 2.",
+        source="/notes/boiler.md",
+        kind="document",
+    )
+    vault.add([manual], EMBEDDER.embed([manual.text]))
+    rounds = Rounds(vault, EMBEDDER, "kitchen")
+    for number in range(40):
+        rounds.keep(_turn(f"What pressure does the boiler need, {number}?", "The boiler needs some."), FRIDAY)
+    found = _recall(vault, FRIDAY, apart_from="kitchen").search("What pressure does the boiler need?")
+    assert [each.source for each in found] == ["/notes/boiler.md"]
+
+
 def test_a_turn_without_an_answer_is_no_round(vault: Vault) -> None:
     rounds = Rounds(vault, EMBEDDER, "kitchen")
     assert rounds.keep([Message.user("hello")], FRIDAY) is None

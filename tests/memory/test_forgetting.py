@@ -517,3 +517,36 @@ def _decrypted(vaults: Vaults) -> bytes:
     ]
     frames = second_reader.frames(log.read_bytes() if log.exists() else b"")
     return b"".join([*pages, *(second_reader.decrypt_page(key, page, number) for number, _, page in frames)])
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "kept"),
+    [
+        ("Jan", "Jan sold his bike", "Jane called about the flat"),
+        ("plan", "we made plans", "the plane leaves at nine"),
+        ("Bill", "Bill's number is 4711", "the billing went wrong"),
+        ("care", "she cares for him", "the car is at the garage"),
+        ("boxes", "a box of nails", "boxing on Friday"),
+        ("battery", "two batteries", "they were battered"),
+        ("Will Anne", "Anne will come", "Ann will come"),
+    ],
+)
+def test_forgetting_a_word_leaves_its_lookalikes(vaults: Vaults, query: str, said: str, kept: str) -> None:
+    vault = vaults.create()
+    named, other = vaults.add(vault, [said, kept])
+    for name, text in (("first", said), ("second", kept)):
+        vault.append_message(name, {"role": "user", "text": text})
+        vault.append_message(name, {"role": "assistant", "text": "I see."})
+    gone = vault.forget(query=query)
+    assert gone.ids == (named,)
+    assert (gone.messages, gone.conversations) == (2, ("first",))
+    assert gone.proven
+    assert [record.id for record in vault.records()] == [other]
+    assert [message["text"] for message in vault.conversation("second")] == [kept, "I see."]
+
+
+def test_forgetting_a_word_reaches_a_title_and_words_in_any_spelling(vaults: Vaults) -> None:
+    vault = vaults.create()
+    ids = vaults.add(vault, ["nothing else"], title="Zoë") + vaults.add(vault, ["ZOE came", "她 喜欢 猫头鹰"])
+    assert set(vault.forget(query="zoe").ids) == set(ids[:2])
+    assert vault.forget(query="猫头鹰").ids == (ids[2],)

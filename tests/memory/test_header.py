@@ -19,8 +19,9 @@ from agentkit_memory import (
     VaultMissingError,
     WeakKeyError,
     WrongPassphraseError,
+    recovery,
 )
-from agentkit_memory.header import VaultHeader, _canonical
+from agentkit_memory.header import SLOT_LIMIT, VaultHeader, _canonical
 from agentkit_memory.keys import MasterKey, derive
 
 WEAK = KdfParameters.for_tests()
@@ -159,6 +160,29 @@ def test_a_keyring_secret_is_replaced_not_piled_up(made: tuple[VaultHeader, Mast
     assert len(again.slots) == len(header.slots)
     with pytest.raises(WrongPassphraseError):
         again.unlock(keyring_secret=SECRET)
+
+
+def test_a_slot_the_header_cannot_hold_is_refused_before_it_is_written(
+    made: tuple[VaultHeader, MasterKey],
+) -> None:
+    header, master = made[0].without("keyring", made[1]), made[1]
+    named = header.with_added_passphrase("recovery", b"second", WEAK, master)
+    named = named.with_added_passphrase("keyring", b"third", WEAK, master)
+    full = header
+    for number in range(SLOT_LIMIT - 1):
+        full = full.with_added_passphrase(f"p{number}", b"another", WEAK, master)
+    code = recovery.generate()
+    for each in (named, full):
+        with pytest.raises(RecordError) as refused:
+            each.with_recovery(code, master)
+        assert refused.value.hint
+        with pytest.raises(RecordError):
+            each.with_keyring(SECRET, master)
+        assert VaultHeader.parse(each.to_bytes()) == each
+    with pytest.raises(RecordError, match="named 'passphrase' already"):
+        header.with_added_passphrase("passphrase", b"second", WEAK, master)
+    with pytest.raises(RecordError, match="16 slots at most"):
+        full.with_added_passphrase("one-more", b"second", WEAK, master)
 
 
 def test_a_header_put_into_another_vault_opens_nothing(made: tuple[VaultHeader, MasterKey]) -> None:

@@ -71,6 +71,33 @@ def test_markdown_knows_headings_code_lists_and_tables() -> None:
     )
 
 
+def test_a_line_that_begins_with_code_opens_no_fence() -> None:
+    document = read("```npm install``` must be run with the key 4711.\n\nMore.\n\n## Next\n", "a.md")
+    assert document.blocks == (
+        Block("```npm install``` must be run with the key 4711.", "line 1"),
+        Block("More.", "line 3"),
+        Block("Next", "line 5", "heading", 2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "heading"),
+    [
+        ("# C#", "C#"),
+        ("# C# ##  ", "C#"),
+        ("## Closed ##", "Closed"),
+        ("# a # b", "a # b"),
+        ("#  wide  ", "wide"),
+    ],
+)
+def test_a_heading_loses_its_closing_marks_and_nothing_else(line: str, heading: str) -> None:
+    assert texts(read(line, "a.md")) == [heading]
+
+
+def test_a_heading_with_a_long_gap_takes_no_time() -> None:
+    assert texts(read("# a" + " " * 20_000 + "b", "a.md")) == ["a" + " " * 20_000 + "b"]
+
+
 def test_code_keeps_indentation_and_lines() -> None:
     document = read("def f():\n    return 1\n\n\nx = f()\n", "tool.py")
     assert document == Document(
@@ -85,6 +112,35 @@ def test_a_table_row_says_what_its_cells_mean() -> None:
         Block("date | kwh", "row 1", "table"),
         Block("date: 2025-01-31, kwh: 284", "row 2", "table"),
         Block("date: 2025-02-28", "row 3", "table"),
+    )
+
+
+def test_a_csv_with_an_inch_mark_keeps_its_columns() -> None:
+    lines = [
+        "id,item,price,stock",
+        '1,"Monitor 27"" curved, black",199,4',
+        '2,"Cable, 2 m",5,40',
+        '3, "Desk, oak",320,1',
+    ]
+    assert texts(read("\n".join(lines), "stock.csv"))[1:] == [
+        'id: 1, item: Monitor 27" curved, black, price: 199, stock: 4',
+        "id: 2, item: Cable, 2 m, price: 5, stock: 40",
+        "id: 3, item: Desk, oak, price: 320, stock: 1",
+    ]
+
+
+def test_an_apostrophe_in_a_csv_opens_no_quote() -> None:
+    document = read("name,said,times\nO'Brien,'tis late,12\nPat,can't say,13\n", "said.csv")
+    assert document.blocks[1:] == (
+        Block("name: O'Brien, said: 'tis late, times: 12", "row 2", "table"),
+        Block("name: Pat, said: can't say, times: 13", "row 3", "table"),
+    )
+
+
+def test_a_blank_first_line_hides_no_names_of_columns() -> None:
+    assert read("\ndate;kwh\n2025-01-31;284\n", "meter.csv").blocks == (
+        Block("date | kwh", "row 2", "table"),
+        Block("date: 2025-01-31, kwh: 284", "row 3", "table"),
     )
 
 
@@ -108,6 +164,49 @@ def test_hostile_html_gives_only_what_a_person_would_read() -> None:
         "Head ing", "Shown\nbelow", "a duck", "a | b", "a: 1, b: 2", "tail", "x\n          y",
     ]  # fmt: skip
     assert document.blocks[0] == Block("Head ing", "line 2", "heading", 2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("<p>12</p><p>34</p>", "12 34"),
+        ("<ul><li>10</li><li>20</li></ul>", "10 20"),
+        ("<h4>12</h4>34", "12 34"),
+        ("1<b>2</b>3", "123"),
+        ("1<br>2", "1 2"),
+    ],
+)
+def test_numbers_in_paragraphs_of_their_own_stay_apart(cell: str, text: str) -> None:
+    document = read(
+        f"<table><tr><th>a</th><th>b</th></tr><tr><td>x</td><td>{cell}</td></tr></table>", "t.html"
+    )
+    assert texts(document) == ["a | b", f"a: x, b: {text}"]
+
+
+def test_a_cell_that_spans_rows_or_columns_stands_in_each() -> None:
+    head = "<tr><th>Region</th><th>Quarter</th><th>Sales</th></tr>"
+    rows = (
+        "<tr><td rowspan=2>North</td><td>Q1</td><td>200</td></tr><tr><td>Q2</td><td>250</td></tr>"
+        "<tr><td>South</td><td colspan=2>closed</td></tr><tr><td colspan=3>Overseas</td></tr>"
+        "<tr><td>West</td><td>Q1</td><td rowspan=999>50</td></tr>"
+    )
+    foot = "<tfoot><tr><td>All</td><td></td><td>500</td></tr></tfoot>"
+    assert texts(read(f"<table><tbody>{head}{rows}</tbody>{foot}</table>", "t.html")) == [
+        "Region | Quarter | Sales",
+        "Region: North, Quarter: Q1, Sales: 200",
+        "Region: North, Quarter: Q2, Sales: 250",
+        "Region: South, Quarter: closed, Sales: closed",
+        "Region: Overseas",
+        "Region: West, Quarter: Q1, Sales: 50",
+        "Region: All, Sales: 500",
+    ]
+
+
+def test_a_cell_that_spans_a_million_columns_fills_no_memory() -> None:
+    word = "word " * 50
+    cells = f"<td colspan=1000000 rowspan=1000000>{word}</td><td>x</td>"
+    document = read(f"<table><tr>{cells}</tr>{'<tr></tr>' * 500}</table>", "t.html")
+    assert sum(map(len, texts(document))) < 2000
 
 
 def test_html_nested_without_end_is_refused_not_cut() -> None:
@@ -146,6 +245,35 @@ def test_docx_gives_headings_tables_lists_and_notes() -> None:
         Block("what: glass, limit: 25, excess: 0", "paragraph 4", "table"),
         Block("A footnote", "paragraph 5"),
     )
+
+
+def test_docx_keeps_hyphens_that_break_no_line_and_leaves_out_what_was_moved_or_deleted() -> None:
+    moved = "<w:moveFrom><w:r><w:t>here </w:t></w:r></w:moveFrom>"
+    deleted = "<w:del><w:r><w:delText>gone</w:delText><w:tab/></w:r></w:del>"
+    placed = "<w:moveTo><w:r><w:t> there</w:t></w:r></w:moveTo>"
+    number = "<w:r><w:t>555</w:t><w:noBreakHyphen/><w:t>1234</w:t></w:r>"
+    assert texts(read(docx(f"<w:p>{moved}{deleted}{number}{placed}</w:p>"), "a.docx")) == ["555-1234 there"]
+
+
+def test_docx_cells_stand_under_their_columns() -> None:
+    def cell(text: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>"
+
+    wide = '<w:gridSpan w:val="2"/>'
+    chosen = f"<w:sdt><w:sdtPr/><w:sdtContent>{cell('North')}</w:sdtContent></w:sdt>"
+    rows = (
+        cell("Region") + cell("Quarter") + cell("Sales"),
+        chosen + cell("Q1") + cell("200"),
+        cell("South", wide) + cell("closed"),
+        cell("Overseas", '<w:gridSpan w:val="3"/>'),
+    )
+    table = "".join(f"<w:tr>{row}</w:tr>" for row in rows)
+    assert texts(read(docx(f"<w:tbl>{table}</w:tbl>"), "a.docx")) == [
+        "Region | Quarter | Sales",
+        "Region: North, Quarter: Q1, Sales: 200",
+        "Region: South, Quarter: South, Sales: closed",
+        "Region: Overseas",
+    ]
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
@@ -276,7 +404,8 @@ def _without_fence_words(text: str) -> str:
     for line in text.split("\n"):
         stripped = line.strip()
         mark = stripped[: len(stripped) - len(stripped.lstrip("`"))]
-        if not fence and len(mark) >= 3 and len(line) - len(line.lstrip()) <= 12:
+        inline = "`" in stripped[len(mark) :]
+        if not fence and len(mark) >= 3 and not inline and len(line) - len(line.lstrip()) <= 12:
             fence = mark
         elif fence and stripped.startswith(fence) and not stripped.strip("`"):
             fence = ""

@@ -48,6 +48,37 @@ def test_the_worker_reads_what_it_is_handed(reader: Reader, note: Path) -> None:
     assert reader.read(note).title == "note"
 
 
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("gb2312", "你好"),
+        ("windows-1255", "שלום"),
+        ("windows-1256", "مرحبا"),
+        ("iso-8859-7", "Καλημέρα"),
+        ("iso-8859-9", "şeker"),
+        ("koi8-u", "Привіт"),
+        ("windows-874", "สวัสดี"),
+        ("windows-31j", "こんにちは①"),
+    ],
+)
+def test_a_locked_worker_still_knows_the_encodings_of_old_pages(
+    own_reader: Reader, tmp_path: Path, charset: str, text: str
+) -> None:
+    page = tmp_path / "page.html"
+    codec = {"windows-874": "cp874", "windows-31j": "cp932"}.get(charset, charset)
+    page.write_bytes(f'<meta charset="{charset}"><p>'.encode() + text.encode(codec) + b"</p>")
+    assert [block.text for block in own_reader.read(page).blocks] == [text]
+
+
+def test_a_page_that_declares_an_encoding_nobody_knows_is_read_all_the_same(
+    own_reader: Reader, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    for charset in ("cp037-nonsense", "quopri", "kz1048"):
+        page.write_bytes(f'<meta charset="{charset}"><p>süß</p>'.encode("cp1252"))
+        assert own_reader.read(page).blocks, charset
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the lock is Linux's")
 def test_the_worker_is_locked_before_the_first_document(reader: Reader) -> None:
     status = Path(f"/proc/{reader.pid}/status").read_text()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentkit.errors import IndexingError
+from agentkit.indexing.document import Block, Document
 from agentkit.indexing.reading import Reader
 from agentkit.indexing.sync import (
     FileIndexed,
@@ -23,7 +24,8 @@ from agentkit.indexing.sync import (
     Progress,
     Sync,
 )
-from agentkit_memory import Filter, HashEmbedder, Vault
+from agentkit.indexing.writing import Writer
+from agentkit_memory import FileState, Filter, HashEmbedder, Vault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,9 +215,30 @@ def test_hidden_files_tool_folders_links_and_ignored_names_are_passed_over(
     write(folder / ".agentkitignore", "# ours\nold/\n*.bak\nsub/private\n")
     assert happened(sync.run(folder)) == [indexed(kept)]
     assert happened(sync.sync_paths([folder / "old" / "a.txt", folder / "linked", folder / ".env"])) == []
+    assert happened(sync.sync_paths([folder / "linked" / "private.txt"])) == []
     write(folder / ".agentkitignore", "kept.txt\n")
     write(folder / "one.txt", "Other words.")
     assert FileRemoved(kept) in happened(sync.run(folder))
+
+
+def test_a_folder_leaves_alone_what_was_indexed_on_its_own_inside_it(
+    sync: Sync, vault: Vault, folder: Path
+) -> None:
+    write(folder / ".agentkitignore", "lease.txt\n")
+    hidden, ignored = (
+        write(folder / ".private" / "diary.txt", "A diary."),
+        write(folder / "lease.txt", "Rent."),
+    )
+    plain = write(folder / "a.txt", "Boats.")
+    assert happened(sync.run(hidden.parent)) == [indexed(hidden)]
+    assert happened(sync.run(ignored)) == [indexed(ignored)]
+    assert happened(sync.run(folder)) == [indexed(plain)]
+    assert happened(sync.sync_paths([folder])) == [FileUnchanged(plain)]
+    assert sorted(stored(vault)) == sorted(map(str, (hidden, ignored, plain)))
+    assert happened(sync.run(hidden.parent)) == [FileUnchanged(hidden)]
+    other = write(hidden.parent / "b.txt", "Another.")
+    hidden.unlink()
+    assert happened(sync.run(hidden.parent)) == [FileRemoved(hidden), indexed(other)]
 
 
 def test_a_vanished_or_emptied_folder_erases_nothing(sync: Sync, vault: Vault, folder: Path) -> None:
@@ -304,7 +327,41 @@ def test_a_name_that_is_not_utf8_is_skipped(sync: Sync, vault: Vault, folder: Pa
     path = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt"))
     path.write_text("Words.")
     assert happened(sync.run(folder)) == [FileSkipped(path, "its name is not UTF-8")]
+    assert happened(sync.sync_paths([path])) == [FileSkipped(path, "its name is not UTF-8")]
+    path.unlink()
+    assert happened(sync.sync_paths([path])) == []
     assert vault.files() == {}
+
+
+def test_a_word_without_end_is_cut_as_a_text_is(vault: Vault, reader: Reader, folder: Path) -> None:
+    class Lumping(HashEmbedder):
+        """Counts any word as one piece, as WordPiece does over 100 characters."""
+
+        def count_pieces(self, text: str) -> int:
+            return len(text.split())
+
+    write(folder / "b.txt", "0123456789abcdef" * 70_000)
+    last = write(folder / "c.txt", "Words.")
+    made = happened(Sync(vault, Lumping(), reader, clock=lambda: 4e9).run(folder))
+    assert made[-1] == indexed(last)
+    texts = [record.text for record in vault.records(limit=1000) if record.source.endswith("b.txt")]
+    assert sum(map(len, texts)) == 1_120_000
+    assert max(map(len, texts)) <= 3600
+
+
+def test_a_file_the_vault_refuses_is_skipped_and_the_rest_is_indexed(vault: Vault, folder: Path) -> None:
+    writer = Writer(vault, HashEmbedder())
+    prepared = [
+        writer.prepare(folder / name, FileState(str(folder / name), 6, 1, "digest", 0), document, 0.0)
+        for name, document in (
+            ("a.txt", Document("x" * 5000, (Block("Words.", "line 1"),))),
+            ("b.txt", Document("b", (Block("Words.", "line 1"),))),
+        )
+    ]
+    reason = "a record's title is longer than 4096 characters"
+    made = happened(writer.write(prepared, Progress(0, 2, folder)))
+    assert made == [FileSkipped(folder / "a.txt", reason), indexed(folder / "b.txt")]
+    assert [(state.error, state.chunks) for state in vault.files().values()] == [(reason, 0), ("", 1)]
 
 
 def test_folders_deeper_than_the_stack_are_walked(sync: Sync, vault: Vault, folder: Path) -> None:

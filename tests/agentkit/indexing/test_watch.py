@@ -48,6 +48,21 @@ def watched(folder: Path, request: pytest.FixtureRequest) -> Iterator[Watched]:
     watched.watcher.stop()
 
 
+def test_links_are_not_followed_not_even_round_and_round(watched: Watched, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("up", "again"):
+        (watched.folder / name).symlink_to(watched.folder)
+    (watched.folder / "link").symlink_to(outside)
+    watched.reported("link")
+    (outside / "secret.txt").write_text("Not yours.")
+    (watched.folder / "a.txt").write_text("one")
+    seen = watched.reported("a.txt")
+    assert {path for path in seen if path != watched.folder} <= {
+        watched.folder / name for name in ("a.txt", "link", "up", "again")
+    }
+
+
 def test_changes_are_reported_with_both_ends_of_a_move(watched: Watched) -> None:
     folder = watched.folder
     (folder / "a.txt").write_text("one")
