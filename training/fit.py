@@ -25,10 +25,10 @@ class Recipe:
     """What decides an adapter, beside its data."""
 
     seed: int = 20261121
-    examples: int = 26000
+    examples: int = 13000
     rank: int = 32
     alpha: float = 48.0
-    learning_rate: float = 8e-4
+    learning_rate: float = 1e-3
     last_learning_rate: float = 5e-5
     warm_up_steps: int = 40
     batch_tokens: int = 2048
