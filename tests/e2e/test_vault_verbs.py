@@ -279,7 +279,7 @@ def test_forgetting_by_id_query_source_and_time(run: Type, tmp_path: Path) -> No
     assert run("memory", "forget", "--until", "2020-01-01", "--json").said["forgotten"] == 0
     assert run("memory", "forget", "--since", "2020-01-01", "--json").said["forgotten"] == 1
     assert "nothing to forget" in run("memory", "forget", code=2).err
-    assert "no record has an id" in run("memory", "forget", "abcdef", code=2).err
+    assert "no record has an id" in run("memory", "forget", "abcdef", code=3).err
     assert _left(run) == set()
 
 

@@ -13,7 +13,19 @@ from agentkit.models.llama import LlamaModel, Settings
 from training.__main__ import main
 from training.plot import plot
 
-TINY = ["--examples", "5", "--rank", "32", "--batch-tokens", "700", "--threads", "1", "--device", "cpu"]
+TINY = [
+    "--examples",
+    "5",
+    "--rank",
+    "32",
+    "--batch-tokens",
+    "700",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--no-compile",
+]
 
 
 @pytest.mark.slow
