@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,18 +27,21 @@ from agentkit.events import (
     Ending,
     Event,
     Finished,
+    Prompted,
     Recalled,
     TextDelta,
     ToolDenied,
     ToolFinished,
     ToolStarted,
 )
+from agentkit.expected import asks, asks_of_own
 from agentkit.intents import intent
 from agentkit.labels import Labels, Origin, Privacy, calling_with, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
+from agentkit.parts import parts
 from agentkit.selection import Chosen, Selection
 from agentkit.support import support
 from agentkit.transcript import Transcript
@@ -63,6 +66,14 @@ class Searches(Protocol):
         ...
 
 
+class Answers(Protocol):
+    """What answers from documents alone; `agentkit.answer.Answerer` is one."""
+
+    def run(self, question: str) -> Iterator[Event]:
+        """Answer, or say that the documents do not; the last event is `Finished`."""
+        ...
+
+
 class Loop:
     """Runs the turns of one conversation, one at a time."""
 
@@ -76,6 +87,7 @@ class Loop:
         approve: Approve | None = None,
         context: Context | None = None,
         recall: Searches | None = None,
+        answers: Answers | None = None,
         selection: Selection | None = None,
         transcript: Transcript | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -94,6 +106,8 @@ class Loop:
             approve: Asked where the policy asks; absent means deny.
             context: Default: the whole window of `model`, shared out by `Budget.of`.
             recall: Where passages for the question come from; absent means none.
+            answers: Answers a question for which there are passages, so that what a small model makes up is checked;
+                absent means that the model answers with them in sight.
             selection: Which tools are shown; default: by words alone.
             transcript: What was said before; give it a sink to keep it.
             limits: What one turn may use.
@@ -108,6 +122,7 @@ class Loop:
         self._approve = approve
         self._context = context or Context(model)
         self._recall = recall
+        self._answers = answers
         self._selection = selection or Selection(count=model.count_text)
         self.transcript = transcript if transcript is not None else Transcript()
         self._limits = limits
@@ -176,6 +191,8 @@ class Loop:
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
+            if choice in (AUTO, NONE) and (yield from self._from_documents(text, evidence, chosen, spent)):
+                return
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
                 said = [*self.transcript, *attempt]
@@ -222,6 +239,36 @@ class Loop:
             yield self._finished("", ending, window, spent)
         finally:
             self.transcript.repair(prompt.stopped(ending) if ending else prompt.CUT_OFF)
+
+    def _from_documents(
+        self, text: str, evidence: Sequence[Evidence], chosen: Chosen, spent: Spent
+    ) -> Generator[Event, None, bool]:
+        """End the turn with what the documents say to a question, and say whether it is ended.
+
+        Where tools are shown they may be what is wanted, and a mere quote is no answer. That the documents say
+        nothing is one to what nobody else can know, unless it was said before.
+        """
+        alone = not chosen.tools and len(self.transcript) == 1
+        lacking = alone and asks_of_own(text)
+        if self._answers is None or not (evidence or lacking) or not asks(text) or len(parts(text)) > 1:
+            return False
+        for event in self._answers.run(text):
+            if isinstance(event, Prompted):
+                yield event
+            if isinstance(event, Finished):
+                last = event
+        spent.used(last.usage)
+        if last.ending is Ending.CANCELLED:
+            raise Cancelled("the turn was stopped")
+        if last.ending is Ending.NOT_FOUND and not lacking:
+            return False
+        if last.confidence == "low" and chosen.tools:
+            return False
+        labels = join_all(each.labels for each in last.evidence).join(Labels(Origin.MODEL, Privacy.PUBLIC))
+        self.transcript.append(Message.assistant(last.text, labels))
+        yield TextDelta(last.text)
+        yield replace(last, usage=spent.usage)
+        return True
 
     def _usable(self, choice: ToolChoice) -> list[Tool]:
         """Return the tools that may be shown."""
@@ -364,6 +411,8 @@ class Loop:
         question = self._question()
         results = [m.text for m in self._results()]
         read = [*results, *(each.quote for each in window.evidence)]
+        if not read and text.strip() == prompt.UNABLE:
+            return "low", "neither a tool nor a document helps"
         if not read:
             return "low", "from the model's own knowledge; nothing backs it"
         backing = support(text, read, question)

@@ -15,15 +15,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from agentkit.answer import Answerer
 from agentkit.context.assemble import Context
 from agentkit.core.runs import TALKING
 from agentkit.demo.run import FACT_ANSWER, SUM_ANSWER
 from agentkit.errors import EngineError
-from agentkit.events import Finished, ToolFinished
+from agentkit.events import Event, Finished, ToolFinished
 from agentkit.loop import Loop
 from agentkit.memory_tools import memory_tools
 from agentkit.models.base import Model, Sampling
-from agentkit.recall import Relevant
+from agentkit.recall import Recall, Relevant
 from agentkit.selection import Selection
 from agentkit.votes import Votes
 from agentkit_memory import NewRecord, Vault
@@ -66,31 +67,39 @@ class Desk:
             text: The request.
             calling: How tokens are drawn where tools are shown.
         """
+        events = self.turn(text, calling)
+        if kind == "remember":
+            kept = [each for each in events if isinstance(each, ToolFinished) and each.call.name == kind]
+            return any(FACT_ANSWER in each.text and not each.is_error for each in kept)
+        wanted = SUM_ANSWER if kind == "sum" else FACT_ANSWER
+        return any(isinstance(each, Finished) and wanted in each.text.replace(",", "") for each in events)
+
+    def turn(self, text: str, calling: Sampling) -> list[Event]:
+        """Return what happens when `text` is asked of an agent; nothing, where its engine fails."""
         tools = [
             *builtin_tools(NoSandbox(), self.workspace, list, lambda: datetime.now().astimezone()),
             *memory_tools(_Forgetful(), self.vault, self.embedder, said=text),
         ]
+        adapted = calling.adapter is not None
+        recall = Recall(self.vault, self.embedder, kinds=("document", "memory"))
         loop = Loop(
             self.model,
             Toolbox(tools),
             policy=Policy.yes(),
             context=Context(self.model, embedder=self.embedder),
             recall=Relevant(self.vault, self.embedder),
+            answers=Answerer(self.model, recall, embedder=self.embedder, sampling=calling, declines=True)
+            if adapted
+            else None,
             selection=self.selection,
             sampling=TALKING,
             calling=calling,
-            votes=None if calling.adapter is None else Votes(),
+            votes=Votes() if adapted else None,
         )
         try:
-            events = list(loop.run(text))
+            return list(loop.run(text))
         except EngineError:
-            return False
-        if kind == "remember":
-            kept = [each for each in events if isinstance(each, ToolFinished) and each.call.name == kind]
-            return any(FACT_ANSWER in each.text and not each.is_error for each in kept)
-        last = events[-1]
-        wanted = SUM_ANSWER if kind == "sum" else FACT_ANSWER
-        return isinstance(last, Finished) and wanted in last.text.replace(",", "")
+            return []
 
 
 @contextmanager

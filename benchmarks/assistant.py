@@ -17,7 +17,8 @@ question is given; right is to say that the answer is not there, in the words th
 The others are given twice, for `rules` and `both`: a model alone names no source and searches for nothing. `among`:
 the passage is given among two of other questions, and the first source that is named has to be the right one.
 `notes`: questions on `examples/notes` (`notes.toml`), searched for in all of them: the answer and its source;
-`notes_demo`: rewordings of what the demonstration asks; `notes_absent`: what the notes do not say. The thresholds of
+`notes_demo`: rewordings of what the demonstration asks; `notes_absent`: what the notes do not say; `notes_agent`: the
+questions of `notes`, asked of an agent with all its tools. The thresholds of
 `agentkit.evidence` were set by hand on questions about these notes, among others, so these figures flatter it; those of
 `nq` and `hotpotqa` do not. `demo_*`: rewordings of what the demonstration has the agent do. The public questions are
 read from `AGENTKIT_DATA`, or `../shared/data`.
@@ -214,8 +215,17 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
             for name, calls in work.items():
                 share(f"{name}_{way}", calls)
         with requests.desk(parts.engine, parts.embedder, parts.selection, vault) as desk:
-            for way, (kind, texts) in itertools.product(guided, requests.ASKED.items()):
-                calling = replace(CALLING, adapter=NAME if way in ADAPTED else None)
+            drawn = {way: replace(CALLING, adapter=NAME if way in ADAPTED else None) for way in guided}
+            for way, calling in drawn.items():
+                share(
+                    f"notes_agent_{way}",
+                    [
+                        functools.partial(_told, desk, each, calling)
+                        for each in notes.asked()
+                        if each.answers and not each.demo
+                    ],
+                )
+            for (way, calling), (kind, texts) in itertools.product(drawn.items(), requests.ASKED.items()):
                 share(
                     f"demo_{kind}_{way}", [functools.partial(desk.run, kind, each, calling) for each in texts]
                 )
@@ -243,6 +253,15 @@ def _noted(parts: Parts, asked: notes.Asked, recall: Searches, way: str) -> bool
     if not asked.answers:
         return is_absent(said)
     return notes.holds(said, asked.answers) and source.endswith(asked.source)
+
+
+def _told(desk: requests.Desk, asked: notes.Asked, calling: Sampling) -> bool:
+    """Return whether an agent, with all its tools, answers a question on the notes and names the source."""
+    return any(
+        notes.holds(each.text, asked.answers) and each.evidence[0].source.endswith(asked.source)
+        for each in desk.turn(asked.question, calling)
+        if isinstance(each, Finished) and each.evidence
+    )
 
 
 def _answered(parts: Parts, question: Asked, way: str) -> bool:

@@ -25,7 +25,7 @@ from agentkit.cli.options import (
     sampling,
 )
 from agentkit.cli.output import Output
-from agentkit.cli.turn import NOT_FOUND, exit_code, run_turn, show_end, show_sources
+from agentkit.cli.turn import NOT_FOUND, exit_code, run_turn, show_backing, show_end, show_sources
 from agentkit.cli.typed import checked, read_stdin
 from agentkit.errors import ConfigError
 
@@ -126,6 +126,7 @@ def run(
         output.json(_document(task, finished))
     elif finished.get("output") is not None:
         output.json(finished["output"])
+    show_backing(task, finished, output)
     show_end(finished, output)
     _exit(finished)
 

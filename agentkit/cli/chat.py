@@ -31,7 +31,7 @@ from agentkit.cli.options import (
     sampling,
 )
 from agentkit.cli.output import Output
-from agentkit.cli.turn import run_turn, show_end, show_sources
+from agentkit.cli.turn import run_turn, show_backing, show_end, show_sources
 from agentkit.cli.typed import read_lines
 from agentkit.errors import LockedError
 
@@ -129,6 +129,7 @@ class Chat:
             client, self._output, answer=self._approver, on_event=self._output.json_line,
             text=text, conversation=self._name, **self._request,
         )  # fmt: skip
+        show_backing(text, self._last, self._output)
         show_end(self._last, self._output)
         if self._output.is_terminal:
             self._output.line()

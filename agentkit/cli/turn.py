@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentkit.cli.output import Output, excerpt, place_of, to_json
+from agentkit.expected import asks
 
 if TYPE_CHECKING:
     from agentkit.client import CoreClient
@@ -123,6 +124,13 @@ def show_sources(finished: Mapping[str, Any], output: Output) -> None:
         output.line(f"    \u201c{excerpt(each['quote'], 400)}\u201d", "dim")
     if finished.get("confidence"):
         output.line(f"confidence: {finished['confidence']} ({finished['confidence_reason']})")
+
+
+def show_backing(request: str, finished: Mapping[str, Any], output: Output) -> None:
+    """Write what the answer to `request` rests on; a question that was answered from nothing is not left unsaid."""
+    unbacked = finished.get("ending") == "answered" and finished.get("confidence") == "low"
+    if finished.get("evidence") or (unbacked and asks(request)):
+        show_sources(finished, output)
 
 
 def exit_code(finished: Mapping[str, Any]) -> int:

@@ -127,17 +127,22 @@ class RunOps:
         if calling.adapter is None and AGENT in engine.adapters:
             calling = replace(calling, adapter=AGENT)
         adapted = calling.adapter == AGENT and calling.adapter_scale != 0
-        if mode == "ask":
-            from agentkit.answer import Answerer
-            from agentkit.recall import Recall
+        from agentkit.answer import Answerer
+        from agentkit.recall import Recall, Relevant
 
-            recall = Recall(vault, self._service.embedder(), kinds=("document", "memory"))
-            return Answerer(  # it was taught to decline; a model as it came says yes to anything
-                model, recall, embedder=self._service.embedder(), sampling=calling, declines=adapted
-            ).run(text)
+        embedder = self._service.embedder()
+        # An adapter was taught to decline; a model as it came says yes to anything.
+        answerer = Answerer(
+            Stoppable(engine, session, None),
+            Recall(vault, embedder, kinds=("document", "memory")),
+            embedder=embedder,
+            sampling=calling,
+            declines=adapted,
+        )
+        if mode == "ask":
+            return answerer.run(text)
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
-        from agentkit.recall import Relevant
         from agentkit.transcript import Transcript
         from agentkit.votes import Votes
 
@@ -156,8 +161,9 @@ class RunOps:
             unusable=refused,
             policy=policy,
             approve=lambda approval: _approve(approval, session),
-            context=Context(model, embedder=self._service.embedder()),
-            recall=Relevant(vault, self._service.embedder(), conversation=name),
+            context=Context(model, embedder=embedder),
+            recall=Relevant(vault, embedder, conversation=name),
+            answers=answerer if adapted else None,
             selection=self._select(model, request, toolbox),
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,

@@ -446,6 +446,77 @@ def test_an_answer_from_passages_carries_their_sources() -> None:
     assert finished(events).evidence == (passage,)
 
 
+class FakeAnswers:
+    """Says what the documents say."""
+
+    def __init__(self, text: str, ending: Ending = Ending.ANSWERED, confidence: str = "high") -> None:
+        evidence = (PASSAGE,) if ending is Ending.ANSWERED else ()
+        self._last = Finished(text, ending, evidence, Usage(5, 3), confidence, "the rule of this test")
+        self.asked: list[str] = []
+
+    def run(self, question: str) -> Iterator[Event]:
+        self.asked.append(question)
+        yield Recalled(self._last.evidence)
+        yield TextDelta(self._last.text)
+        yield self._last
+
+
+PASSAGE = Evidence(
+    "r1", "lease.txt", "", "The rent is 985 euros.", 0.9, Labels(Origin.DOCUMENT, Privacy.PRIVATE, ("r1",))
+)
+
+
+def test_a_question_that_the_documents_answer_is_answered_from_them_and_by_nothing_else() -> None:
+    model, answers = FakeModel("The rent is too high"), FakeAnswers("985 euros.")
+    loop = make(model, recall=FakeRecall(PASSAGE), answers=answers)
+    events = list(loop.run("How much is the rent?"))
+    assert [type(each) for each in events] == [Recalled, TextDelta, Finished]
+    assert (finished(events).text, finished(events).evidence) == ("985 euros.", (PASSAGE,))
+    assert finished(events).usage == Usage(5, 3)
+    assert model.prompts == []
+    assert loop.transcript[1].labels == Labels(Origin.DOCUMENT, Privacy.PRIVATE, ("r1",))
+    well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("How much is the rent?", FakeAnswers("Not there.", Ending.NOT_FOUND)),
+        ("Write to the landlord about the rent", FakeAnswers("985 euros.")),
+        ("How much is the rent? And please write to the landlord.", FakeAnswers("985 euros.")),
+    ],
+)
+def test_what_the_documents_cannot_answer_is_for_the_model(text: str, answers: FakeAnswers) -> None:
+    loop = make(FakeModel("As I said"), recall=FakeRecall(PASSAGE), answers=answers)
+    assert finished(list(loop.run(text))).text == "As I said"
+    well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize(("confidence", "said"), [("low", "It rains"), ("medium", "985 euros.")])
+def test_where_a_tool_may_be_wanted_the_documents_have_to_be_sure(confidence: str, said: str) -> None:
+    answers = FakeAnswers("985 euros.", confidence=confidence)
+    loop = make(FakeModel("It rains"), weather(), recall=FakeRecall(PASSAGE), answers=answers)
+    assert finished(list(loop.run("How much is the rent?"))).text == said
+
+
+def test_what_is_the_users_own_and_nowhere_written_is_not_made_up() -> None:
+    answers = FakeAnswers("That is not in your documents.", Ending.NOT_FOUND)
+    loop = make(FakeModel("O negative"), recall=FakeRecall(), answers=answers)
+    assert finished(list(loop.run("What is my blood type?"))).ending is Ending.NOT_FOUND
+    assert (
+        finished(list(loop.run("What is my blood type?"))).text == "O negative"
+    )  # it may have been said before
+    assert answers.asked == ["What is my blood type?"]
+    well_formed(loop.transcript)
+
+
+def test_a_turn_that_is_stopped_while_the_documents_are_asked_is_closed() -> None:
+    answers = FakeAnswers("", Ending.CANCELLED)
+    loop = make(FakeModel("It rains"), recall=FakeRecall(PASSAGE), answers=answers)
+    assert finished(list(loop.run("How much is the rent?"))).ending is Ending.CANCELLED
+    well_formed(loop.transcript)
+
+
 def test_the_policy_is_told_every_origin_the_model_has_read() -> None:
     policy = FakePolicy()
     tool = weather(origin="document")

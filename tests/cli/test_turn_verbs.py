@@ -36,8 +36,13 @@ CALL = ToolCall("c1", "run_python", {"code": "print(1)\nprint('\x1b[2Jx')", "tim
 APPROVAL = Approval(CALL, "Run Python code.\nMore words.", ("execute",), "run_python can execute", "document")
 
 
-def finished(text: str, ending: Ending = Ending.ANSWERED, evidence: tuple[Evidence, ...] = ()) -> Finished:
-    return Finished(text, ending, evidence, Usage(10, 3), "medium", "its words stand in the passages")
+def finished(
+    text: str,
+    ending: Ending = Ending.ANSWERED,
+    evidence: tuple[Evidence, ...] = (),
+    confidence: str = "medium",
+) -> Finished:
+    return Finished(text, ending, evidence, Usage(10, 3), confidence, "its words stand in the passages")
 
 
 def says(*events: Event) -> Any:
@@ -81,6 +86,19 @@ def test_an_answer_stands_with_its_sources_and_confidence(core: Any, run: Any) -
     asked = core.asked_for("run")
     assert (asked["text"], asked["mode"], asked["model"]) == ("when was it?", "ask", "other")
     assert asked["sampling"] == {"seed": 7}
+
+
+def test_what_an_agent_says_stands_with_what_it_rests_on(core: Any, run: Any) -> None:
+    core.answers["run"] = ANSWERED
+    assert "sources:\n  /notes/boiler.md" in run("run", "when was it?").out
+
+
+@pytest.mark.parametrize(("request_", "told"), [("Who won?", True), ("Hello", False)])
+def test_a_question_answered_from_nothing_is_marked_and_talk_is_not(
+    request_: str, told: bool, core: Any, run: Any
+) -> None:
+    core.answers["run"] = says(TextDelta("The home team"), finished("The home team", confidence="low"))
+    assert ("confidence: low" in run("run", request_).out) is told
 
 
 def test_every_lever_of_sampling_can_be_typed(core: Any, run: Any) -> None:

@@ -182,6 +182,12 @@ def test_a_question_is_answered_with_its_source_or_refused(core: Any, notes: Pat
         assert answer.evidence[0].source.endswith("lease.md")
         refused = agent.ask("What is the boiling point of tungsten?")
         assert refused.ending is Ending.NOT_FOUND
+        *_, talked = agent.run("How much is the rent?")  # an agent with all its tools says the same
+        assert isinstance(talked, Finished)
+        assert (talked.text, talked.evidence[0].source) == (answer.text, answer.evidence[0].source)
+        *_, unknown = agent.run("What is my blood type?")
+        assert isinstance(unknown, Finished)
+        assert unknown.ending is Ending.NOT_FOUND
 
 
 def test_the_callers_tool_runs_in_the_caller_and_its_result_is_labelled(core: Any) -> None:
