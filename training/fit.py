@@ -25,7 +25,7 @@ class Recipe:
     """What decides an adapter, beside its data."""
 
     seed: int = 20261121
-    examples: int = 13000
+    examples: int = 18000
     rank: int = 32
     alpha: float = 48.0
     learning_rate: float = 1e-3

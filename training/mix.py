@@ -29,9 +29,9 @@ from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
     "one_call": (one_call, 0.36),
-    "same_tool": (same_tool, 0.16),
-    "several_tools": (several_tools, 0.18),
-    "no_tool_fits": (no_tool_fits, 0.13),
+    "same_tool": (same_tool, 0.18),
+    "several_tools": (several_tools, 0.20),
+    "no_tool_fits": (no_tool_fits, 0.11),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.09),
     "chained": (chained, 0.05),

@@ -95,16 +95,16 @@ def ask(shown: Shown, rng: random.Random) -> Ask:
         said = rng.choice(tool.asks).say(rng, share=0.2)
     else:
         said = rng.choice(tool.asks).say(rng, share=0.0)
-    return Ask(shown, said, _begun(said, _values(tool, said.slots(), rng), rng))
+    return Ask(shown, said, _begun(tool, said, _values(tool, said.slots(), rng), rng))
 
 
-def _begun(said: Said, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
+def _begun(tool: Tool, said: Said, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
     """Return the values, mostly with a capital where one begins the request and is copied as it stands there."""
     first = said.pieces[0]
     if not isinstance(first, Slot) or rng.random() > _CAPITALS:
         return values
     value = values[first.name]
-    if value.said != value.json or " " not in value.said:
+    if value.said != value.json or " " not in value.said or "enum" in tool.parameters[first.name].kind.schema:
         return values
     text = value.said[:1].upper() + value.said[1:]
     return {**values, first.name: Value(text, text)}

@@ -18,7 +18,7 @@ from agentkit_tools.builtin import builtin_tools
 from agentkit_tools.sandbox import NoSandbox
 from training.grounded import facts, tell
 from training.mix import PASSAGES, TASKS, groups, held_out_tools, is_held_out, tasks, trained_tools
-from training.tasks import OWN, Example
+from training.tasks import OWN, Example, ask
 from training.tools import catalogue, show
 
 
@@ -55,6 +55,17 @@ def test_every_call_is_valid_and_of_a_tool_that_is_shown() -> None:
             assert not errors, f"{example.task}: {errors[0].message}"
 
 
+def test_whatever_a_tool_is_asked_the_call_is_valid() -> None:
+    rng = random.Random(8)
+    for tool in catalogue():
+        for _ in range(12):
+            shown = show(tool, rng)
+            schema = json.loads(json.dumps(shown.spec.parameters).replace('"float"', '"number"'))
+            asked = ask(shown, rng)
+            errors = list(Draft202012Validator(schema).iter_errors(asked.call.arguments))
+            assert not errors, f"{tool.name}, {asked.text}: {errors[0].message}"
+
+
 def test_what_is_not_a_call_says_something() -> None:
     for example in examples(3, 500):
         assert bool(example.text) != bool(example.calls)
@@ -63,7 +74,7 @@ def test_what_is_not_a_call_says_something() -> None:
 
 def test_every_tool_can_be_shown_and_asked_for() -> None:
     rng = random.Random(1)
-    assert len(catalogue()) > 400
+    assert len(catalogue()) > 1200
     for tool in catalogue():
         spec = show(tool, rng).spec
         Draft202012Validator.check_schema(
