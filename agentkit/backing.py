@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentkit.context.words import STOP_WORDS, alike, fold, stem, terms, words
-from agentkit.dates import MONTHS, WEEKDAYS
+from agentkit.dates import CARDINALS, MONTHS, WEEKDAYS
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
 
 _NUMBER = re.compile(
@@ -35,15 +35,11 @@ _NAME = re.compile(r"(?<=[a-z,\d)] )[A-Z][a-z]+\b")
 _CALENDAR = frozenset(name[:3] for name in (*MONTHS, *WEEKDAYS))
 """Days have another form in a call."""
 _NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_COUNTS = {
-    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
-    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50,
-    "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100, "thousand": 1000, "half": 0.5,
-    "quarter": 0.25, "once": 1, "single": 1, "first": 1, "twice": 2, "double": 2, "couple": 2, "pair": 2, "both": 2,
-    "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
-    "eleventh": 11, "twelfth": 12, "dozen": 12, "million": 1_000_000, "billion": 1_000_000_000, "noon": 12,
-    "midnight": 0,
+_COUNTS = CARDINALS | {
+    "zero": 0, "hundred": 100, "thousand": 1000, "half": 0.5, "quarter": 0.25, "once": 1, "single": 1, "first": 1,
+    "twice": 2, "double": 2, "couple": 2, "pair": 2, "both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5,
+    "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "dozen": 12,
+    "million": 1_000_000, "billion": 1_000_000_000, "noon": 12, "midnight": 0,
 }  # fmt: skip
 _FRACTION = re.compile(r"(?<![\d/.,])(\d{1,3})/([1-9]\d{0,2})(?![\d/])")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2})(?![\d,])")

@@ -22,9 +22,9 @@ _TEENS = (
     "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_NUMBERS = {"a": 1, "an": 1}
-_NUMBERS |= {word: number for number, word in enumerate((*_UNITS, *_TEENS), 1)}
-_NUMBERS |= {word: 10 * number for number, word in enumerate(_TENS, 2)}
+CARDINALS = {word: number for number, word in enumerate((*_UNITS, *_TEENS), 1)}
+CARDINALS |= {word: 10 * number for number, word in enumerate(_TENS, 2)}
+_NUMBERS = {"a": 1, "an": 1, **CARDINALS}
 _COUNT = (
     rf"\d{{1,3}}(?:,\d{{3}})+|\d{{1,5}}|an?|{'|'.join([*_UNITS, *_TEENS])}"
     rf"|(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS)}))?"

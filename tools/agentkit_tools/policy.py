@@ -91,15 +91,14 @@ class Policy:
             PolicyError: The file cannot be read, or says something that is no policy.
         """
         try:
-            is_file = path.is_file()
-            data = path.read_bytes() if is_file or not path.exists() else b""
+            if path.exists() and not path.is_file():
+                raise PolicyError(
+                    f"policy file {path} is no plain file",
+                    hint="the core reads it, in another process: save it first",
+                )
+            data = path.read_bytes()
         except OSError as error:
             raise PolicyError(f"policy file {path} cannot be read: {error.strerror}") from error
-        if not is_file:
-            raise PolicyError(
-                f"policy file {path} is no plain file",
-                hint="the core reads it, in another process: save it first",
-            )
         if len(data) > MOST_POLICY_BYTES:
             raise PolicyError(
                 f"policy file {path} has {len(data)} bytes, over the limit of {MOST_POLICY_BYTES}"
