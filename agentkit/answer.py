@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit import prompt
+from agentkit.asking import asks_for_passages
 from agentkit.context.assemble import Context, Window
 from agentkit.context.budget import Budget
 from agentkit.context.compress import Embeds
@@ -23,8 +24,9 @@ from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
 from agentkit.evidence import POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find
 from agentkit.expected import Kind, expected
+from agentkit.grounding import Searches
 from agentkit.limits import add_usage
-from agentkit.loop import GREEDY, Searches
+from agentkit.loop import GREEDY
 from agentkit.messages import Evidence, Message, Usage
 from agentkit.models.base import Completion, Model, Sampling, StopReason, finish
 from agentkit.support import support
@@ -81,21 +83,33 @@ class Answerer:
         budget = replace(Budget.of(model.context_tokens), reply=room)
         self._context = Context(model, system=prompt.GROUNDED, frame=prompt.grounded, budget=budget)
 
-    def run(self, question: str) -> Iterator[Event]:
+    def run(self, question: str, *, about: str = "", told: Sequence[Evidence] = ()) -> Iterator[Event]:
         """Answer `question`; yield what happens as it happens.
 
         The answer comes in one piece, once it is known to be borne out. The last event is `Finished`.
+
+        Args:
+            question: In the user's words.
+            about: Words for what the question only points to.
+            told: Further passages, which go before those that are found.
 
         Raises:
             ContextOverflowError: The question alone exceeds the window.
             EngineError: The model's worker failed.
             StoreError: The vault cannot be read.
         """
-        finding = find(question, self._recall.search(question), embedder=self._embedder)
+        passages = [*told, *self._recall.search(f"{question} {about}".strip())]
+        finding = find(question, passages, about=about, embedder=self._embedder)
         yield Recalled(finding.quotes)
         may_hold = self._declines and finding.strength >= POSSIBLE_STRENGTH
         if not (finding.found or may_hold):
             yield from _absent(Usage(), *_sure_of_absence(finding))
+            return
+        if finding.found and asks_for_passages(question):
+            told_there = " ".join(f'"{each.quote}"' for each in finding.quotes)
+            text = f"Your documents say: {told_there}"
+            yield TextDelta(text)
+            yield Finished(text, Ending.ANSWERED, finding.quotes, Usage(), "medium", finding.reason)
             return
         used, verdicts = Usage(), list[Verdict]()
         for lead in finding.leads if self._declines else finding.leads[:1]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from agentkit.asking import owned
 from agentkit.context.compress import Embeds, rank
 from agentkit.context.sentences import Sentence, sentences
 from agentkit.context.words import alike, terms
@@ -102,13 +103,19 @@ class Finding:
 
 
 def find(
-    question: str, passages: Sequence[Evidence], *, embedder: Embeds | None = None, quotes: int = 3
+    question: str,
+    passages: Sequence[Evidence],
+    *,
+    about: str = "",
+    embedder: Embeds | None = None,
+    quotes: int = 3,
 ) -> Finding:
     """Judge the sentences of `passages` and return the best.
 
     Args:
         question: In the user's words.
         passages: From a search, best first.
+        about: Words for what the question only points to.
         embedder: The one of the search; without it strength rests on words alone.
         quotes: Sentences to quote at most.
     """
@@ -116,7 +123,7 @@ def find(
     headings = [_headings(each, text) for each, text in zip(passages, texts, strict=True)]
     kind = expected(question)
     candidates = sorted(
-        _candidates(question, kind, passages, texts, headings, embedder),
+        _candidates(question, about, kind, passages, texts, headings, embedder),
         key=lambda each: (-each.score, each.passage, each.place),
     )
     if not candidates:
@@ -145,22 +152,25 @@ def find(
 
 def _candidates(
     question: str,
+    about: str,
     kind: Kind | None,
     passages: Sequence[Evidence],
     texts: Sequence[Sequence[Sentence]],
     headings: Sequence[Sequence[str]],
     embedder: Embeds | None,
 ) -> list[Candidate]:
-    asked = list(dict.fromkeys(terms(question)))
+    sought = f"{question} {about}".strip()
+    asked = list(dict.fromkeys(terms(sought)))
     core = [term for term in asked if term not in _GENERIC] or asked
     yes_or_no = bool(_YES_OR_NO.match(question))
     things = [term for term in terms(counted(question)) if term not in _GENERIC]
+    own_things = [term for term in terms(owned(question)) if term not in _GENERIC]
     contexts = [
         [_context(text, place, heads[place]) for place in range(len(text))]
         for text, heads in zip(texts, headings, strict=True)
     ]
     made: list[Candidate] = []
-    for passage, row in enumerate(rank(question, texts, embedder=embedder, contexts=contexts)):
+    for passage, row in enumerate(rank(sought, texts, embedder=embedder, contexts=contexts)):
         title = _title(passages[passage])
         for place, scored in enumerate(row):
             text = scored.sentence.text
@@ -169,6 +179,7 @@ def _candidates(
             said = _share(core, own)
             coverage = _share(core, around)
             fits = (kind is None or bool(kind.answer.search(text))) and _share(things, around) in (None, 1.0)
+            fits = fits and _share(own_things, around) != 0.0
             new = any(not any(alike(term, other) for other in asked) for term in own)
             dense = scored.dense if embedder is not None else 0.35 * ((said or 0.0) + (coverage or 0.0))
             empty = not (new or yes_or_no) or headings[passage][place] == text or text.endswith("?")

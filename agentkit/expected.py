@@ -94,34 +94,6 @@ KINDS: tuple[Kind, ...] = (
 """Every rule there is; the first that fits the question counts."""
 
 
-_ASKS = re.compile(
-    r"\W*(?:(?:please|hi|hello|hey|ok|okay|so|and|but|now|then|well|in|on|at|for|to|by|from|until|up to|since)\b"
-    r"[\s,.:!]*)*"
-    r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|could|may|might|must|should|shall"
-    r"|will|would|has|have|had|tell me|remind me|give me|look up|find out|i wonder|i(?:'d like| want| need) to know)\b",
-    re.IGNORECASE,
-)
-
-
-def asks(request: str) -> bool:
-    """Return whether `request` asks something, rather than to have something done."""
-    begun = request.strip()
-    return begun.endswith("?") or _ASKS.match(begun[:_READ_CHARACTERS]) is not None
-
-
-_OWN = re.compile(
-    r"(?:(?:please|hi|hello|hey|so|and)\b[\s,.:!]*|(?:tell|remind) me )*"
-    r"(?:who|whose|when|where|which|what|how (?:much|many|old|long|often|far|tall|high|big|heavy))\b"
-    r"(?!.*\b(?:should|could|would|can|might|best|mean|means)\b).*\b(?:my|our|mine|ours)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-def asks_of_own(request: str) -> bool:
-    """Return whether `request` asks for a fact about what is the user's own: no model knows it of itself."""
-    return _OWN.match(request.strip()[:_READ_CHARACTERS]) is not None
-
-
 _READ_CHARACTERS = 2000
 """Of a longer question the beginning is looked at."""
 _COUNTED = re.compile(

@@ -107,6 +107,18 @@ INTENTS: tuple[Rule, ...] = (
         "it asks for the time or date",
     ),
     _rule(
+        "current_time",
+        _PLEASE + r"(?:tell me |do you know )?what(?:'s| is)?(?: the)?(?: current)? time(?: is it| it is)?"
+        r"(?: right)?(?: now)? in (?P<timezone>[^\W\d][\w' -]{1,40}?)(?: right)?(?: now)?",
+        "it asks for the time somewhere",
+    ),
+    _rule(
+        "list_folder",
+        r"(?:please |can you |could you )?(?:list|show(?: me)?) (?:all )?(?:of )?(?:the |my )?(?:files|folders?)"
+        r"(?: (?:here|there are|i have))?",
+        "it asks for the files",
+    ),
+    _rule(
         "recall",
         r"(?:please )?(?:tell me )?what (?:do )?you (?:remember|know) about (?P<query>(?:me|my)\b.*)",
         "it asks for memories",

@@ -14,7 +14,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agentkit import prompt
 from agentkit.context.assemble import Context, Window
@@ -27,21 +27,19 @@ from agentkit.events import (
     Ending,
     Event,
     Finished,
-    Prompted,
     Recalled,
     TextDelta,
     ToolDenied,
     ToolFinished,
     ToolStarted,
 )
-from agentkit.expected import asks, asks_of_own
+from agentkit.grounding import Answers, Searches, from_what_is_written
 from agentkit.intents import intent
 from agentkit.labels import Labels, Origin, Privacy, calling_with, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
-from agentkit.parts import parts
 from agentkit.selection import Chosen, Selection
 from agentkit.support import support
 from agentkit.transcript import Transcript
@@ -56,22 +54,6 @@ NO_TOOLS = Chosen((), {})
 BACKED = 0.6
 """The share of an answer's words that what was read has to hold."""
 Approve = Callable[[Approval], Decision]
-
-
-class Searches(Protocol):
-    """Where evidence comes from; `agentkit.recall.Recall` is one."""
-
-    def search(self, question: str) -> list[Evidence]:
-        """Return passages for a question, best first."""
-        ...
-
-
-class Answers(Protocol):
-    """What answers from documents alone; `agentkit.answer.Answerer` is one."""
-
-    def run(self, question: str) -> Iterator[Event]:
-        """Answer, or say that the documents do not; the last event is `Finished`."""
-        ...
 
 
 class Loop:
@@ -191,7 +173,7 @@ class Loop:
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
-            if choice in (AUTO, NONE) and (yield from self._from_documents(text, evidence, chosen, spent)):
+            if choice in (AUTO, NONE) and (yield from self._from_documents(evidence, chosen, spent)):
                 return
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
@@ -241,29 +223,18 @@ class Loop:
             self.transcript.repair(prompt.stopped(ending) if ending else prompt.CUT_OFF)
 
     def _from_documents(
-        self, text: str, evidence: Sequence[Evidence], chosen: Chosen, spent: Spent
+        self, evidence: Sequence[Evidence], chosen: Chosen, spent: Spent
     ) -> Generator[Event, None, bool]:
-        """End the turn with what the documents say to a question, and say whether it is ended.
-
-        Where tools are shown they may be what is wanted, and a mere quote is no answer. That the documents say
-        nothing is one to what nobody else can know, unless it was said before.
-        """
-        alone = not chosen.tools and len(self.transcript) == 1
-        lacking = alone and asks_of_own(text)
-        if self._answers is None or not (evidence or lacking) or not asks(text) or len(parts(text)) > 1:
+        """End the turn with what is written or was told, and say whether that ended it."""
+        if self._answers is None:
             return False
-        for event in self._answers.run(text):
-            if isinstance(event, Prompted):
-                yield event
-            if isinstance(event, Finished):
-                last = event
+        written = from_what_is_written(
+            self._answers, self.transcript, nearby=bool(evidence), tools=chosen.clear
+        )
+        last = yield from written
+        if last is None:
+            return False
         spent.used(last.usage)
-        if last.ending is Ending.CANCELLED:
-            raise Cancelled("the turn was stopped")
-        if last.ending is Ending.NOT_FOUND and not lacking:
-            return False
-        if last.confidence == "low" and chosen.tools:
-            return False
         labels = join_all(each.labels for each in last.evidence).join(Labels(Origin.MODEL, Privacy.PUBLIC))
         self.transcript.append(Message.assistant(last.text, labels))
         yield TextDelta(last.text)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIMIT = 3
+CLEAR_SCORE = 0.35
+"""Cosine from which one of the tools is most likely what is wanted."""
 NEAREST_SCORE = 0.2
 """Cosine under which a description has nothing to do with a request; the tool that is meant is over it in 95 of 100
 requests of our own, the nearest one in 18 of 100 that no tool fits."""
@@ -47,6 +49,8 @@ class Chosen:
     """Sorted by name, so that the same set is always the same prompt."""
     reasons: dict[str, str]
     """Why each is there."""
+    clear: bool = False
+    """One of them is most likely wanted: it is pinned or named, words speak of it, or its description is very near."""
 
 
 class Selection:
@@ -82,9 +86,8 @@ class Selection:
     def pinned(self, tools: Iterable[Described]) -> Chosen:
         """Return the pinned tools alone, as they stand in front of every prompt."""
         shown = sorted((tool for tool in tools if tool.name in self._pins), key=lambda tool: tool.name)
-        return Chosen(
-            tuple(_spec(tool, beside=False) for tool in shown), {tool.name: "pinned" for tool in shown}
-        )
+        reasons = {tool.name: "pinned" for tool in shown}
+        return Chosen(tuple(_spec(tool, beside=False) for tool in shown), reasons, clear=bool(shown))
 
     def choose(
         self,
@@ -109,19 +112,22 @@ class Selection:
         every = {tool.name: tool for tool in tools}
         reasons = {name: "pinned" for name in sorted(every) if name in self._pins}
         only = forced.tool if forced is not None else named
+        clear = bool(reasons)
         if only is not None:
             reasons[only] = "asked for by name" if forced is None else forced.reason
+            clear = True
         else:
-            reasons |= self._nearest(request, every, reasons, required=required)
+            near, is_clear = self._nearest(request, every, reasons, required=required)
+            reasons, clear = reasons | near, clear or is_clear
         shown = [_spec(every[name], beside=name not in self._pins) for name in sorted(reasons)]
         if forced is not None:
             shown = [_narrowed(each, forced.arguments) if each.name == only else each for each in shown]
-        return Chosen(tuple(shown), reasons)
+        return Chosen(tuple(shown), reasons, clear)
 
     def _nearest(
         self, request: str, every: Mapping[str, Described], pinned: Mapping[str, str], *, required: bool
-    ) -> dict[str, str]:
-        """Return the tools nearest to `request` that fit beside the pinned ones, and why."""
+    ) -> tuple[dict[str, str], bool]:
+        """Return the tools nearest to `request` that fit beside the pinned ones, why, and if one is clearly meant."""
         left = self._budget_tokens - sum(self._cost(every[name]) for name in pinned)
         free = [tool for name, tool in every.items() if name not in pinned]
         nearest = sorted(
@@ -144,7 +150,8 @@ class Selection:
         if required and nearest and not found and not pinned:
             score, tool = nearest[0]
             found[tool.name] = f"the nearest to the request ({score:.2f}), and a call is required"
-        return found
+        clear = any(name in found for name in likely) or (bool(found) and nearest[0][0] >= CLEAR_SCORE)
+        return found, clear
 
     def _scores(self, request: str, tools: Sequence[Described]) -> list[float]:
         if not tools:

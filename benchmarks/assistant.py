@@ -43,7 +43,7 @@ from agentkit.answer import NOT_FOUND, Answerer
 from agentkit.core.runs import CALLING
 from agentkit.errors import EngineError
 from agentkit.events import Finished
-from agentkit.loop import Searches
+from agentkit.grounding import Searches
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 from agentkit.models.adapters import Adapter
 from agentkit.models.base import AUTO, NONE, Completion, Model, Sampling, StopReason, ToolChoice

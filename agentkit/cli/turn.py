@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from agentkit.asking import asks
 from agentkit.cli.output import Output, excerpt, place_of, to_json
-from agentkit.expected import asks
 
 if TYPE_CHECKING:
     from agentkit.client import CoreClient
@@ -128,8 +128,8 @@ def show_sources(finished: Mapping[str, Any], output: Output) -> None:
 
 def show_backing(request: str, finished: Mapping[str, Any], output: Output) -> None:
     """Write what the answer to `request` rests on; a question that was answered from nothing is not left unsaid."""
-    unbacked = finished.get("ending") == "answered" and finished.get("confidence") == "low"
-    if finished.get("evidence") or (unbacked and asks(request)):
+    answered, sure = finished.get("ending") == "answered", finished.get("confidence") != "low"
+    if answered and ((finished.get("evidence") and sure) or (not sure and asks(request))):
         show_sources(finished, output)
 
 

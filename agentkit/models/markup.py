@@ -59,7 +59,7 @@ class Markup:
 
         Args:
             stops: End the text.
-            tools: Its prompt shows tools: where a call begins, the text ends.
+            tools: Its prompt shows tools, or calls of them: where a call begins, the text ends.
             results: Its prompt shows how results are written, or results: a small model may go on with its own.
             thoughts: It may begin with thoughts, and its answer stand in a frame.
             thinking: The prompt has opened the thoughts already.

@@ -229,9 +229,9 @@ class Session:
         elif not calls and not free:
             raise ConfigError("a call is required, but there are no tools")
         stops = sampling.stop if schema is None else ()
-        results = shown or (schema is None and any(message.role is Role.TOOL for message in messages))
+        marked = shown or (schema is None and any(message.role is Role.TOOL for message in messages))
         stream = self._markup.stream(
-            stops, tools=shown, calls=calls, results=results, thoughts=free, thinking=thinking
+            stops, tools=marked, calls=calls, results=marked, thoughts=free, thinking=thinking
         )
         generation = Generation(
             self._model,

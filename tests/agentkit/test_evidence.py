@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentkit.evidence import FOUND_STRENGTH, find
-from agentkit.expected import asks, asks_of_own, counted, expected
+from agentkit.expected import counted, expected
 from agentkit.messages import Evidence
 from agentkit.support import support
 
@@ -139,20 +139,3 @@ def test_support_counts_new_words_and_foreign_numbers() -> None:
     assert support("The rent.", [text], "How much is the rent?").new == 0
     assert support("A dragon pays.", [text]).share == 0.0
     assert support("It is 555.", ["call 555 0190"]).missing_numbers == ("555",)
-
-
-@pytest.mark.parametrize(
-    ("request_", "asked", "own"),
-    [
-        ("Who is my dentist?", True, True),
-        ("please tell me where our passports are", True, True),
-        ("In which folder is the lease", True, False),
-        ("What should I do with my life?", True, False),
-        ("How do I mend my bicycle?", True, False),
-        ("Write to my landlord", False, False),
-        ("Remember that my dentist is Dr. Aksoy.", False, False),
-        ("", False, False),
-    ],
-)
-def test_a_question_and_one_about_what_is_the_users_own(request_: str, asked: bool, own: bool) -> None:
-    assert (asks(request_), asks_of_own(request_)) == (asked, own)

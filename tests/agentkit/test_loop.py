@@ -452,10 +452,10 @@ class FakeAnswers:
     def __init__(self, text: str, ending: Ending = Ending.ANSWERED, confidence: str = "high") -> None:
         evidence = (PASSAGE,) if ending is Ending.ANSWERED else ()
         self._last = Finished(text, ending, evidence, Usage(5, 3), confidence, "the rule of this test")
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, str, list[str]]] = []
 
-    def run(self, question: str) -> Iterator[Event]:
-        self.asked.append(question)
+    def run(self, question: str, *, about: str = "", told: Sequence[Evidence] = ()) -> Iterator[Event]:
+        self.asked.append((question, about, [each.quote for each in told]))
         yield Recalled(self._last.evidence)
         yield TextDelta(self._last.text)
         yield self._last
@@ -499,15 +499,33 @@ def test_where_a_tool_may_be_wanted_the_documents_have_to_be_sure(confidence: st
     assert finished(list(loop.run("How much is the rent?"))).text == said
 
 
+@pytest.mark.parametrize(
+    ("text", "said"), [("rent", "985 euros."), ("I pay a rent for a flat in town", "I see")]
+)
+def test_a_few_words_ask_for_what_is_written_of_them(text: str, said: str) -> None:
+    loop = make(
+        FakeModel("I see"), recall=FakeRecall(PASSAGE), answers=FakeAnswers("985 euros.", confidence="low")
+    )
+    assert finished(list(loop.run(text))).text == said
+
+
 def test_what_is_the_users_own_and_nowhere_written_is_not_made_up() -> None:
     answers = FakeAnswers("That is not in your documents.", Ending.NOT_FOUND)
     loop = make(FakeModel("O negative"), recall=FakeRecall(), answers=answers)
     assert finished(list(loop.run("What is my blood type?"))).ending is Ending.NOT_FOUND
-    assert (
-        finished(list(loop.run("What is my blood type?"))).text == "O negative"
-    )  # it may have been said before
-    assert answers.asked == ["What is my blood type?"]
+    assert finished(list(loop.run("What is a blood type?"))).text == "O negative"
     well_formed(loop.transcript)
+
+
+def test_a_question_is_asked_with_what_was_said_before_it() -> None:
+    answers = FakeAnswers("520 euros.")
+    loop = make(FakeModel("I see"), recall=FakeRecall(), answers=answers)
+    for text in ("My cat is called Tux.", "When was the dishwasher bought?", "And how much did it cost?"):
+        list(loop.run(text))
+    assert answers.asked == [
+        ("When was the dishwasher bought?", "", ["My cat is called Tux."]),
+        ("And how much did it cost?", "dishwasher bought", ["My cat is called Tux."]),
+    ]
 
 
 def test_a_turn_that_is_stopped_while_the_documents_are_asked_is_closed() -> None:

@@ -56,6 +56,8 @@ class Described:
         ("Do you remember where my sister lives?", "recall", {"query": "where my sister lives"}),
         ("What do you know about my sister?", "recall", {"query": "my sister"}),
         ("What time is it?", "current_time", {}),
+        ("what's the time in New York right now?", "current_time", {"timezone": "New York"}),
+        ("List my files", "list_folder", {}),
         ("Run this Python: print(6 * 7)", "run_python", {"code": "print(6 * 7)"}),
         (
             "Run this Python:\n```python\nfor i in range(3):\n    print(i)\n```",
@@ -342,3 +344,17 @@ def test_other_words_make_no_tool_likely(text: str) -> None:
 
 def test_a_cue_for_a_tool_that_is_not_offered_is_passed_over() -> None:
     assert cues("remember that 2 and 2 are 4", ["remember"]) == {"remember": "it speaks of remembering"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "clear"), [("gas red car", False), ("the price of gas oil", True), ("Note it down", True)]
+)
+def test_a_tool_is_clearly_meant_where_words_speak_of_it_or_it_is_very_near(
+    request_: str, clear: bool
+) -> None:
+    tools = [
+        Described("gas_meter_of_a_large_house", "Tell what the meter shows."),
+        Described("remember", "Keep a fact."),
+    ]
+    tools.append(Described("gas_oil_price", "The price of oil."))
+    assert Selection().choose(request_, tools).clear is clear

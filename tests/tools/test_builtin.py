@@ -76,7 +76,11 @@ def test_files_are_read_in_pieces_and_labelled_as_documents(toolbox: Toolbox, wo
     indexed = str(workspace.parent / "indexed" / "note.txt")
     part = toolbox.call("read_file", {"path": indexed, "first_line": 2, "lines": 1})
     assert part.text == "second\n[lines 2 to 2 of 3]"
-    assert toolbox.call("list_folder", {}) == ToolOutput("note.txt  15 bytes", origin="document")
+    listed = f"note.txt  15 bytes\n{workspace.parent / 'indexed'}/  indexed"
+    assert toolbox.call("list_folder", {}) == ToolOutput(listed, origin="document")
+    assert (
+        toolbox.call("list_folder", {"path": str(workspace.parent / "indexed")}).text == "note.txt  20 bytes"
+    )
     (workspace / "binary").write_bytes(b"\x7fELF\0\0")
     assert "not text" in toolbox.call("read_file", {"path": "binary"}).text
 
@@ -114,6 +118,8 @@ def test_arithmetic_and_the_clock(toolbox: Toolbox) -> None:
         "Sunday, 1 November 2026, 14:35:07 (UTC+05:30"
         in toolbox.call("current_time", {"timezone": "Asia/Kolkata"}).text
     )
+    for city, offset in (("kolkata", "+05:30"), ("New York", "-05:00"), ("Istanbul", "+03:00")):
+        assert f"(UTC{offset}" in toolbox.call("current_time", {"timezone": city}).text
     for zone in ("Mars", "../../etc/passwd", "a\0b"):
         assert toolbox.call("current_time", {"timezone": zone}).is_error
 

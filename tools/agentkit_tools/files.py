@@ -60,6 +60,8 @@ class Files:
     def entries(self, path: str = ".") -> str:
         """Return what lies in a folder, one line each: name, then size; folders end in `/`.
 
+        The folders that may be read stand below what lies in the workspace.
+
         Args:
             path: Relative to the workspace, or absolute within a folder that may be read.
 
@@ -75,7 +77,10 @@ class Files:
         ]
         if len(entries) > MOST_ENTRIES:
             lines.append(f"[{MOST_ENTRIES} of {len(entries)} are shown]")
-        return "\n".join(lines) or "[the folder is empty]"
+        lines = lines or ["[the folder is empty]"]
+        if os.path.normpath(path or ".") == ".":
+            lines += [f"{root}/  indexed" for root in self._roots()]
+        return "\n".join(lines)
 
     def write(self, path: str, content: str) -> str:
         """Create or replace a file of the workspace, and say so.

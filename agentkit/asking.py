@@ -1,0 +1,69 @@
+"""What a request asks for as a whole: whether it is a question, and of what sort (pure, English)."""
+
+from __future__ import annotations
+
+import re
+
+_READ_CHARACTERS = 2000
+"""Of a longer request the beginning is looked at."""
+_POLITELY = (
+    r"(?:(?:please|hi|hello|hey|ok|okay|so|and|but|now|then|well)\b[\s,.:!]*|(?:tell|remind|show) me )*"
+)
+_ASKS = re.compile(
+    rf"\W*{_POLITELY}(?:(?:in|on|at|for|to|by|from|until|up to|since) )*"
+    r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|could|may|might|must|should|shall"
+    r"|will|would|has|have|had|tell me|remind me|give me|look up|find out|i wonder|i(?:'d like| want| need) to know)\b",
+    re.IGNORECASE,
+)
+_OF_OWN = re.compile(
+    rf"\W*{_POLITELY}"
+    r"(?:who|whose|when|where|which|what|how (?:much|many|old|long|often|far|tall|high|big|heavy))\b"
+    r"(?!.*\b(?:should|could|would|can|might|best|mean|means)\b).*\b(?:my|our|mine|ours)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_FOR_PASSAGES = re.compile(
+    rf"\W*{_POLITELY}"
+    r"(?:what(?:'s| is| are| do| does| did)?\b.*\b(?:notes?|documents?|files?|papers?)\b.*\b(?:about|on|say)\b"
+    r"|what do you know about\b|who (?:is|are|was|were) (?-i:[A-Z])[\w' -]+\W*$)",
+    re.IGNORECASE | re.DOTALL,
+)
+_OWNED = re.compile(r"\b(?:my|our)\s+((?:[\w'-]+\s*){1,3})", re.IGNORECASE)
+_SAID_OF_IT = frozenset(
+    {
+        "called",
+        "named",
+        "cost",
+        "costs",
+        "weigh",
+        "weighs",
+        "live",
+        "lives",
+        "work",
+        "works",
+        "born",
+        "due",
+        "bought",
+    }
+)
+
+
+def asks(request: str) -> bool:
+    """Return whether `request` asks something, rather than to have something done."""
+    begun = request.strip()
+    return begun.endswith("?") or _ASKS.match(begun[:_READ_CHARACTERS]) is not None
+
+
+def asks_of_own(request: str) -> bool:
+    """Return whether `request` asks for a fact about what is the user's own: no model knows it of itself."""
+    return _OF_OWN.match(request[:_READ_CHARACTERS]) is not None
+
+
+def asks_for_passages(request: str) -> bool:
+    """Return whether `request` asks what is written about something, rather than for one thing."""
+    return _FOR_PASSAGES.match(request[:_READ_CHARACTERS]) is not None
+
+
+def owned(request: str) -> str:
+    """Return the words for what a request says is the user's own, or nothing: `dog` of `what is my dog called`."""
+    found = _OWNED.search(request[:_READ_CHARACTERS])
+    return " ".join(word for word in found[1].split() if word.lower() not in _SAID_OF_IT) if found else ""

@@ -1,0 +1,85 @@
+"""What sort of question a request is, and what a later one leans on."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentkit.asking import asks, asks_for_passages, asks_of_own, owned
+from agentkit.followup import CONVERSATION, about, told
+from agentkit.labels import Labels
+from agentkit.messages import Message
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked", "own"),
+    [
+        ("Who is my dentist?", True, True),
+        ("please tell me where our passports are", True, True),
+        ("In which folder is the lease", True, False),
+        ("What should I do with my life?", True, False),
+        ("How do I mend my bicycle?", True, False),
+        ("Write to my landlord", False, False),
+        ("Remember that my dentist is Dr. Aksoy.", False, False),
+        ("", False, False),
+    ],
+)
+def test_a_question_and_one_about_what_is_the_users_own(request_: str, asked: bool, own: bool) -> None:
+    assert (asks(request_), asks_of_own(request_)) == (asked, own)
+
+
+@pytest.mark.parametrize(
+    ("request_", "passages"),
+    [
+        ("what's in my notes about Porto?", True),
+        ("What do my documents say about the boiler", True),
+        ("Who is Mila?", True),
+        ("Who is the landlady?", False),
+        ("Who is Mila's teacher in class 2a, and when can she be reached by telephone?", False),
+        ("What is the date on my papers?", False),
+    ],
+)
+def test_what_is_written_about_something_is_asked_for(request_: str, passages: bool) -> None:
+    assert asks_for_passages(request_) is passages
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ("what is my dog called?", "dog"),
+        ("What is our household insurance policy number?", "household insurance policy"),
+        ("What is the rent?", ""),
+    ],
+)
+def test_what_a_question_says_is_the_users_own(request_: str, words: str) -> None:
+    assert owned(request_) == words
+
+
+@pytest.mark.parametrize(
+    ("question", "earlier", "words"),
+    [
+        ("And how much did it cost?", ["Hello", "When was the dishwasher bought?"], "dishwasher bought"),
+        ("Is it still under warranty?", ["Where is the drill?", "What did it cost?"], "drill cost"),
+        ("How much was that?", ["We had the boiler inspected."], "boiler inspected"),
+        ("How much is the rent?", ["Where is the drill?"], ""),
+        ("What did it cost?", [], ""),
+    ],
+)
+def test_a_question_that_points_back_carries_the_words_it_points_to(
+    question: str, earlier: list[str], words: str
+) -> None:
+    assert about(question, earlier) == words
+
+
+def test_what_the_user_told_is_a_passage_and_what_was_asked_or_answered_is_not() -> None:
+    messages = [
+        Message.user("My cat is called Tux."),
+        Message.assistant("I see.", Labels()),
+        Message.user("When was the drill bought?"),
+        Message.user("And the dog is called Max."),
+    ]
+    found = told(messages)
+    assert [(each.quote, each.source) for each in found] == [
+        ("And the dog is called Max.", CONVERSATION),
+        ("My cat is called Tux.", CONVERSATION),
+    ]
+    assert len({each.record_id for each in found}) == 2
