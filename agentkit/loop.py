@@ -197,6 +197,8 @@ class Loop:
                     yield from self._tell(results, spent)
                     return
                 if ending is None and not completion.calls:
+                    if not completion.text.strip():  # it wanted to call what it may not
+                        completion = replace(completion, text=prompt.UNABLE)
                     self._say(completion, window)
                     ending = Ending.ANSWERED
                 if ending is not None:
@@ -228,10 +230,8 @@ class Loop:
         """End the turn with what is written or was told, and say whether that ended it."""
         if self._answers is None:
             return False
-        written = from_what_is_written(
-            self._answers, self.transcript, nearby=bool(evidence), tools=chosen.clear
-        )
-        last = yield from written
+        near, tools = bool(evidence), chosen.clear
+        last = yield from from_what_is_written(self._answers, self.transcript, nearby=near, tools=tools)
         if last is None:
             return False
         spent.used(last.usage)

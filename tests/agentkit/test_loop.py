@@ -509,6 +509,10 @@ def test_a_few_words_ask_for_what_is_written_of_them(text: str, said: str) -> No
     assert finished(list(loop.run(text))).text == said
 
 
+def test_a_model_that_says_nothing_where_it_has_no_tools_is_not_left_without_an_answer() -> None:
+    assert finished(list(make(FakeModel("")).run("Turn it off"))).text == prompt.UNABLE
+
+
 def test_what_is_the_users_own_and_nowhere_written_is_not_made_up() -> None:
     answers = FakeAnswers("That is not in your documents.", Ending.NOT_FOUND)
     loop = make(FakeModel("O negative"), recall=FakeRecall(), answers=answers)

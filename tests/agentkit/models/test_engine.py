@@ -12,8 +12,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from agentkit import prompt
 from agentkit.errors import ConfigError, ContextOverflowError
-from agentkit.messages import Message, ToolSpec
+from agentkit.labels import Labels
+from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.base import (
     AUTO,
     REQUIRED,
@@ -150,6 +152,16 @@ def test_with_auto_the_model_may_just_speak(engine: Engine, tools: tuple[ToolSpe
     completion = finish(engine.complete(QUESTION, tools=tools, choice=AUTO, sampling=Sampling(max_tokens=40)))
     assert "<tool_call>" not in completion.text
     assert completion.text or completion.calls
+
+
+def test_without_tools_the_markup_of_earlier_calls_is_not_said(engine: Engine) -> None:
+    said = [Message.system(prompt.ASSISTANT)]
+    for number, fact in enumerate(("my locker is number 88", "my bag is number 12")):
+        call = ToolCall(f"c{number}", "remember", {"fact": fact})
+        said += [Message.user(f"remember that {fact}"), Message.assistant("", Labels(), (call,))]
+        said += [Message.tool(call, prompt.DENIED, Labels()), Message.assistant(prompt.NOT_RUN, Labels())]
+    said.append(Message.user("remember that my desk is number 5"))
+    assert "tool_call" not in finish(engine.complete(said, sampling=Sampling(max_tokens=60))).text
 
 
 def test_an_overflow_leaves_the_cache_alone(engine: Engine) -> None:
