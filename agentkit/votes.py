@@ -35,15 +35,16 @@ class Votes:
     """When a call is asked for again, and how."""
 
     count: int = 4
-    """Further completions, 1 to 16, drawn side by side; four cost about as much time as one or two."""
+    """Further completions, 0 to 16, drawn side by side; four cost about as much time as one or two. With none, a call
+    is still asked for part by part where it is doubtful, and loses what nobody said."""
     below: float = -0.7
     """Ask again where the model gave some token of its call a lower log-probability: where it was all but undecided."""
     temperature: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse numbers that ask for nothing, or for too much."""
-        if not 1 <= self.count <= MAX_COUNT or self.temperature <= 0:
-            raise ValueError(f"votes need 1 to {MAX_COUNT} further completions, and a temperature over 0")
+        if not 0 <= self.count <= MAX_COUNT or self.temperature <= 0:
+            raise ValueError(f"votes need 0 to {MAX_COUNT} further completions, and a temperature over 0")
 
 
 def doubt(completion: Completion) -> float:
@@ -107,7 +108,7 @@ def settle(
             return _tried(model.complete(asked, tools=tools, choice=choice, sampling=sampling))
 
         asked_for = parts(request)
-        with ThreadPoolExecutor(votes.count) as pool:
+        with ThreadPoolExecutor(votes.count or 1) as pool:
             numbered = pool.map(again, range(1, votes.count + 1))
             one_by_one = [each for each in pool.map(alone, asked_for) if each] if len(asked_for) > 1 else []
             every += filter(None, numbered)

@@ -56,6 +56,7 @@ class Desk:
     model: Model
     embedder: Embedder
     selection: Selection
+    votes: Votes
     vault: Vault
     workspace: Path
 
@@ -94,7 +95,7 @@ class Desk:
             selection=self.selection,
             sampling=TALKING,
             calling=calling,
-            votes=Votes() if adapted else None,
+            votes=self.votes if adapted else None,
         )
         try:
             return list(loop.run(text))
@@ -103,8 +104,10 @@ class Desk:
 
 
 @contextmanager
-def desk(model: Model, embedder: Embedder, selection: Selection, vault: Vault) -> Iterator[Desk]:
+def desk(
+    model: Model, embedder: Embedder, selection: Selection, votes: Votes, vault: Vault
+) -> Iterator[Desk]:
     """Remember the fact in `vault`, and lend where requests are run."""
     vault.add([NewRecord(FACT)], embedder.embed([FACT]))
     with TemporaryDirectory() as workspace:
-        yield Desk(model, embedder, selection, vault, Path(workspace))
+        yield Desk(model, embedder, selection, votes, vault, Path(workspace))

@@ -84,6 +84,7 @@ class Parts:
     engine: Model
     embedder: Any
     selection: Selection
+    votes: Votes
 
 
 def own(parts: Parts, example: Example, way: str) -> bool:
@@ -97,7 +98,7 @@ def own(parts: Parts, example: Example, way: str) -> bool:
     if way == "both":
         asked = example.messages, tools, choice, sampling
         request = example.messages[-1].text
-        completion = settle(parts.engine, *asked, completion, Votes(), request=request).completion
+        completion = settle(parts.engine, *asked, completion, parts.votes, request=request).completion
     return _same(completion.calls, example.calls)
 
 
@@ -214,7 +215,7 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
                 work[name].append(functools.partial(_noted, parts, each, recall, way))
             for name, calls in work.items():
                 share(f"{name}_{way}", calls)
-        with requests.desk(parts.engine, parts.embedder, parts.selection, vault) as desk:
+        with requests.desk(parts.engine, parts.embedder, parts.selection, parts.votes, vault) as desk:
             drawn = {way: replace(CALLING, adapter=NAME if way in ADAPTED else None) for way in guided}
             for way, calling in drawn.items():
                 share(
@@ -302,6 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=None)
     parser.add_argument("--count", type=int, default=200, help="questions of each kind")
+    parser.add_argument(
+        "--votes", type=int, default=Votes().count, help="how often a doubtful call is drawn again"
+    )
     chosen = parser.parse_args(arguments)
     from agentkit_memory import MiniLMEmbedder
 
@@ -318,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         adapters={NAME: Adapter(adapter)} if adapter else {},
     )
     try:
-        parts = Parts(engine, embedder, Selection(embedder, count=engine.count_text))
+        parts = Parts(engine, embedder, Selection(embedder, count=engine.count_text), Votes(chosen.votes))
         found = measure(parts, ways, 40 if chosen.quick else chosen.count, data_folder())
     finally:
         engine.close()

@@ -1,9 +1,9 @@
 """Measure how often a model makes the right calls: BFCL, by the published AST rules, in three ways of asking.
 
 `python -m benchmarks.tool_calling [--quick] [--model NAME|FILE.gguf] [--adapter FILE | --bare] [--all-tools]
-[--unforced] [--no-votes] [--results FILE]` prints a table, then one flat JSON object; `--json` prints that alone. What
-is asked is what an agent would ask, at temperature 0: our system prompt, the functions its selection chooses, the
-question.
+[--unforced] [--votes N | --no-votes] [--results FILE]` prints a table, then one flat JSON object; `--json` prints that
+alone. What is asked is what an agent would ask, at temperature 0: our system prompt, the functions its selection
+chooses, the question.
 
 | way | grammar | in the four categories that want calls | in irrelevance |
 |---|---|---|---|
@@ -14,10 +14,10 @@ question.
 In the object a category's name alone is its share in the way `auto`, and with `_unconstrained` that in the way `free`;
 what is not measured is null. Irrelevance is right where nothing is called, so that a model which never calls is always
 right there: read it beside the others. Where the selection shows no function, nothing is called; `--all-tools` shows
-every function instead. With an adapter, a doubtful call is asked for again, as by an agent; `--no-votes` takes the
-first. Where a question names its function beyond doubt, that one alone is shown and, but for `free`,
-has to be called, as for an agent; with `--unforced` it is like any other. BFCL is read from `AGENTKIT_DATA`, or
-`../shared/data`. With `--results FILE` every finished question is kept in that file, and a run that was stopped goes on
+every function instead. With an adapter, a doubtful call is asked for again, as by an agent; with `--votes 0` it is
+drawn once and checked, and `--no-votes` takes it as it is. Where a question names its function beyond doubt, that one
+alone is shown and, but for `free`, has to be called, as for an agent; with `--unforced` it is like any other. BFCL is
+read from `AGENTKIT_DATA`, or `../shared/data`. With `--results FILE` every finished question is kept in that file, and a run that was stopped goes on
 where it was.
 """
 
@@ -284,7 +284,7 @@ def measure(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     try:
         engine.describe()  # a model that cannot be loaded is an error, and not as many wrong answers
-        votes = None if options.no_votes or adapter is None else Votes()
+        votes = None if options.no_votes or adapter is None else Votes(options.votes)
         asker = Asker(engine, selection, name, votes, forcing=not options.unforced)
         run(asker, asked, ways, kept, options.streams)
     except KeyboardInterrupt:
@@ -315,7 +315,7 @@ def settings_of(options: argparse.Namespace, model: Path, adapter: Path | None) 
         "adapter": None if adapter is None else hashlib.sha256(adapter.read_bytes()).hexdigest(),
         "selection": not options.all_tools,
         "forced": not options.unforced,
-        "votes": not options.no_votes and adapter is not None,
+        "votes": None if options.no_votes or adapter is None else options.votes,
         "layout": _layout(),
     }
 
@@ -360,10 +360,13 @@ def parser() -> argparse.ArgumentParser:
         "--unforced", action="store_true", help="treat a question that names its function like any other"
     )
     made.add_argument(
-        "--no-votes",
-        action="store_true",
-        help="do not ask again where a call is doubtful; without an adapter an agent never does",
+        "--votes",
+        type=int,
+        default=Votes().count,
+        metavar="N",
+        help="how often a doubtful call is drawn again; without an adapter an agent never does",
     )
+    made.add_argument("--no-votes", action="store_true", help="take the first call as it is, unchecked")
     made.add_argument("--streams", type=int, default=8, metavar="N", help="how many are asked at once")
     made.add_argument("--results", type=Path, metavar="FILE", help="keep each result, and go on from there")
     made.add_argument("--json", action="store_true", help="print the JSON object only")

@@ -128,12 +128,23 @@ def test_what_nobody_said_is_left_out_without_asking_where_the_rest_of_the_calls
     assert settled.dropped == ("add.m", "add.m", "add")
 
 
+def test_without_a_further_draw_what_nobody_said_is_left_out_all_the_same() -> None:
+    optional = replace(
+        TOOL, parameters={**TOOL.parameters, "properties": {"n": {}, "m": {"type": "integer"}}}
+    )
+    first = replace(said(1), calls=(ToolCall("c", "add", {"n": 1, "m": 9}),))
+    voices: Any = Voices()
+    settled = settle(voices, [Message.user("Add 1.")], (optional,), AUTO, Sampling(seed=7), first, Votes(0))
+    assert [each.arguments for each in settled.completion.calls] == [{"n": 1}]
+    assert (settled.voices, voices.asked) == (1, [])
+
+
 def test_doubt_is_the_least_likely_token() -> None:
     assert doubt(said(1, sure=-2.5)) == -2.5
     assert doubt(Completion("", (), StopReason.END)) == 0.0
 
 
-@pytest.mark.parametrize("votes", [{"count": 0}, {"count": 17}, {"temperature": 0.0}])
+@pytest.mark.parametrize("votes", [{"count": -1}, {"count": 17}, {"temperature": 0.0}])
 def test_votes_that_ask_for_nothing_or_for_too_much_are_refused(votes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="votes need"):
         Votes(**votes)

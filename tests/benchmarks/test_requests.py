@@ -13,6 +13,7 @@ from agentkit.messages import ToolCall
 from agentkit.models.base import Sampling
 from agentkit.models.scripted import Script, ScriptedModel
 from agentkit.selection import Selection
+from agentkit.votes import Votes
 from agentkit_memory import HashEmbedder, KdfParameters, Vault
 from benchmarks._requests import ASKED, FACT, desk
 
@@ -32,7 +33,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
         )  # fmt: skip
 
         def run(kind: str, text: str, *script: Script) -> bool:
-            with desk(ScriptedModel(script), EMBEDDER, Selection(), vault) as made:
+            with desk(ScriptedModel(script), EMBEDDER, Selection(), Votes(), vault) as made:
                 return made.run(kind, text, Sampling(max_tokens=100))
 
         yield run

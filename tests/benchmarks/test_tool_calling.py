@@ -75,11 +75,11 @@ def test_an_agent_is_measured_unless_something_else_is_asked_for_and_results_kno
     model = tmp_path / "m.gguf"
     model.write_bytes(b"GGUF")
     agent = settings_of(parser().parse_args([]), model, model)
-    assert (agent["selection"], agent["forced"], agent["votes"]) == (True, True, True)
+    assert (agent["selection"], agent["forced"], agent["votes"]) == (True, True, 4)
     plain = settings_of(parser().parse_args(["--all-tools", "--unforced", "--no-votes"]), model, None)
-    assert (plain["selection"], plain["forced"], plain["votes"]) == (False, False, False)
+    assert (plain["selection"], plain["forced"], plain["votes"]) == (False, False, None)
     assert plain["adapter"] != agent["adapter"]
-    assert settings_of(parser().parse_args([]), model, None)["votes"] is False
+    assert settings_of(parser().parse_args([]), model, None)["votes"] is None
     assert not any(isinstance(value, dict | list) for value in agent.values())
 
 
