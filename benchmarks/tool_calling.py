@@ -17,8 +17,8 @@ right there: read it beside the others. Where the selection shows no function, n
 every function instead. With an adapter, a doubtful call is asked for again, as by an agent; with `--votes 0` it is
 drawn once and checked, and `--no-votes` takes it as it is. Where a question names its function beyond doubt, that one
 alone is shown and, but for `free`, has to be called, as for an agent; with `--unforced` it is like any other. BFCL is
-read from `AGENTKIT_DATA`, or `../shared/data`. With `--results FILE` every finished question is kept in that file, and a run that was stopped goes on
-where it was.
+read from `AGENTKIT_DATA`, or `../shared/data`. With `--results FILE` every finished question is kept in that file, and
+a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
