@@ -75,6 +75,10 @@ class Desk:
         wanted = SUM_ANSWER if kind == "sum" else FACT_ANSWER
         return any(isinstance(each, Finished) and wanted in each.text.replace(",", "") for each in events)
 
+    def know(self) -> None:
+        """Keep the fact, so that it can be recalled."""
+        self.vault.add([NewRecord(FACT)], self.embedder.embed([FACT]))
+
     def turn(self, text: str, calling: Sampling) -> list[Event]:
         """Return what happens when `text` is asked of an agent; nothing, where its engine fails."""
         tools = [
@@ -107,7 +111,6 @@ class Desk:
 def desk(
     model: Model, embedder: Embedder, selection: Selection, votes: Votes, vault: Vault
 ) -> Iterator[Desk]:
-    """Remember the fact in `vault`, and lend where requests are run."""
-    vault.add([NewRecord(FACT)], embedder.embed([FACT]))
+    """Lend where requests are run; the fact is not known there yet, as in the demonstration."""
     with TemporaryDirectory() as workspace:
         yield Desk(model, embedder, selection, votes, vault, Path(workspace))

@@ -226,10 +226,14 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
                         if each.answers and not each.demo
                     ],
                 )
-            for (way, calling), (kind, texts) in itertools.product(drawn.items(), requests.ASKED.items()):
-                share(
-                    f"demo_{kind}_{way}", [functools.partial(desk.run, kind, each, calling) for each in texts]
-                )
+            for kind, texts in requests.ASKED.items():
+                if kind == "recall":
+                    desk.know()
+                for way, calling in drawn.items():
+                    share(
+                        f"demo_{kind}_{way}",
+                        [functools.partial(desk.run, kind, each, calling) for each in texts],
+                    )
     return found
 
 

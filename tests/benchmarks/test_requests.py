@@ -34,6 +34,8 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
 
         def run(kind: str, text: str, *script: Script) -> bool:
             with desk(ScriptedModel(script), EMBEDDER, Selection(), Votes(), vault) as made:
+                if kind == "recall":
+                    made.know()
                 return made.run(kind, text, Sampling(max_tokens=100))
 
         yield run
