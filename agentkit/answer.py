@@ -106,8 +106,7 @@ class Answerer:
             yield from _absent(Usage(), *_sure_of_absence(finding))
             return
         if finding.found and asks_for_passages(question):
-            told_there = " ".join(f'"{each.quote}"' for each in finding.quotes)
-            text = f"Your documents say: {told_there}"
+            text = _quoted(finding.quotes)
             yield TextDelta(text)
             yield Finished(text, Ending.ANSWERED, finding.quotes, Usage(), "medium", finding.reason)
             return
@@ -155,8 +154,7 @@ def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -
     fault = _fault(question, completion, lead.text)
     if fault is not None:
         aside = f': "{said[:160]}"' if said not in ("", prompt.NOT_SAID) else ""
-        quoted = f'Your documents say: "{evidence[0].quote}"'
-        return Verdict(quoted, evidence, "low", f"{fault}{aside}", borne_out=False)
+        return Verdict(_quoted(evidence[:1]), evidence, "low", f"{fault}{aside}", borne_out=False)
 
     def accepted(confidence: str, reason: str) -> Verdict:
         return Verdict(said, evidence, confidence, reason, borne_out=True)
@@ -172,6 +170,10 @@ def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -
     if len(set(numbers(lead.text)) - set(numbers(question))) > 1:
         return accepted("medium", "the sentence holds more than one number it could mean")
     return accepted("high", "its words and numbers stand in a sentence that answers the question")
+
+
+def _quoted(quotes: Sequence[Evidence]) -> str:
+    return "Your documents say: " + " ".join(f'"{each.quote}"' for each in quotes)
 
 
 def _with(first: Evidence, others: Sequence[Evidence]) -> tuple[Evidence, ...]:

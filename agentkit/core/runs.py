@@ -131,16 +131,18 @@ class RunOps:
         from agentkit.recall import Recall, Relevant
 
         embedder = self._service.embedder()
-        # An adapter was taught to decline; a model as it came says yes to anything.
-        answerer = Answerer(
-            Stoppable(engine, session, None),
-            Recall(vault, embedder, kinds=("document", "memory")),
-            embedder=embedder,
-            sampling=calling,
-            declines=adapted,
-        )
+
+        def answerer() -> Answerer:  # waits for the engine, which starts meanwhile
+            return Answerer(  # an adapter was taught to decline; a model as it came says yes to anything
+                Stoppable(engine, session, None),
+                Recall(vault, embedder, kinds=("document", "memory")),
+                embedder=embedder,
+                sampling=calling,
+                declines=adapted,
+            )
+
         if mode == "ask":
-            return answerer.run(text)
+            return answerer().run(text)
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
         from agentkit.transcript import Transcript
@@ -163,7 +165,7 @@ class RunOps:
             approve=lambda approval: _approve(approval, session),
             context=Context(model, embedder=embedder),
             recall=Relevant(vault, embedder, conversation=name),
-            answers=answerer if adapted else None,
+            answers=answerer() if adapted else None,
             selection=self._select(model, request, toolbox),
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
