@@ -1,8 +1,9 @@
 """What a request says of tools in so many words: rules, and all there are (data).
 
 `INTENTS` hold for a whole request and name its tool beyond doubt: that call is forced, with the values the request
-gives. `CUES` are found anywhere in a request and make a tool likely: it is shown, and the model decides. A description
-of one sentence is far from most of the ways in which people ask for arithmetic, or for something to be remembered.
+gives; `noting.py` finds what it wants kept. `CUES` are found anywhere in a request and make a tool likely: it is
+shown, and the model decides. A description of one sentence is far from most of the ways in which people ask for
+arithmetic, or for something to be remembered.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+from agentkit.noting import fact_to_keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +69,6 @@ _COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>\S.*)"
 _CODE_GIVEN = "it gives what to run"
 
 INTENTS: tuple[Rule, ...] = (
-    _rule(
-        "remember",
-        _PLEASE + r"remember\b(?: that|:|,)?\s+(?P<fact>(?!when|how|what|who|where|if|the time)\S.*)",
-        "it begins with remember",
-    ),
-    _rule(
-        "remember",
-        r"(?:please )?(?:note|make a note|keep in mind)(?: that|:)\s+(?P<fact>\S.*)",
-        "it asks for a note",
-    ),
-    _rule(
-        "remember",
-        _PLEASE
-        + r"(?:save|store|note|keep|write(?: down)?|jot down) (?:this|the following)(?: down)?(?: for later)?:"
-        r"\s+(?P<fact>\S.*)",
-        "it asks for a note",
-    ),
-    _rule(
-        "remember",
-        r"(?:please )?(?:don't|do not|never) forget(?: that|:)\s+(?P<fact>\S.*)",
-        "it asks not to forget",
-    ),
-    _rule(
-        "remember",
-        r"(?P<fact>\S[^?]*?)[,;.:] *(?:and )?(?:please )?(?:(?:don't|do not|never) forget|remember) (?:that|this|it)"
-        rf"{_POLITELY}",
-        "it asks not to forget",
-    ),
     _rule(
         "calculator",
         rf"(?:{_ASKED})?(?P<expression>{_NO_SUM}{_NUMBER}(?:\s?{_OPERATOR}\s?{_NUMBER})++)\s?=?{_POLITELY}",
@@ -180,6 +155,8 @@ def intent(text: str, available: Iterable[str]) -> Intent | None:
         found = _named(name).search(whole)
         if found and not _TALKED_ABOUT.search(whole[: found.start()]):
             return Intent(name, "the request names it")
+    if "remember" in names and (fact := fact_to_keep(text)) is not None:
+        return Intent("remember", "it asks to keep a fact", {"fact": fact})
     for rule in INTENTS:
         if (
             rule.tool in names
@@ -200,13 +177,6 @@ def _read(rule: Rule, request: str) -> dict[str, str] | None:
         return {name: value.removesuffix("```").rstrip() for name, value in values.items()}
     if "expression" in values:
         values["expression"] = _in_symbols(values["expression"])
-    if "fact" in values:
-        if not _is_stated(values["fact"]) or (
-            request.endswith("?") and not _ASKED_TO_REMEMBER.match(request)
-        ):
-            return None
-        if match.end("fact") == end and _SECRET.search(values["fact"]) and not request[end:].strip("!"):
-            values["fact"] += request[end:]
     return values
 
 
@@ -214,24 +184,6 @@ _TALKED_ABOUT = re.compile(
     r"(?:n['\u2019]t|\b(?:not|never|without|why|how|should|what (?:if|happens)))\b[^.?!]*$", re.IGNORECASE
 )
 """Stands before a name in a sentence that speaks of a tool and does not ask for it."""
-_ASKED_TO_REMEMBER = re.compile(r"(?:can|could) you remember that (?!(?:time|day|night)\b)", re.IGNORECASE)
-_SECRET = re.compile(r"(?=\S*\d)(?=\S*[^\W\d])\S+$")
-"""To a word of letters and digits at the end, as passwords are, a `!` may belong."""
-_POINTS = re.compile(r"(?:this|that|it|them|him|her|these|those|me|down)(?: \w+)?", re.IGNORECASE)
-_WANTS = (
-    r"(?:please|(?:can|could|will|would) you|suggest|set|tell|give|show|remind|write|translate|calculate|compute"
-    r"|summari[sz]e|explain|draft)\b"
-)
-_ASKS = re.compile(
-    rf"^(?:{_WANTS}|(?:what|who|which|when|where|why|how|do|does|did|is|are)\b)"
-    rf"|(?:[,;.:!]|\b(?:and|then)) (?:and |then |also )?{_WANTS}|\?",
-    re.IGNORECASE,
-)
-
-
-def _is_stated(fact: str) -> bool:
-    """Return whether what is to be remembered stands there, and nothing else is asked for."""
-    return not (_POINTS.fullmatch(fact) or _ASKS.search(fact))
 
 
 def _in_symbols(expression: str) -> str:

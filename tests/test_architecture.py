@@ -28,6 +28,7 @@ LAYERS = (
         "recall",
         "rounds",
         "transcript",
+        "noting",
         "intents",
         "selection",
         "support",

@@ -21,7 +21,7 @@ from agentkit.models.usable import refusal
 from agentkit.parts import MAX_PARTS, parts
 from agentkit.selection import LIMIT, Selection
 
-EVERY = [rule.tool for rule in INTENTS]
+EVERY = ["remember", *(rule.tool for rule in INTENTS)]
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ def test_a_forced_call_leaves_the_pinned_tools_where_they_are() -> None:
         ("How many days are in 6 weeks?", "calculator"),
         ("A third off 96 euros, what do I save?", "calculator"),
         ("Make a note of the boiler's number: 88-12", "remember"),
-        ("I'd like you to keep in mind that Tom is away", "remember"),
+        ("keep in mind what Tom said", "remember"),
         ("where did I say the ladder is? i told you last week", "recall"),
         ("is there anything on heating in my notes", "search_documents"),
         ("show me todo.txt", "read_file"),
