@@ -1,32 +1,62 @@
 """A request for several things, cut into what it asks for one by one (pure, English).
 
-A list is cut at its items, other text where it leads on ("also", "after that", ";"); a sentence that only states
-something stays with what follows it. Not covered: several things in one phrase ("the rivers of Peru and Chile").
+A list is cut at its items, other text where it leads on ("also", "after that") and at its sentences. What only states
+something stays with what is asked behind it, or else before it; what only points back ("put that on the list") stays
+with what is before it. Not covered: several things in one phrase ("the rivers of Peru and Chile").
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from agentkit.context.sentences import sentences
 
 MAX_PARTS = 8
+ORDERS = (
+    r"(?:add|analy[sz]e|answer|arrange|ask|assess|book|buy|calculate|call|cancel|change|check|compare|compute|convert|copy"
+    r"|count|create|cut|delete|describe|determine|divide|draft|draw|enter|estimate|evaluate|explain|fetch|file|find|fix"
+    r"|generate|get|give|have|help|identify|keep|let|list|log|look|make|mark|measure|move|multiply|name|note|open|order|pay"
+    r"|plan|play|plot|post|predict|print|put|raise|read|recommend|record|register|remember|remove|rename|report|reserve"
+    r"|resolve|retrieve|return|run|save|schedule|search|see|sell|send|set|show|simulate|solve|sort|start|stop|store"
+    r"|suggest|summari[sz]e|take|tell|test|track|translate|turn|update|use|verify|work|write)"
+)
+"""Verbs that requests begin with."""
+_WHAT = r"(?:what|which|who|whom|whose|when|where|why|how)"
+_POLITE = r"(?:(?:please|kindly|pls|just|do|then|also|(?:would|could|can|will) you)\s+(?:please\s+)?)*"
 _LEAST_WORDS = 3
 _ITEM = re.compile(r"^[ \t]*+(?:[-*\u2022]|\d{1,2}[.)])\s+", re.MULTILINE)
 _LEADS_ON = re.compile(
-    r"(?<!\s)\s*+;\s*+(?:and\s+)?"
-    r"|(?<!\s),?\s++and\s+(?:also|then|after\s+that|finally)\b[,:]?\s+"
-    r"|(?<!\s),?\s++and\s+(?=[a-z]+\s+(?:me|the|an?|my|all)\b)"
-    r"|(?<=[.?!,])\s++(?:and\s+)?(?:also|then|next|after\s+that|afterwards|besides|plus|in\s+addition|additionally|moreover"
+    r"(?<!\s),?\s++and\s+(?:also|then|after\s+that|finally)\b[,:]?\s+"
+    r"|(?<=[.?!,;])\s*+(?:and\s+)?(?:also|then|next|after\s+that|afterwards|besides|plus|in\s+addition|additionally|moreover"
     r"|furthermore|on\s+top\s+of\s+that|at\s+the\s+same\s+time|finally|lastly|while\s+you\s+are\s+at\s+it|once\s+that\s+is"
     r"\s+done|when\s+you\s+have\s+that|second(?:ly)?|third(?:ly)?|fourth(?:ly)?|i\s+also\s+need(?:\s+this)?)\b[,:]?\s+",
     re.IGNORECASE,
 )
-_STATES = re.compile(
-    r"(?:the|a|an|my|our|his|her|their|its?|this|that|these|those|there|he|she|we|they|i|first)\b"
-    r"(?!\s*(?:'d\s+like|need|want|would\s+like|must|have\s+to|am\s+after))",
+_PIECE_END = re.compile(
+    r"(?<!\s)\s*+;\s*+(?:and\s+)?"
+    rf"|(?<!\s),?\s++and\s+(?=(?:please\s+)?(?:{ORDERS}\s+(?:me|us|the|an?|my|our|all|that|\d)"
+    rf"|{_WHAT}(?:'s|(?:\s+\w+)?\s+(?:is|are|was|were|does|do|did|much|many|long|far))"
+    r"|(?:can|could|would|will)\s+you|i(?:'d\s+like|\s+need|\s+want))\b)",
     re.IGNORECASE,
 )
+_ASKS = re.compile(
+    rf"(?:^|[,:;]\s+(?:and\s+|so\s+)?){_POLITE}(?:{ORDERS}|{_WHAT})\b|\bplease\b|\bi(?:'d\s+like|\s+(?:need|want|would\s+like"
+    r"|must|have\s+to|am\s+after|wonder))\b|\?$",
+    re.IGNORECASE,
+)
+_STATES = re.compile(
+    r"(?:[^.:?]{1,40}:\s+)?(?:(?:the|a|an|my|our|his|her|their|its?|this|that|these|those|there|he|she|we|they|i)\b"
+    r"|[^.:]*?\b(?:is|are|was|were|has|have|had|am|'s|'re|'ve|will|\w{2,}ed)\b)",
+    re.IGNORECASE,
+)
+_POINTS_BACK = re.compile(
+    rf"{_POLITE}{ORDERS}(?:\s+(?:down|up|in|out|to|for|after))?\s+(?:it|that|this|them|those|these)\b(?!\s+\w+(?:ed|ing)\b)"
+    r"|(?:that\s+would|please\s+be|thank|thanks|that's\s+for|if\s+(?:so|not|yes))\b"
+    r"|(?=(?:\S+\s+){1,8}\S+$)(?!.+[^.?!:]\s(?-i:[A-Z]))(?=.*(?:\b(?:that|them|those)|(?<!is )(?<!was )(?<!will )\bit)\b)",
+    re.IGNORECASE,
+)
+"""Speaks of what was said before it and names nothing itself."""
 
 
 def parts(request: str) -> list[str]:
@@ -42,12 +72,31 @@ def parts(request: str) -> list[str]:
 
 
 def _wholes(text: str) -> list[str]:
-    """Return the sentences of `text`, those that only state something together with the next one."""
-    found: list[str] = []
-    gathered: list[str] = []
-    for each in sentences(text):
-        gathered.append(each.text)
-        if each.text.endswith("?") or not _STATES.match(each.text):
-            found.append(" ".join(gathered))
-            gathered = []
-    return [*found, " ".join(gathered)] if gathered else found
+    """Return what `text` asks for, each with what is stated for it."""
+    found: list[tuple[int, int]] = []
+    stated: int | None = None
+    end = 0
+    for start, end in _pieces(text):
+        piece = text[start:end]
+        if found and stated is None and _POINTS_BACK.match(piece):
+            found[-1] = (found[-1][0], end)
+            continue
+        stated = start if stated is None else stated
+        if _ASKS.search(piece) or not _STATES.match(piece):
+            found.append((stated, end))
+            stated = None
+    if stated is not None:
+        found.append((found.pop()[0] if found else stated, end))
+    return [text[start:end] for start, end in found]
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each sentence begins and ends, and each part of one that asks for something by itself."""
+    for sentence in sentences(text):
+        start = sentence.start
+        for match in _PIECE_END.finditer(sentence.text):
+            if sentence.start + match.start() > start:
+                yield start, sentence.start + match.start()
+            start = sentence.start + match.end()
+        if start < sentence.end:
+            yield start, sentence.end

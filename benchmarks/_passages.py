@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks._data import evenly
+
 SETS = ("nq", "hotpotqa")
 
 
@@ -29,13 +31,13 @@ class Asked:
 
 
 def asked(name: str, folder: Path, limit: int | None = None) -> list[Asked]:
-    """Return the first `limit` questions of `nq` or `hotpotqa`, in the order of the data.
+    """Return `limit` questions of `nq` or `hotpotqa`, taken evenly from all, in the order of the data.
 
     Raises:
         FileNotFoundError: The data is not there.
     """
     found = _nq(folder) if name == "nq" else _hotpotqa(folder)
-    return found[:limit]
+    return evenly(found, limit)
 
 
 def right(said: str, answers: Sequence[str]) -> bool:

@@ -50,6 +50,7 @@ from agentkit.spawn import LocalSpawner
 from agentkit.votes import Votes, settle
 from benchmarks._adapter import shipped_path
 from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questions, score
+from benchmarks._data import evenly
 from benchmarks._shown import shown
 from benchmarks._talk import unless_long
 
@@ -58,7 +59,7 @@ SUFFIXES = {"auto": "", "free": "_unconstrained"}
 """What follows a category in the figures named without their way."""
 KEYS = tuple(f"{category}{suffix}" for suffix in SUFFIXES.values() for category in CATEGORIES)
 QUICK = 60
-"""Questions of each category in the quick form: the first ones, so that they are always the same."""
+"""Questions of each category in the quick form."""
 MAX_TOKENS = 512
 TALK_CHARACTERS = 600
 """Who has said so much calls nothing any more; waiting for the end would double the time of a run."""
@@ -267,7 +268,7 @@ def measure(options: argparse.Namespace) -> int:
     ways = [way for way in WAYS if way in options.ways.split(",")]
     most = QUICK if options.quick else options.limit
     chosen = [each for each in CATEGORIES if each in options.categories.split(",")]
-    asked = [question for category in chosen for question in questions(category, folder)[:most]]
+    asked = [question for category in chosen for question in evenly(questions(category, folder), most)]
     adapter = None if options.bare else options.adapter or shipped_path(path)
     settings = settings_of(options, path, adapter)
     kept = Kept(options.results, settings)
@@ -339,8 +340,8 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--quick", action="store_true", help=f"the first {QUICK} questions of each category")
-    made.add_argument("--limit", type=int, metavar="N", help="the first N questions of each category")
+    made.add_argument("--quick", action="store_true", help=f"{QUICK} questions of each category")
+    made.add_argument("--limit", type=int, metavar="N", help="N of each category, taken evenly from all")
     made.add_argument("--model", default=DEFAULT_MODEL, help="a model of the store, or a GGUF file")
     made.add_argument(
         "--adapter",

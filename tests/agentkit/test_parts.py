@@ -50,6 +50,39 @@ def test_what_is_stated_stays_with_what_is_asked() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("request_", "wanted"),
+    [
+        (
+            "My bag did not turn up. Report that, please. Also, how far is it to Graz?",
+            ["My bag did not turn up. Report that, please.", "how far is it to Graz?"],
+        ),
+        (
+            "Plan a garden of 20 m2; the soil is sandy. Then order 3 bags of lime. That would be great.",
+            ["Plan a garden of 20 m2; the soil is sandy.", "order 3 bags of lime. That would be great."],
+        ),
+        (
+            "Convert 5 miles to km and what is the capital of Peru?",
+            ["Convert 5 miles to km", "what is the capital of Peru?"],
+        ),
+        (
+            "Our roof leaks at two places. Could you find a roofer? I can pay 900 euros.",
+            ["Our roof leaks at two places. Could you find a roofer? I can pay 900 euros."],
+        ),
+        (
+            "Seven boxes weigh 3 kg each. What is that in pounds? Next, add tea to my list and tell me the time.",
+            [
+                "Seven boxes weigh 3 kg each. What is that in pounds?",
+                "add tea to my list",
+                "tell me the time.",
+            ],
+        ),
+    ],
+)
+def test_what_points_back_stays_with_what_is_before_it(request_: str, wanted: list[str]) -> None:
+    assert parts(request_) == wanted
+
+
 @given(st.text(alphabet="aI .?;,-1\n2)é", max_size=200))
 def test_every_part_stands_in_the_request_and_they_are_few(request_: str) -> None:
     found = parts(request_)
