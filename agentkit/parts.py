@@ -53,7 +53,8 @@ _STATES = re.compile(
 _POINTS_BACK = re.compile(
     rf"{_POLITE}{ORDERS}(?:\s+(?:down|up|in|out|to|for|after))?\s+(?:it|that|this|them|those|these)\b(?!\s+\w+(?:ed|ing)\b)"
     r"|(?:that\s+would|please\s+be|thank|thanks|that's\s+for|if\s+(?:so|not|yes))\b"
-    r"|(?=(?:\S+\s+){1,8}\S+$)(?!.+[^.?!:]\s(?-i:[A-Z]))(?=.*(?:\b(?:that|them|those)|(?<!is )(?<!was )(?<!will )\bit)\b)",
+    r"|(?=(?:\S+\s+){1,8}\S+$)(?!.+[^.?!:]\s(?-i:[A-Z]))"
+    r"(?=.*(?:\b(?:that|them|those)|(?<!is )(?<!was )(?<!will )\bit)\b)",
     re.IGNORECASE,
 )
 """Speaks of what was said before it and names nothing itself."""

@@ -136,7 +136,7 @@ _ENTRIES = (
         adapter=ShippedAdapter(
             "smollm2-135m-agent.gguf",
             10_408_320,
-            "6d88e1831edefabd55c43004b569d7d1f87dab884bc33b5b4bd88cd66d185de5",
+            "ca9890a2a38405c8f00a7fa5b3a9f701dcf70bf747697d4fd63f36eb585628ee",
         ),
     ),
     CatalogueEntry(

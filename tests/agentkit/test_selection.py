@@ -271,6 +271,26 @@ def test_a_request_for_two_things_is_shown_the_tools_of_both(request_: str) -> N
     assert [tool.name for tool in chosen.tools] == ["garden", "trip"]
 
 
+def test_a_request_for_more_things_than_the_limit_is_shown_a_tool_for_each() -> None:
+    tools = [Described(name, f"{name} plants") for name in ("water", "plant", "prune", "pick", "weed")]
+    request = "Water it all, please. Also plant a tree. Then prune the vine. Finally pick some pears."
+    assert set(Selection().choose(request, tools).reasons) == {"water", "plant", "prune", "pick"}
+
+
+def test_a_request_for_several_things_is_shown_what_is_less_near_behind_what_is_near() -> None:
+    class Turned:
+        """The nearer to the first word, the more of one dimension."""
+
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            share = {"near": 1.0, "less": 0.15, "far:": 0.05}
+            return np.array([(share.get(text.split()[0], 1.0), 0.0) for text in texts], np.float32)
+
+    tools = [Described(name, "") for name in ("far", "less tool", "near tool")]
+    several = Selection(Turned()).choose("Do the one thing. Then do the other thing.", tools)
+    assert set(several.reasons) == {"near tool", "less tool"}
+    assert set(Selection(Turned()).choose("Do the one thing.", tools).reasons) == {"near tool"}
+
+
 def test_a_long_request_is_looked_at_in_no_more_than_a_few_parts() -> None:
     asked: list[int] = []
 
