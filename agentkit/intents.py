@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentkit.noting import fact_to_keep
+from agentkit.rates import rate_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,8 @@ def intent(text: str, available: Iterable[str]) -> Intent | None:
             and (values := _read(rule, text.strip() if rule.verbatim else whole)) is not None
         ):
             return Intent(rule.tool, rule.reason, values)
+    if "calculator" in names and names <= BUILT_IN and (expression := rate_sum(text)) is not None:
+        return Intent("calculator", "its units say what to calculate", {"expression": expression})
     return None
 
 
@@ -258,6 +261,10 @@ CUES: tuple[Cue, ...] = (
     _cue("read_file", _FILE, "it names a file"),
 )
 """Every cue there is; a tool of an earlier row is shown before one of a later row."""
+
+
+BUILT_IN = frozenset({"remember", *(rule.tool for rule in INTENTS), *(cue.tool for cue in CUES)})
+"""Tools that agentkit comes with: beside any other, what sounds like a sum may be for that one."""
 
 
 def cues(text: str, available: Iterable[str]) -> dict[str, str]:

@@ -29,6 +29,7 @@ LAYERS = (
         "rounds",
         "transcript",
         "noting",
+        "rates",
         "intents",
         "selection",
         "support",
