@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 
+from agentkit.context.words import words
+from agentkit.dates import CARDINALS
+
 _CURRENCY = r"[$\u20ac\u00a3\u00a5]"
 _AMOUNT = (
     rf"(?<![\w.,:/-]){_CURRENCY}?\s?(?P<value>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:\.\d+)?)"
@@ -44,6 +47,8 @@ _WORDS = re.compile(rf"^(?:\s*{_UNIT}\b){{0,3}}")
 _HOW_MANY = re.compile(rf"\bhow many ({_UNIT})", re.IGNORECASE)
 _HOW_LONG = re.compile(r"\bhow long\b", re.IGNORECASE)
 _TIMES = frozenset({"second", "minute", "hour", "day", "week", "month", "year"})
+_COUNTED = frozenset(CARDINALS) - {"one"}
+"""A third number may stand there as a word."""
 _READ_CHARACTERS = 400
 """A longer request is about more than one sum."""
 _SAME = {
@@ -62,6 +67,8 @@ def rate_sum(request: str) -> str | None:
     text = " ".join(request[: _READ_CHARACTERS + 1].split())
     numbers = list(_NUMBER.finditer(text))
     if len(text) > _READ_CHARACTERS or len(numbers) != 2 or not _ASKS.search(text) or _NO_SUM.search(text):
+        return None
+    if not _COUNTED.isdisjoint(words(text)):
         return None
     rates = [match for pattern in (_RATE, _ONE) for match in pattern.finditer(text)]
     if len(rates) != 1 or not (rate := rates[0])["each"]:

@@ -44,6 +44,7 @@ def test_units_say_whether_it_is_a_product_or_a_quotient(request_: str, expressi
         "We paid 40 euros for 5 kilos. What is that per kilo?",
         "How many minutes do 500 km take at 80 km/h?",
         "How much interest do 900 euros bring at 3% a year in 2 years?",
+        "How much do 3 kg at 2 euros a kg cost for two weeks?",
         "What happened on 3 May at 8 km per hour?",
     ],
 )
