@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agentkit.noting import fact_to_keep
+from agentkit.noting import fact_to_keep, refuses_to_keep
 from agentkit.rates import rate_sum
 
 
@@ -265,6 +265,11 @@ CUES: tuple[Cue, ...] = (
 
 BUILT_IN = frozenset({"remember", *(rule.tool for rule in INTENTS), *(cue.tool for cue in CUES)})
 """Tools that agentkit comes with: beside any other, what sounds like a sum may be for that one."""
+
+
+def unwanted(text: str) -> frozenset[str]:
+    """Return the tools that a request says are not to be used: "don't save this"."""
+    return frozenset({"remember"}) if refuses_to_keep(text[:CUED_CHARACTERS]) else frozenset()
 
 
 def cues(text: str, available: Iterable[str]) -> dict[str, str]:

@@ -126,6 +126,12 @@ def fact_to_keep(request: str) -> str | None:
     return _spelt_out(request, text, clauses) or _told(request, text, clauses)
 
 
+def refuses_to_keep(request: str) -> bool:
+    """Return whether a clause of `request` says in so many words that something is not to be kept."""
+    clauses = _clauses(request.replace("\u2019", "'"))
+    return any(_asks_to_keep(each.text) and _is_refusal(each.text) for each in clauses)
+
+
 def _spelt_out(request: str, text: str, clauses: Sequence[_Clause]) -> str | None:
     """Return the fact of two sentences: "Could you keep my locker number? It's 88."."""
     for clause in clauses[:_LONGEST]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from agentkit.context.compress import Embeds
 from agentkit.context.words import terms
-from agentkit.intents import Intent, cues
+from agentkit.intents import Intent, cues, unwanted
 from agentkit.messages import ToolSpec
 from agentkit.parts import parts
 
@@ -133,7 +133,8 @@ class Selection:
         """Return the tools nearest to `request` that fit beside the pinned ones, why, and if one is clearly meant."""
         left = self._budget_tokens - sum(self._cost(every[name]) for name in pinned)
         asked_for = parts(request)
-        free = [tool for name, tool in every.items() if name not in pinned]
+        hidden = pinned.keys() | unwanted(request)
+        free = [tool for name, tool in every.items() if name not in hidden]
         nearest = sorted(
             zip(self._scores((request, *asked_for), free), free, strict=True),
             key=lambda pair: (-pair[0], pair[1].name),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.noting import fact_to_keep
+from agentkit.noting import fact_to_keep, refuses_to_keep
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,22 @@ def test_what_is_to_be_kept_is_told_from_the_words_that_ask_for_it(request_: str
 )
 def test_what_asks_or_orders_anything_else_is_left_to_the_model(text: str) -> None:
     assert fact_to_keep(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("Don't save this: my code is 1234", True),
+        ("My old code was 1234. Forget that.", True),
+        ("My new code is 5678. Do not store it, please.", True),
+        ("My flat is number 12, don't forget that.", False),
+        ("Never mind the rain, save it: I like it.", False),
+        ("I do not eat pork. Remember that.", False),
+        ("What is 2 + 2?", False),
+    ],
+)
+def test_who_wants_nothing_kept_is_understood(text: str, refused: bool) -> None:
+    assert refuses_to_keep(text) == refused
 
 
 @given(st.text(max_size=200))

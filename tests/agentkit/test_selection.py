@@ -362,6 +362,12 @@ def test_other_words_make_no_tool_likely(text: str) -> None:
     assert cues(text, [cue.tool for cue in CUES]) == {}
 
 
+def test_what_a_request_says_is_not_to_be_kept_has_no_tool_to_keep_it() -> None:
+    tools = [Described("remember", "Remember a code."), Described("recall", "Recall a code.")]
+    assert set(Selection().choose("Save my code", tools).reasons) == {"remember", "recall"}
+    assert set(Selection().choose("Don't save this: my code is 12", tools).reasons) == {"recall"}
+
+
 def test_a_cue_for_a_tool_that_is_not_offered_is_passed_over() -> None:
     assert cues("remember that 2 and 2 are 4", ["remember"]) == {"remember": "it speaks of remembering"}
 
