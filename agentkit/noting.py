@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_WORDS = """
+_ASKING_WORDS = """
     a about add after again ah all also always an and another any anything appreciate are as ask asking at away
     back bad be bear because before behalf book brain but by can can't case chat commit could counting day dear
     detail do don't dont down else entry ever fact facts favor favour file following for forever forget
@@ -27,7 +27,7 @@ _WORDS = """
     thing things this those thx till time to today tomorrow too track tuck u until up update us useful very want
     way we week well will wish within won't worth would write writing you you'd you'll your yours
 """
-WORDS = frozenset(_WORDS.split())
+_WORDS = frozenset(_ASKING_WORDS.split())
 """All that a clause may be made of which only asks to keep something."""
 _COURTESY = re.compile(
     r"(?:and |oh |so )?(?:please|pls|thanks|thank you|thx|for me|ok|okay|right|well|hi|hey|hello|listen|oh|also|"
@@ -203,7 +203,7 @@ def _asks_to_keep(clause: str) -> bool:
 
 def _is_made_of_words(clause: str) -> bool:
     words = _WORD.findall(clause.lower())
-    return len(words) <= _LONGEST and WORDS.issuperset(words)
+    return len(words) <= _LONGEST and _WORDS.issuperset(words)
 
 
 def _is_direct(match: re.Match[str]) -> bool:
