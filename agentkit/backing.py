@@ -2,7 +2,8 @@
 
 A small model fills in what may be left out ("at 08:00", "effort: high"), uses one number twice and another never, and
 writes one call again and again. All of that can be seen without understanding anything: `faults` counts it, so that
-the best of several tries can be chosen (`agentkit.votes`), and `trimmed` takes away what may be left out.
+the best of several tries can be chosen (`agentkit.votes`), `trimmed` takes away what may be left out, and `unsaid`
+names what may not, so that the user can be asked.
 
 Not covered: meaning. A value that stands in the request may be in the wrong place; one that follows from it in other
 words ("smallest first": ascending) counts as not said, and is taken away where the tool does without it.
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agentkit import prompt
 from agentkit.context.words import STOP_WORDS, alike, fold, stem, terms, words
 from agentkit.dates import CARDINALS, MONTHS, WEEKDAYS
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
@@ -44,7 +46,12 @@ _COUNTS = CARDINALS | {
 _FRACTION = re.compile(r"(?<![\d/.,])(\d{1,3})/([1-9]\d{0,2})(?![\d/])")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2})(?![\d,])")
 _PART = re.compile(r"(?<!\d)(\d{0,9})\s?([\u00bc-\u00be\u2153-\u215e])")
+_ONE_OF_A_UNIT = re.compile(r"\b(?:an?|each|every|per) (?:second|minute|hour|day|week|month|year|dozen)\b")
 _AND_A_PART = re.compile(r"\b(\w+)(?: \w+)? and a (half|quarter)\b")
+_CODE_CHARACTERS = 3
+"""A shorter value may be a code for what was said: `USD` for `$`, `fr` for French."""
+_GIVEN = frozenset({"enum", "const", "default", "$ref"})
+_SUBJECT_CHARACTERS = 80
 _FACTORS = (1, 100, 1000, 1_000_000, 1_000_000_000, 7, 12, 24, 60, 3600)
 """Percent and shares, thousands, and the units of time: a value may be given in another unit than it is said in."""
 
@@ -106,6 +113,39 @@ def trimmed(
     once = _distinct(kept)
     gone += [each.name for each in kept if not any(each is one for one in once)]
     return tuple(once), tuple(gone)
+
+
+def unsaid(
+    calls: Sequence[ToolCall], tools: Sequence[ToolSpec], messages: Sequence[Message]
+) -> tuple[str, ...]:
+    """Return what calls have to be given and nobody said, each once, in the words of the tools.
+
+    Codes, yes or no, and values of a list that the tool gives follow from other words, and are not judged. What only
+    the passages beside a question hold has to be a name, several words or a longer number: any other word stands in
+    any text.
+
+    Args:
+        calls: Those of one message.
+        tools: What the model was shown.
+        messages: What the model had read.
+    """
+    halves = [prompt.unquestioned(message.text) for message in messages]
+    passages = fold("\n".join(passage for passage, _ in halves))
+    own = [replace(each, text=words) for each, (_, words) in zip(messages, halves, strict=True)]
+    said, shown = _Said(own), {tool.name: tool for tool in tools}
+    found: dict[str, None] = {}
+    for call in calls:
+        if (tool := shown.get(call.name)) is None:
+            continue
+        blank = (
+            name for name, value in call.arguments.items() if isinstance(value, str) and not value.strip()
+        )
+        for name in (*said.lacks(call, tool), *blank):
+            value, about = call.arguments[name], tool.parameters.get("properties", {}).get(name, {})
+            is_free = _is_free(about, value) or str(value).lower() in words(_spaced(name))
+            if name in _needed(tool) and is_free and not _stands_out_in(passages, value):
+                found[_subject(name, about)] = None
+    return tuple(found)
 
 
 def names_values(request: str) -> bool:
@@ -261,10 +301,11 @@ def _composed(said: Sequence[str]) -> Iterator[float]:
 
 
 def _parts_of_numbers(text: str) -> Iterator[float]:
-    """Yield fractions, and decimals behind a comma: `1/2`, `1\u00bd`, `1,5`."""
+    """Yield fractions, decimals behind a comma, and the one of `an hour`: `1/2`, `1\u00bd`, `1,5`."""
     yield from (int(above) / int(below) for above, below in _FRACTION.findall(text))
     yield from (float(f"{whole}.{part}") for whole, part in _DECIMAL_COMMA.findall(text))
     yield from (int(whole or 0) + unicodedata.numeric(part) for whole, part in _PART.findall(text))
+    yield from (1.0 for _ in _ONE_OF_A_UNIT.finditer(text.lower()))
 
 
 def _float(value: float) -> float:
@@ -283,6 +324,29 @@ def _related(one: float, other: float) -> bool:
 
 def _occurrences(phrase: list[str], among: list[str]) -> int:
     return sum(among[start : start + len(phrase)] == phrase for start in range(len(among) - len(phrase) + 1))
+
+
+def _is_free(about: Mapping[str, Any], value: Any) -> bool:  # noqa: ANN401 - from JSON
+    """Say whether a value can only have been said: it is none of a list, no code, and the tool gives none itself."""
+    if isinstance(value, list):
+        return all(_is_free(about.get("items") or {}, each) for each in value)
+    if about.get("type") not in ("string", "integer", "number") or not about.keys().isdisjoint(_GIVEN):
+        return False
+    return not (isinstance(value, str) and value.isalpha() and len(value) <= _CODE_CHARACTERS)
+
+
+def _stands_out_in(passages: str, value: Any) -> bool:  # noqa: ANN401 - from JSON
+    """Say whether a value stands in passages, and is none of the words and numbers that stand anywhere."""
+    spelt = str(value).strip()
+    stands_out = len(spelt.split()) > 1 or (len(spelt) > 2 and (not spelt.isalpha() or spelt[0].isupper()))
+    return stands_out and fold(spelt) in passages
+
+
+def _subject(name: str, about: Mapping[str, Any]) -> str:
+    """Return what an argument is, as it stands in the middle of a sentence."""
+    first = re.split(r"[.;:(\n]", str(about.get("description") or ""), maxsplit=1)[0].strip()
+    phrase = first[:_SUBJECT_CHARACTERS] or _spaced(name)
+    return phrase if re.match(r"[A-Z][A-Z]|I[ ']", phrase) else phrase[:1].lower() + phrase[1:]
 
 
 def _needed(tool: ToolSpec) -> frozenset[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agentkit.events import Ending
 from agentkit.messages import ToolCall, Usage
+from agentkit.models.base import Completion, StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,15 @@ class Spent:
         if self._steps >= self._limits.steps:
             return Ending.STEP_LIMIT
         self._steps += 1
+        return None
+
+    def after_step(self, completion: Completion) -> Ending | None:
+        """Return why a completion that broke off ends the turn, or nothing."""
+        if completion.stop is StopReason.CANCELLED:
+            return Ending.TIME_LIMIT if self.late() else Ending.CANCELLED
+        broken_call = completion.refused is not None or not (completion.text or completion.calls)
+        if completion.stop is StopReason.LENGTH and (broken_call or not self.tokens_left):
+            return Ending.TOKEN_LIMIT
         return None
 
     def before_call(self, call: ToolCall) -> Ending | None:

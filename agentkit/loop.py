@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit import prompt
+from agentkit.completing import asks_back, completed
 from agentkit.context.assemble import Context, Window
 from agentkit.errors import Cancelled, ConfigError
 from agentkit.events import (
@@ -161,6 +162,7 @@ class Loop:
         window: Window | None = None
         usable = self._usable(choice)
         self.transcript.append(Message.user(text))
+        text = self._question()
         try:
             if choice == NONE:
                 forced, chosen = None, self._selection.pinned(usable)
@@ -177,11 +179,11 @@ class Loop:
                 return
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
-                said = [*self.transcript, *attempt]
+                said = [*completed(self.transcript), *attempt]
                 window = self._context.fit(said, tools=chosen.tools, evidence=evidence)
                 yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
                 completion = yield from self._complete(window, choice, spent)
-                ending = _early_ending(completion, spent)
+                ending = spent.after_step(completion)
                 if ending is None and completion.refused is not None:
                     again = bool(completion.refused.calls) and spent.may_repair()
                     yield CallRefused(completion.refused.calls, completion.refused.reason, again)
@@ -230,8 +232,9 @@ class Loop:
         """End the turn with what is written or was told, and say whether that ended it."""
         if self._answers is None:
             return False
+        said = completed(self.transcript)
         near, tools = bool(evidence), chosen.clear
-        last = yield from from_what_is_written(self._answers, self.transcript, nearby=near, tools=tools)
+        last = yield from from_what_is_written(self._answers, said, nearby=near, tools=tools)
         if last is None:
             return False
         spent.used(last.usage)
@@ -279,6 +282,7 @@ class Loop:
                 completion = settled.completion
                 if completion.calls and (settled.voices > 1 or settled.dropped):
                     yield CallSettled(settled.voices, settled.dropped)
+                waits |= settled.asks_back
             if waits and completion.text and not completion.calls:
                 yield TextDelta(completion.text)
             spent.used(completion.usage)
@@ -382,6 +386,8 @@ class Loop:
         question = self._question()
         results = [m.text for m in self._results()]
         read = [*results, *(each.quote for each in window.evidence)]
+        if asks_back(text):
+            return "low", "what it needs was not said"
         if not read and text.strip() == prompt.UNABLE:
             return "low", "neither a tool nor a document helps"
         if not read:
@@ -395,8 +401,8 @@ class Loop:
         return ("high" if results else "medium"), f"its words and numbers stand in the {what}"
 
     def _question(self) -> str:
-        """Return what the user said last."""
-        return next(message.text for message in reversed(self.transcript) if message.role is Role.USER)
+        """Return what the user wants: what was said last, with the request that it completes."""
+        return next(m.text for m in reversed(completed(self.transcript)) if m.role is Role.USER)
 
     def _results(self) -> list[Message]:
         """Return the tool results of the turn that is going on, in order."""
@@ -408,13 +414,3 @@ def _unusable(toolbox: Toolbox) -> dict[str, str]:
     """Return the tools whose parameters no grammar can be made of, and why; the others work without them."""
     reasons = {tool.name: refusal(tool.parameters) for tool in toolbox}
     return {name: reason for name, reason in reasons.items() if reason is not None}
-
-
-def _early_ending(completion: Completion, spent: Spent) -> Ending | None:
-    """Return why a completion that broke off ends the turn, or nothing."""
-    if completion.stop is StopReason.CANCELLED:
-        return Ending.TIME_LIMIT if spent.late() else Ending.CANCELLED
-    broken_call = completion.refused is not None or not (completion.text or completion.calls)
-    if completion.stop is StopReason.LENGTH and (broken_call or not spent.tokens_left):
-        return Ending.TOKEN_LIMIT
-    return None

@@ -23,6 +23,9 @@ NOT_SAID = "The text does not say."
 UNABLE = "I have no tool for that."
 """What a trained model answers where none of the tools it is shown helps."""
 
+ASKING_BACK = ("I still need to know: ", "Please tell me: ")
+"""How a question begins for what a call needs and the request leaves out; the first is the one we ask."""
+
 DENIED = "error: this call was not allowed"
 """The result of a denied call; it says nothing of the policy, so that the model cannot argue with it."""
 
@@ -33,12 +36,22 @@ CUT_OFF = "(stopped)"
 """Closes a turn that was cancelled or cut off."""
 
 
+_BEFORE_PASSAGES = "Passages from my documents:\n\n"
+_BEFORE_WORDS = "\n\nQuestion: "
+
+
 def question(text: str, passages: Sequence[Evidence] = ()) -> str:
     """Return the user's words with numbered passages before them; without passages, just the words."""
     if not passages:
         return text
     blocks = [f"[{number}] {_heading(each)}\n{each.quote}" for number, each in enumerate(passages, start=1)]
-    return "Passages from my documents:\n\n" + "\n\n".join(blocks) + f"\n\nQuestion: {text}"
+    return _BEFORE_PASSAGES + "\n\n".join(blocks) + _BEFORE_WORDS + text
+
+
+def unquestioned(text: str) -> tuple[str, str]:
+    """Return the passages of a message that `question` wrote, and the user's words in it."""
+    passages, mark, words = text.rpartition(_BEFORE_WORDS)
+    return (passages, words) if mark and text.startswith(_BEFORE_PASSAGES) else ("", text)
 
 
 def grounded(text: str, passages: Sequence[Evidence] = ()) -> str:
@@ -46,6 +59,11 @@ def grounded(text: str, passages: Sequence[Evidence] = ()) -> str:
     if not passages:
         return text
     return "Text: " + " ".join(each.quote for each in passages) + f"\n\nAnswer from the text: {text}"
+
+
+def still_needed(subjects: Sequence[str]) -> str:
+    """Return the question for what a call needs: `I still need to know: day; place.`."""
+    return f"{ASKING_BACK[0]}{'; '.join(subjects)}."
 
 
 def failed(text: str) -> str:

@@ -28,6 +28,9 @@ CLEAR_SCORE = 0.35
 NEAREST_SCORE = 0.2
 """Cosine under which a description has nothing to do with a request; the tool that is meant is over it in 95 of 100
 requests of our own, the nearest one in 18 of 100 that no tool fits."""
+DECLINES_SCORE = 0.1
+"""The same for a model that can say that no tool helps: it does where the nearest one is that far, and calls the right
+one where it is meant all the same. Asked of it alone are such requests."""
 BESIDE_SCORE = 0.1
 """The same for a request for several things, behind a tool that is nearer: of 200 such requests of our
 own the tools of 187 are shown, and those of 152 without this and with `LIMIT` for all of them."""
@@ -68,6 +71,7 @@ class Selection:
         budget_tokens: int = 600,
         count: Callable[[str], int] = lambda text: len(text) // 3,
         vectors: dict[str, NDArray[Any]] | None = None,
+        declines: bool = False,
     ) -> None:
         """Prepare to choose.
 
@@ -78,6 +82,7 @@ class Selection:
             budget_tokens: What all of them may cost together, the pinned ones among them.
             count: Counts tokens.
             vectors: Those of descriptions, kept from one selection to the next; computed as they are wanted.
+            declines: The model was taught to say that no tool helps; it may see some that are far from the request.
         """
         self._embedder = embedder
         self._pins = frozenset(pins)
@@ -85,6 +90,7 @@ class Selection:
         self._budget_tokens = budget_tokens
         self._count = count
         self._vectors = {} if vectors is None else vectors
+        self._least = DECLINES_SCORE if declines else NEAREST_SCORE
 
     def pinned(self, tools: Iterable[Described]) -> Chosen:
         """Return the pinned tools alone, as they stand in front of every prompt."""
@@ -141,7 +147,8 @@ class Selection:
         )
         likely = cues(request, (tool.name for tool in free))
         is_near = bool(nearest) and nearest[0][0] >= NEAREST_SCORE
-        least = BESIDE_SCORE if is_near and len(asked_for) > 1 else NEAREST_SCORE
+        beside = BESIDE_SCORE if len(asked_for) > 1 else NEAREST_SCORE
+        least = beside if is_near else self._least
         near = ((tool.name, f"near the request ({score:.2f})") for score, tool in nearest if score >= least)
         found: dict[str, str] = {}
         for name, reason in (*likely.items(), *near):

@@ -3,7 +3,8 @@
 A call is doubtful where the model gave one of its tokens little probability, where what was said does not back it
 (`agentkit.backing`), or where it cannot be read. Self-consistency alone, the majority of several tries, made a model of
 135 million parameters no better; to look at the faults first, and at the majority among the best, did. Where a request
-asks for several things, one of the tries is to ask for each by itself.
+asks for several things, one of the tries is to ask for each by itself. What is still without a value that it needs is
+no call: the user is asked for it.
 
 Covered: the first completion wins a tie; the same request gives the same result; a further try that fails counts as
 none, since the first stands.
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from agentkit import prompt
-from agentkit.backing import faults, names_values, trimmed
+from agentkit.backing import faults, names_values, trimmed, unsaid
 from agentkit.errors import BusyError, EngineError
 from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
@@ -61,6 +62,8 @@ class Settled:
     """How many completions it was chosen from."""
     dropped: tuple[str, ...] = ()
     """What was left out of its calls: `tool.argument` where nobody spoke of that, `tool` for a call that is there."""
+    asks_back: bool = False
+    """It is text in place of calls: a question for what they need and nobody said."""
 
 
 def insists(choice: ToolChoice, request: str) -> bool:
@@ -122,6 +125,9 @@ def settle(
     winner, calls, dropped = min(  # the first of several
         heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_spelt(each[1])])
     )
+    if choice == AUTO and (subjects := unsaid(calls, tools, messages)):
+        asked_back = replace(winner, calls=(), text=prompt.still_needed(subjects), usage=usage)
+        return Settled(asked_back, len(every), asks_back=True)
     return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
 
 

@@ -55,7 +55,6 @@ class Desk:
 
     model: Model
     embedder: Embedder
-    selection: Selection
     votes: Votes
     vault: Vault
     workspace: Path
@@ -96,7 +95,7 @@ class Desk:
             answers=Answerer(self.model, recall, embedder=self.embedder, sampling=calling, declines=True)
             if adapted
             else None,
-            selection=self.selection,
+            selection=Selection(self.embedder, count=self.model.count_text, declines=adapted),
             sampling=TALKING,
             calling=calling,
             votes=self.votes if adapted else None,
@@ -108,9 +107,7 @@ class Desk:
 
 
 @contextmanager
-def desk(
-    model: Model, embedder: Embedder, selection: Selection, votes: Votes, vault: Vault
-) -> Iterator[Desk]:
+def desk(model: Model, embedder: Embedder, votes: Votes, vault: Vault) -> Iterator[Desk]:
     """Lend where requests are run; the fact is not known there yet, as in the demonstration."""
     with TemporaryDirectory() as workspace:
-        yield Desk(model, embedder, selection, votes, vault, Path(workspace))
+        yield Desk(model, embedder, votes, vault, Path(workspace))

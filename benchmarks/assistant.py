@@ -34,7 +34,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,14 @@ class Parts:
 
     engine: Model
     embedder: Any
-    selection: Selection
     votes: Votes
+    vectors: dict[str, Any] = field(default_factory=dict)
+    """Those of descriptions of tools."""
+
+    def selection(self, way: str) -> Selection:
+        """Return what chooses the tools that are shown, as an agent has it."""
+        count, declines = self.engine.count_text, way in ADAPTED
+        return Selection(self.embedder, count=count, vectors=self.vectors, declines=declines)
 
 
 def own(parts: Parts, example: Example, way: str) -> bool:
@@ -92,7 +98,7 @@ def own(parts: Parts, example: Example, way: str) -> bool:
     tools: Sequence[ToolSpec] = example.tools
     choice = AUTO if tools else NONE
     if way in GUIDED:
-        tools, choice = shown(example.messages[-1].text, tools, parts.selection)
+        tools, choice = shown(example.messages[-1].text, tools, parts.selection(way))
     sampling = Sampling(max_tokens=512, adapter=NAME if way in ADAPTED else None)
     completion = _completed(parts.engine, example.messages, sampling, tools, choice)
     if way == "both":
@@ -215,7 +221,7 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
                 work[name].append(functools.partial(_noted, parts, each, recall, way))
             for name, calls in work.items():
                 share(f"{name}_{way}", calls)
-        with requests.desk(parts.engine, parts.embedder, parts.selection, parts.votes, vault) as desk:
+        with requests.desk(parts.engine, parts.embedder, parts.votes, vault) as desk:
             drawn = {way: replace(CALLING, adapter=NAME if way in ADAPTED else None) for way in guided}
             for way, calling in drawn.items():
                 share(
@@ -326,7 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         adapters={NAME: Adapter(adapter)} if adapter else {},
     )
     try:
-        parts = Parts(engine, embedder, Selection(embedder, count=engine.count_text), Votes(chosen.votes))
+        parts = Parts(engine, embedder, Votes(chosen.votes))
         found = measure(parts, ways, 40 if chosen.quick else chosen.count, data_folder())
     finally:
         engine.close()

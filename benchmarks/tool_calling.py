@@ -272,7 +272,7 @@ def measure(options: argparse.Namespace) -> int:
     adapter = None if options.bare else options.adapter or shipped_path(path)
     settings = settings_of(options, path, adapter)
     kept = Kept(options.results, settings)
-    selection = None if options.all_tools else _selection()
+    selection = None if options.all_tools else _selection(declines=adapter is not None)
     with_load = os.getloadavg()[0]
     name = None if adapter is None else adapter.name
     engine = Engine(
@@ -327,10 +327,11 @@ def _layout() -> str:
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
 
 
-def _selection() -> Selection:
+def _selection(*, declines: bool) -> Selection:
     from agentkit_memory import MiniLMEmbedder
 
-    return Selection(MiniLMEmbedder(ModelStore(Home.default().models).get(EMBEDDER).path))
+    embedder = MiniLMEmbedder(ModelStore(Home.default().models).get(EMBEDDER).path)
+    return Selection(embedder, declines=declines)
 
 
 def parser() -> argparse.ArgumentParser:

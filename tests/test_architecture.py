@@ -22,8 +22,8 @@ SOURCES = sorted(path for folder in PACKAGES.values() for path in folder.rglob("
 
 # The parts of agentkit, lowest first. A part imports from its own layer and from those below, never upwards.
 LAYERS = (
-    {"errors", "labels", "messages", "events", "paths", "wire", "spawn", "passphrase", "limits"},
-    {"models", "fetcher", "context", "indexing", "prompt", "dates"},
+    {"errors", "labels", "messages", "events", "paths", "wire", "spawn", "passphrase"},
+    {"models", "fetcher", "context", "indexing", "prompt", "dates", "limits"},
     {
         "recall",
         "rounds",
@@ -33,6 +33,7 @@ LAYERS = (
         "intents",
         "selection",
         "support",
+        "completing",
         "asking",
         "expected",
         "evidence",

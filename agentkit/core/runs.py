@@ -166,7 +166,7 @@ class RunOps:
             context=Context(model, embedder=embedder),
             recall=Relevant(vault, embedder, conversation=name),
             answers=answerer() if adapted else None,
-            selection=self._select(model, request, toolbox),
+            selection=self._select(model, request, toolbox, declines=adapted),
             transcript=Transcript.load(kept, sink=sink),
             sampling=sampling,
             calling=calling,
@@ -241,13 +241,16 @@ class RunOps:
         self._engines[key] = engine
         return engine
 
-    def _select(self, model: Model, request: Mapping[str, Any], toolbox: Toolbox) -> Selection:
+    def _select(
+        self, model: Model, request: Mapping[str, Any], toolbox: Toolbox, *, declines: bool
+    ) -> Selection:
         from agentkit.selection import Selection
 
         pins = request.get("pinned_tools") or ()
         if unknown := sorted(set(pins) - set(toolbox.names())):
             raise ConfigError(f"there is no tool {unknown[0][:80]!r} to pin", hint="agentkit tools list")
-        return Selection(self._service.embedder(), pins=pins, count=model.count_text, vectors=self._vectors)
+        embedder, count = self._service.embedder(), model.count_text
+        return Selection(embedder, pins=pins, count=count, vectors=self._vectors, declines=declines)
 
     # --- tools -----------------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.backing import Faults, faults, trimmed
+from agentkit import prompt
+from agentkit.backing import Faults, faults, trimmed, unsaid
 from agentkit.labels import Labels, Origin, Privacy
-from agentkit.messages import Message, ToolCall, ToolSpec
+from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 
 TABLE = ToolSpec(
     "book_table",
@@ -211,3 +212,86 @@ def test_what_was_said_in_another_way_is_kept(request_: str, arguments: dict[str
 def test_numbers_in_words_that_stand_side_by_side_are_not_added_up() -> None:
     (kept,), _ = trimmed([call("set_timer", amount=5)], [TIMER], [Message.user("rooms two and three")])
     assert kept.arguments == {}
+
+
+TIDES = ToolSpec(
+    "tides",
+    "Look up the tides.",
+    {
+        "type": "object",
+        "properties": {
+            "harbour": {"type": "string", "description": "Name of the harbour. As on charts."},
+            "day": {"type": "string"},
+            "unit": {"type": "string"},
+            "hours": {"type": "integer", "description": "How many hours are looked at"},
+            "state": {"enum": ["low", "high"]},
+            "marks": {"type": "array", "items": {"type": "string"}},
+            "local": {"type": "boolean"},
+            "deep": {"type": "number", "default": 2},
+            "note": {"type": "string"},
+        },
+        "required": ["harbour", "day", "unit", "hours", "state", "marks", "local", "deep"],
+    },
+)
+SAID = {"harbour": "Port Ellery", "day": "2027-03-04", "hours": 12}
+ASKED = "Tides at Port Ellery on 4 March 2027 for 12 hours"
+
+
+def asked_for(request: str, *others: Message, **arguments: Any) -> tuple[str, ...]:
+    return unsaid([call("tides", **arguments)], [TIDES], [*others, Message.user(request)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "subjects"),
+    [
+        ({}, ()),
+        ({"harbour": "Stranmouth"}, ("name of the harbour",)),
+        ({"harbour": " "}, ("name of the harbour",)),
+        ({"hours": 7}, ("how many hours are looked at",)),
+        ({"day": "day"}, ("day",)),  # short as a code, and the name of the argument
+        ({"day": "2031-11-09", "hours": 7}, ("day", "how many hours are looked at")),
+        ({"marks": ["buoys", "lights"]}, ("marks",)),
+        ({"unit": "ft"}, ()),  # a code may stand for what was said
+        ({"state": "low", "local": True, "deep": 2}, ()),  # of a list, yes or no, and what it is anyway
+        ({"note": "calm sea"}, ()),  # it is left out
+    ],
+)
+def test_what_a_call_needs_and_nobody_said_is_named(
+    arguments: dict[str, Any], subjects: tuple[str, ...]
+) -> None:
+    assert asked_for(ASKED, **{**SAID, **arguments}) == subjects
+    both = [call("tides", **SAID), call("tides", **{**SAID, **arguments}), call("unknown", day="day")]
+    assert unsaid(both, [TIDES], [Message.user(ASKED)]) == subjects
+
+
+def test_what_was_said_or_returned_before_counts_as_said() -> None:
+    labels = Labels(Origin.TOOL, Privacy.PRIVATE)
+    found = Message.tool(call("harbours"), "Stranmouth is near", labels)
+    assert asked_for(ASKED, found, **{**SAID, "harbour": "Stranmouth"}) == ()
+    assert asked_for(ASKED, Message.user("I am in Stranmouth"), **{**SAID, "harbour": "Stranmouth"}) == ()
+    assert asked_for(ASKED, Message.system("Stranmouth"), **{**SAID, "harbour": "Stranmouth"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_said"),
+    [
+        ({"harbour": "Stranmouth"}, True),
+        ({"harbour": "old quay"}, True),
+        ({"harbour": "boat"}, False),
+        ({"hours": 3}, False),
+        ({"hours": 144}, True),
+        ({"harbour": "Kumo"}, False),
+    ],
+)
+def test_of_passages_only_what_stands_out_counts_as_said(arguments: dict[str, Any], *, is_said: bool) -> None:
+    passage = Evidence(
+        "1", "notes.md", "", "My boat lies at Stranmouth, at the old quay, berth 144, for 3 weeks.", 0.6
+    )
+    request = prompt.question(ASKED, [passage])
+    assert prompt.unquestioned(request) == (request.removesuffix(f"\n\nQuestion: {ASKED}"), ASKED)
+    assert (asked_for(request, **{**SAID, **arguments}) == ()) is is_said
+
+
+def test_an_hour_is_one() -> None:
+    assert asked_for("Tides at Port Ellery on 4 March 2027 for an hour", **{**SAID, "hours": 1}) == ()
+    assert asked_for("Tides at Port Ellery on 4 March 2027 for a while", **{**SAID, "hours": 1})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -282,6 +282,27 @@ def test_what_nobody_spoke_of_is_left_out_of_a_call_where_the_loop_has_votes_and
         settled = [e for e in events if isinstance(e, CallSettled)]
         assert settled == ([CallSettled(3, ("weather.days",))] if votes else [])
         well_formed(loop.transcript)
+
+
+def test_what_a_call_needs_is_asked_for_and_the_reply_is_read_with_the_request() -> None:
+    needs = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "description": "Name of the city."}},
+        "required": ["city"],
+    }
+    tool = replace(weather(), parameters=needs)
+    model = FakeModel((call(city="Rome"),), (call(city="Oslo"),), "It rains in Oslo today")
+    loop = make(model, tool, votes=Votes(0))
+    events = list(loop.run("How is the weather?"))
+    question = prompt.still_needed(["name of the city"])
+    assert [e.text for e in events if isinstance(e, TextDelta)] == [question]
+    assert (finished(events).text, finished(events).confidence) == (question, "low")
+    assert not any(isinstance(e, ToolStarted) for e in events)
+    events = list(loop.run("Oslo"))
+    assert model.prompts[1][-1].text == "How is the weather?\nname of the city: Oslo"
+    assert [e.call.arguments for e in events if isinstance(e, ToolStarted)] == [{"city": "Oslo"}]
+    assert [m.text for m in loop.transcript if m.role is Role.USER] == ["How is the weather?", "Oslo"]
+    well_formed(loop.transcript)
 
 
 def test_results_that_the_model_makes_nothing_of_are_told_in_the_order_of_the_calls() -> None:

@@ -291,6 +291,20 @@ def test_a_request_for_several_things_is_shown_what_is_less_near_behind_what_is_
     assert set(Selection(Turned()).choose("Do the one thing.", tools).reasons) == {"near tool"}
 
 
+def test_a_model_that_declines_by_itself_is_shown_what_is_less_near_where_nothing_is_nearer() -> None:
+    class Turned:
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            share = {"near": 0.5, "less": 0.15, "far:": 0.05}
+            return np.array([(share.get(text.split()[0], 1.0), 0.0) for text in texts], np.float32)
+
+    near, less, far = Described("near tool", ""), Described("less tool", ""), Described("far", "")
+    assert not Selection(Turned()).choose("Do it.", [less, far]).reasons
+    declines = Selection(Turned(), declines=True)
+    assert set(declines.choose("Do it.", [less, far]).reasons) == {"less tool"}
+    assert set(declines.choose("Do it.", [near, less, far]).reasons) == {"near tool"}
+    assert not declines.choose("Do it.", [less]).clear
+
+
 def test_a_long_request_is_looked_at_in_no_more_than_a_few_parts() -> None:
     asked: list[int] = []
 

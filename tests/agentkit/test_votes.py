@@ -139,6 +139,34 @@ def test_without_a_further_draw_what_nobody_said_is_left_out_all_the_same() -> N
     assert (settled.voices, voices.asked) == (1, [])
 
 
+@pytest.mark.parametrize("choice", [AUTO, REQUIRED, ToolChoice.named("add")])
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_call_without_what_it_needs_is_a_question_unless_a_call_is_demanded(
+    choice: ToolChoice, count: int
+) -> None:
+    needed = {"n": {"type": "integer", "description": "First number."}, "m": {"type": "integer"}}
+    tool = replace(TOOL, parameters={"type": "object", "properties": needed, "required": ["n", "m"]})
+    first = replace(said(1), calls=(ToolCall("c", "add", {"n": 1, "m": 9}),))
+    asked = "Add 1."
+    voices: Any = Voices(*[first] * count)
+    settled = settle(
+        voices,
+        [Message.user(asked)],
+        (tool,),
+        choice,
+        Sampling(seed=7),
+        first,
+        Votes(count or 0),
+        request=asked,
+    )
+    if choice == AUTO:
+        assert (settled.completion.text, settled.completion.calls) == (prompt.still_needed(["m"]), ())
+    else:
+        assert settled.completion.calls == first.calls
+    assert settled.asks_back is (choice == AUTO)
+    assert settled.voices == count + 1
+
+
 def test_doubt_is_the_least_likely_token() -> None:
     assert doubt(said(1, sure=-2.5)) == -2.5
     assert doubt(Completion("", (), StopReason.END)) == 0.0

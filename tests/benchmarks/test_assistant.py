@@ -10,7 +10,6 @@ from agentkit import prompt
 from agentkit.answer import NOT_FOUND
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.scripted import Script, ScriptedModel
-from agentkit.selection import Selection
 from agentkit.votes import Votes
 from agentkit_memory import HashEmbedder
 from benchmarks import assistant
@@ -26,7 +25,7 @@ SAID = "The monthly rent is 1,180 euros."
 
 
 def parts(*script: Script) -> Parts:
-    return Parts(ScriptedModel(script), None, Selection(), Votes())
+    return Parts(ScriptedModel(script), None, Votes())
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_a_model_that_never_calls_and_never_answers_is_right_only_where_nothing_
 
 @pytest.mark.slow
 def test_with_the_rules_the_notes_are_asked_and_the_demonstrations_requests_are_run(tmp_path: Path) -> None:
-    without_talk = Parts(ScriptedModel([""] * 2000), HashEmbedder(64), Selection(), Votes())
+    without_talk = Parts(ScriptedModel([""] * 2000), HashEmbedder(64), Votes())
     found = measure(without_talk, ["rules"], 1, tmp_path)
     kinds = ("sum", "remember", "recall")
     assert {f"demo_{kind}_rules": found[f"demo_{kind}_rules_n"] for kind in kinds} == {

@@ -12,7 +12,6 @@ from agentkit.demo import run as demo
 from agentkit.messages import ToolCall
 from agentkit.models.base import Sampling
 from agentkit.models.scripted import Script, ScriptedModel
-from agentkit.selection import Selection
 from agentkit.votes import Votes
 from agentkit_memory import HashEmbedder, KdfParameters, Vault
 from benchmarks._requests import ASKED, FACT, desk
@@ -33,7 +32,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
         )  # fmt: skip
 
         def run(kind: str, text: str, *script: Script) -> bool:
-            with desk(ScriptedModel(script), EMBEDDER, Selection(), Votes(), vault) as made:
+            with desk(ScriptedModel(script), EMBEDDER, Votes(), vault) as made:
                 if kind == "recall":
                     made.know()
                 return made.run(kind, text, Sampling(max_tokens=100))

@@ -1,0 +1,72 @@
+"""The user's reply to a question for what his request left out, put to that request (pure, English).
+
+"When is low tide?", "I still need to know: the harbour.", "Port Ellery" is one request, said in two messages. A small
+model reads it best as one, so that is what it is shown; the conversation keeps what was said as it was said.
+Not covered: a reply that begins with a new request and then answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agentkit import prompt
+from agentkit.asking import asks
+from agentkit.labels import join_all
+from agentkit.messages import Message, Role
+
+_MOST_WORDS = 30
+"""Who says more than that has something else in mind."""
+_LEAVES_IT = re.compile(
+    r"\W*(?:never ?mind|forget (?:it|that|about it)|(?:please )?(?:cancel|stop|skip)\b|no\b|nothing\b|none\b|leave it"
+    r"|(?:i )?(?:don't|do not|dont) (?:know|care|want|mind|bother)|(?:i(?:'m| am) )?not sure|whatever|drop it"
+    r"|thanks?\b)",
+    re.IGNORECASE,
+)
+_ORDERS = re.compile(
+    r"\W*(?:please |pls |(?:can|could|would|will) you |i(?:'d like| want| need) )?(?:to )?"
+    r"[a-z]+ (?:me|us|my|our|all|that|this)\b",
+    re.IGNORECASE,
+)
+"""`add that to my list`, `give me the weather`: something else is wanted."""
+
+
+def completed(messages: Sequence[Message]) -> list[Message]:
+    """Return a conversation in which every reply to a question for what is missing stands with its request.
+
+    Args:
+        messages: Those of the whole conversation, oldest first.
+    """
+    made: list[Message] = []
+    for message in messages:
+        if len(made) > 1 and message.role is Role.USER and _is_reply(message.text):
+            request, question = made[-2:]
+            if request.role is Role.USER and _is_question(question):
+                labels = join_all(each.labels for each in (request, question, message))
+                text = _joined(request.text, question.text, message.text)
+                made[-2:] = [replace(message, text=text, labels=labels)]
+                continue
+        made.append(message)
+    return made
+
+
+def asks_back(text: str) -> bool:
+    """Return whether what an assistant says is a question for what a request left out."""
+    return text.startswith(prompt.ASKING_BACK)
+
+
+def _is_question(message: Message) -> bool:
+    return message.role is Role.ASSISTANT and not message.calls and asks_back(message.text)
+
+
+def _is_reply(text: str) -> bool:
+    is_short = 0 < len(text.split()) <= _MOST_WORDS
+    return is_short and not asks(text) and not _LEAVES_IT.match(text) and not _ORDERS.match(text)
+
+
+def _joined(request: str, question: str, reply: str) -> str:
+    """Return one request; where one thing was asked for, the reply is named after it."""
+    subject = question.partition(": ")[2].rstrip(".")
+    asks_for_several = "; " in subject or " and " in subject
+    return f"{request}\n{reply}" if asks_for_several else f"{request}\n{subject}: {reply}"
