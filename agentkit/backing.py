@@ -96,6 +96,8 @@ def trimmed(
 ) -> tuple[tuple[ToolCall, ...], tuple[str, ...]]:
     """Return calls without the values that nobody spoke of and that may be left out, each call once; and what is gone.
 
+    Blanks around a text go, too: they are the model's and not the user's.
+
     Args:
         calls: Those of one message.
         tools: What the model was shown.
@@ -108,7 +110,7 @@ def trimmed(
         tool = shown.get(call.name)
         drop = [] if tool is None else [name for name in said.lacks(call, tool) if name not in _needed(tool)]
         gone += [f"{call.name}.{name}" for name in drop]
-        arguments = {name: value for name, value in call.arguments.items() if name not in drop}
+        arguments = {name: _neat(value) for name, value in call.arguments.items() if name not in drop}
         kept.append(replace(call, arguments=arguments))
     once = _distinct(kept)
     gone += [each.name for each in kept if not any(each is one for one in once)]
@@ -324,6 +326,10 @@ def _related(one: float, other: float) -> bool:
 
 def _occurrences(phrase: list[str], among: list[str]) -> int:
     return sum(among[start : start + len(phrase)] == phrase for start in range(len(among) - len(phrase) + 1))
+
+
+def _neat(value: Any) -> Any:  # noqa: ANN401 - from JSON
+    return value.strip() or value if isinstance(value, str) else value
 
 
 def _is_free(about: Mapping[str, Any], value: Any) -> bool:  # noqa: ANN401 - from JSON

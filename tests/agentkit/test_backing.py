@@ -112,6 +112,17 @@ def test_a_value_somebody_spoke_of_stays(request_: str, arguments: dict[str, Any
     assert not against([call(**said)], request_)
 
 
+def test_blanks_around_a_text_go_and_a_text_of_blanks_stays() -> None:
+    assert left(
+        "Table for 4 at Kumo, by the window", restaurant=" Kumo\n", guests=4, note=" by the window"
+    ) == {
+        "restaurant": "Kumo",
+        "guests": 4,
+        "note": "by the window",
+    }
+    assert left("Table for 4 at Kumo", restaurant=" ", guests=4) == {"restaurant": " ", "guests": 4}
+
+
 def test_what_has_to_be_there_is_a_fault_and_stays() -> None:
     said: dict[str, Any] = {"restaurant": "Velo", "guests": 7}
     assert left("Table for 4 at Kumo", **said) == said
