@@ -1,7 +1,8 @@
 """The user's reply to a question for what his request left out, put to that request (pure, English).
 
 "When is low tide?", "I still need to know: the harbour.", "Port Ellery" is one request, said in two messages. A small
-model reads it best as one, so that is what it is shown; the conversation keeps what was said as it was said.
+model reads it best as one, so that is what it is shown; the conversation keeps what was said as it was said. Of the
+question nothing is taken over: a model wrote it, and a request is in the user's own words.
 Not covered: a reply that begins with a new request and then answers.
 """
 
@@ -13,7 +14,6 @@ from dataclasses import replace
 
 from agentkit import prompt
 from agentkit.asking import asks
-from agentkit.labels import join_all
 from agentkit.messages import Message, Role
 
 _MOST_WORDS = 30
@@ -43,9 +43,8 @@ def completed(messages: Sequence[Message]) -> list[Message]:
         if len(made) > 1 and message.role is Role.USER and _is_reply(message.text):
             request, question = made[-2:]
             if request.role is Role.USER and _is_question(question):
-                labels = join_all(each.labels for each in (request, question, message))
-                text = _joined(request.text, question.text, message.text)
-                made[-2:] = [replace(message, text=text, labels=labels)]
+                labels = request.labels.join(message.labels)
+                made[-2:] = [replace(message, text=f"{request.text}\n{message.text}", labels=labels)]
                 continue
         made.append(message)
     return made
@@ -63,10 +62,3 @@ def _is_question(message: Message) -> bool:
 def _is_reply(text: str) -> bool:
     is_short = 0 < len(text.split()) <= _MOST_WORDS
     return is_short and not asks(text) and not _LEAVES_IT.match(text) and not _ORDERS.match(text)
-
-
-def _joined(request: str, question: str, reply: str) -> str:
-    """Return one request; where one thing was asked for, the reply is named after it."""
-    subject = question.partition(": ")[2].rstrip(".")
-    asks_for_several = "; " in subject or " and " in subject
-    return f"{request}\n{reply}" if asks_for_several else f"{request}\n{subject}: {reply}"

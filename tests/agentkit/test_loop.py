@@ -299,7 +299,7 @@ def test_what_a_call_needs_is_asked_for_and_the_reply_is_read_with_the_request()
     assert (finished(events).text, finished(events).confidence) == (question, "low")
     assert not any(isinstance(e, ToolStarted) for e in events)
     events = list(loop.run("Oslo"))
-    assert model.prompts[1][-1].text == "How is the weather?\nname of the city: Oslo"
+    assert model.prompts[1][-1].text == "How is the weather?\nOslo"
     assert [e.call.arguments for e in events if isinstance(e, ToolStarted)] == [{"city": "Oslo"}]
     assert [m.text for m in loop.transcript if m.role is Role.USER] == ["How is the weather?", "Oslo"]
     well_formed(loop.transcript)
