@@ -150,7 +150,9 @@ def _told(request: str, text: str, clauses: Sequence[_Clause]) -> str | None:
     if led + closed == len(clauses):
         return None
     asking = [each.text for each in (*clauses[:led], *clauses[len(clauses) - closed :])]
-    first = led or next(n for n, each in enumerate(clauses) if not _COURTESY.fullmatch(each.text))
+    first = led or next((n for n, each in enumerate(clauses) if not _COURTESY.fullmatch(each.text)), None)
+    if first is None:
+        return None  # thanks, and nothing else
     start = clauses[first].start
     that = _THAT.search(clauses[first].text)
     direct = None if asking else _DIRECT.match(text, start)

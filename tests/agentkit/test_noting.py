@@ -92,6 +92,13 @@ def test_who_wants_nothing_kept_is_understood(text: str, refused: bool) -> None:
     assert refuses_to_keep(text) == refused
 
 
+@pytest.mark.parametrize(
+    "text", ["", "?", "OK", "Thanks!", "Hello. Thank you so much", "please", "also, ok", "Oh - well"]
+)
+def test_courtesy_alone_keeps_nothing(text: str) -> None:
+    assert fact_to_keep(text) is None
+
+
 @given(st.text(max_size=200))
 def test_a_fact_stands_in_the_request_but_for_white_space(text: str) -> None:
     for request in (text, f"Remember that {text}", f"{text}. Please save that."):
