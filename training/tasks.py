@@ -81,18 +81,20 @@ def pick(rng: random.Random, known: Sequence[Tool]) -> Tool:
     return tool
 
 
-_SHARES = (0.0, 0.0, 0.3, 0.6, 0.8)
-"""How much of what may be left out is said: to leave out what nobody spoke of is as much to be learnt."""
+_SHARES = (0.0, 0.4, 0.8, 1.0, 1.0)
+"""How much of what may be left out is said. More than half: what a call has too much is seen and taken away
+(`agentkit.backing`), and what it leaves out is lost."""
 
 
 def ask(shown: Shown, rng: random.Random) -> Ask:
     """Return a request for a tool; it speaks only of what the tool is shown to take."""
     tool, share = shown.tool, rng.choice(_SHARES)
     said = rng.choice(tool.asks).say(rng, share=share)
-    for _ in range(20):
+    for _ in range(_TRIES):
         if {*said.slots(), *said.flags} <= set(shown.names):
             break
-        said = rng.choice(tool.asks).say(rng, share=0.2)
+        said = rng.choice(tool.asks).say(rng, share=share)
+        share *= 0.9
     else:
         said = rng.choice(tool.asks).say(rng, share=0.0)
     return Ask(shown, said, _begun(tool, said, _values(tool, said.slots(), rng), rng))

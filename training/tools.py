@@ -221,7 +221,7 @@ def _order(tool: Tool, rng: random.Random) -> list[Parameter]:
     """Return the parameters to show: all that are required, and most of the others, in that order."""
     required = [each for each in tool.parameters.values() if not each.optional]
     optional = [each for each in tool.parameters.values() if each.optional]
-    others = [each for each in optional if rng.random() < 0.8]
+    others = [each for each in optional if rng.random() < 0.9]
     if rng.random() < 0.25:
         rng.shuffle(required)
     return required + others
@@ -233,6 +233,14 @@ def _property(parameter: Parameter, rng: random.Random, *, python: bool) -> dict
     note = schema.pop("description", "")
     if note:
         about = f"{about}, {note}"
+    elif (
+        "enum" not in schema
+        and schema["type"] in ("string", "integer", "number")
+        and rng.random() < _EXAMPLE_SHARE
+    ):
+        about = rng.choice(("{}, e.g. {}", "{} (e.g. {})", "{}, for example {}")).format(
+            about, parameter.kind.draw(rng).json
+        )
     if parameter.default is not None and rng.random() < 0.6:
         about = rng.choice(("{}. Default is {}", "{}. Default is {}", "{}, {} by default")).format(
             about, _spelt(parameter.default)
@@ -253,6 +261,8 @@ def _spelt(default: object) -> str:
     return json.dumps(default) if isinstance(default, bool) else str(default)
 
 
+_EXAMPLE_SHARE = 0.2
+"""How often a description gives an example, which is not to be taken for what was said."""
 _UNSPOKEN_SHARE = 0.2
 """How often a tool takes one thing more, of which no request speaks: what nobody spoke of is to be left out."""
 
