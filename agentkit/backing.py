@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentkit import prompt
-from agentkit.context.words import STOP_WORDS, alike, fold, stem, terms, words
+from agentkit.context.words import STOP_WORDS, alike, fold, lower, stem, terms, words
 from agentkit.dates import CARDINALS, MONTHS, WEEKDAYS
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
 
@@ -351,8 +351,7 @@ def _stands_out_in(passages: str, value: Any) -> bool:  # noqa: ANN401 - from JS
 def _subject(name: str, about: Mapping[str, Any]) -> str:
     """Return what an argument is, as it stands in the middle of a sentence."""
     first = re.split(r"[.;:(\n]", str(about.get("description") or ""), maxsplit=1)[0].strip()
-    phrase = first[:_SUBJECT_CHARACTERS] or _spaced(name)
-    return phrase if re.match(r"[A-Z][A-Z]|I[ ']", phrase) else phrase[:1].lower() + phrase[1:]
+    return lower(first[:_SUBJECT_CHARACTERS] or _spaced(name))
 
 
 def _needed(tool: ToolSpec) -> frozenset[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agentkit.context.words import lower
 from training.phrases import Said, Slot
 
 
@@ -22,12 +23,6 @@ def request(said: Said, text: str) -> Request:
     """Return `text`, which was made of `said`, as a request."""
     begins_drawn = bool(said.pieces) and isinstance(said.pieces[0], Slot)
     return Request(text, text if begins_drawn else lower(text))
-
-
-def lower(text: str) -> str:
-    """Return `text` as it stands in the middle of a sentence."""
-    is_kept = re.match(r"[A-Z][A-Z]|I[ ']", text)
-    return text if is_kept else text[:1].lower() + text[1:]
 
 
 def decorated(asked: Request, rng: random.Random) -> str:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from agentkit import prompt
-from agentkit.context.words import terms
+from agentkit.context.words import lower, terms
 from agentkit.messages import Message, ToolCall, ToolSpec
-from training.joining import Request, decorated, joined, lower, request
+from training.joining import Request, decorated, joined, request
 from training.kinds import Kind, Value, spoken_list
 from training.phrases import Said, Slot
 from training.repeats import say_repeated

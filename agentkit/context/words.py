@@ -96,6 +96,12 @@ def fold(text: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c)).lower()
 
 
+def lower(text: str) -> str:
+    """Return `text` as it stands in the middle of a sentence."""
+    is_kept = re.match(r"[A-Z][A-Z]|I[ ']", text)
+    return text if is_kept else text[:1].lower() + text[1:]
+
+
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """Return `word` without its commonest English endings; a wrong stem that is always the same is no harm.
