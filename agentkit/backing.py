@@ -133,7 +133,7 @@ def unsaid(
     """
     halves = [prompt.unquestioned(message.text) for message in messages]
     passages = fold("\n".join(passage for passage, _ in halves))
-    own = [replace(each, text=words) for each, (_, words) in zip(messages, halves, strict=True)]
+    own = [replace(each, text=text) for each, (_, text) in zip(messages, halves, strict=True)]
     said, shown = _Said(own), {tool.name: tool for tool in tools}
     found: dict[str, None] = {}
     for call in calls:

@@ -40,9 +40,9 @@ def completed(messages: Sequence[Message]) -> list[Message]:
     """
     made: list[Message] = []
     for message in messages:
-        if len(made) > 1 and message.role is Role.USER and _is_reply(message.text):
-            request, question = made[-2:]
-            if request.role is Role.USER and _is_question(question):
+        if len(made) > 1 and message.role is Role.USER and _is_question(made[-1]):
+            request = made[-2]
+            if request.role is Role.USER and _is_reply(message.text):
                 labels = request.labels.join(message.labels)
                 made[-2:] = [replace(message, text=f"{request.text}\n{message.text}", labels=labels)]
                 continue

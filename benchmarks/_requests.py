@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +58,8 @@ class Desk:
     votes: Votes
     vault: Vault
     workspace: Path
+    vectors: dict[str, Any] = field(default_factory=dict)
+    """Those of descriptions of tools."""
 
     def run(self, kind: str, text: str, calling: Sampling) -> bool:
         """Return whether `text` was answered right, or for `remember` whether that very fact was kept.
@@ -95,7 +97,9 @@ class Desk:
             answers=Answerer(self.model, recall, embedder=self.embedder, sampling=calling, declines=True)
             if adapted
             else None,
-            selection=Selection(self.embedder, count=self.model.count_text, declines=adapted),
+            selection=Selection(
+                self.embedder, count=self.model.count_text, vectors=self.vectors, declines=adapted
+            ),
             sampling=TALKING,
             calling=calling,
             votes=self.votes if adapted else None,
