@@ -136,7 +136,7 @@ _ENTRIES = (
         adapter=ShippedAdapter(
             "smollm2-135m-agent.gguf",
             10_408_320,
-            "7029d2f1343add3ca9a7a57c5dcc625afbddb5a6d102a4cd868dff2623e07b2e",
+            "ca9890a2a38405c8f00a7fa5b3a9f701dcf70bf747697d4fd63f36eb585628ee",
         ),
     ),
     CatalogueEntry(
