@@ -267,7 +267,7 @@ def something_missing(rng: random.Random, here: Scene, _known: Sequence[Tool]) -
     values = {name: tool.parameters[name].kind.draw(rng).said for name in said.slots()}
     needed = [each for each in tool.parameters.values() if not each.optional and each.name not in values]
     wanted = spoken_list([lower(rng.choice(each.about)) for each in needed], rng)
-    text = f"{rng.choice(prompt.ASKING_BACK[::-1])}{wanted}."
+    text = f"{rng.choice(prompt.ASKING_BACK)}{wanted}."
     return here.example(said.fill(values), text=text)
 
 
