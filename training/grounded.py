@@ -15,6 +15,11 @@ from training.kinds import Kind, kind
 from training.phrases import Phrase, check_slots
 from training.tasks import Example
 
+LEFT_OPEN = 0.35
+"""How often the text does not hold the answer."""
+
+_OF_THE_SAME = 0.65
+"""How often what it leaves open is something else about what it does speak of."""
 _TRIES = 20
 
 
@@ -36,6 +41,8 @@ class Fact:
     draws: Mapping[str, Kind]
     says: tuple[Phrase, ...]
     asks: tuple[tuple[Phrase, Phrase], ...]
+    missing: tuple[Phrase, ...]
+    """Questions about the same thing that none of what it says answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,9 @@ def facts() -> tuple[Fact, ...]:
             {name: kind(text) for name, text in row["draws"].items()},
             tuple(map(Phrase, row["says"])),
             tuple((Phrase(question), Phrase(answer)) for question, answer in row["asks"].items()),
+            tuple(map(Phrase, row["missing"])),
         )
-        check_slots((*fact.says, *(each for pair in fact.asks for each in pair)), fact.draws)
+        check_slots((*fact.says, *(each for pair in fact.asks for each in pair), *fact.missing), fact.draws)
         read.append(fact)
     return tuple(read)
 
@@ -85,7 +93,7 @@ def ask(rng: random.Random) -> Asked:
     question, answer = rng.choice(asked.fact.asks)
     words = question.say(rng).fill(asked.values)
     text = capital(answer.say(rng).fill(asked.values))
-    is_said = rng.random() >= 0.25
+    is_said = rng.random() >= LEFT_OPEN
     if not is_said:
         words = _unanswerable(asked, told, rng, words)
     if rng.random() < 0.25:  # as people type
@@ -121,6 +129,8 @@ def typed(question: str, rng: random.Random) -> str:
 
 def _unanswerable(asked: Told, told: Sequence[Told], rng: random.Random, words: str) -> str:
     """Return a question like that one, about something none of `told` tells."""
+    if rng.random() < _OF_THE_SAME:
+        return rng.choice(asked.fact.missing).say(rng).fill(asked.values)
     other = tell(asked.fact, rng)
     missing = [
         value for name, value in asked.values.items() if value in words and other.values[name] != value

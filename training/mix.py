@@ -39,7 +39,7 @@ TASKS: Mapping[str, tuple[Task, float]] = {
 }
 """Every kind of task with tools, and its share beside those of the others."""
 PASSAGES: Mapping[str, tuple[Callable[[random.Random], Example], float]] = {
-    "answer_from_text": (answer_from_text, 0.04),
+    "answer_from_text": (answer_from_text, 0.06),
     "answer_from_profile": (answer_from_profile, 0.065),
     "answer_from_jotting": (answer_from_jotting, 0.07),
     "answer_despite_order": (answer_despite_order, 0.03),

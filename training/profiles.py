@@ -148,7 +148,8 @@ def _ask(profile: Profile, rng: random.Random) -> Asked | None:
 def _shown(profile: Profile, about: Part | None, rng: random.Random) -> list[Part]:
     """Return the parts of a passage, `about` among them."""
     introduction, *later = profile.parts
-    chosen = rng.sample(later, rng.randint(3, min(8, len(later))))
+    few = rng.random() < 0.35
+    chosen = rng.sample(later, rng.randint(1, 2) if few else rng.randint(3, min(8, len(later))))
     if about in later and about not in chosen:
         chosen[0] = about
     begins = about is introduction or rng.random() < 0.8
