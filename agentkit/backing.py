@@ -41,12 +41,16 @@ _COUNTS = CARDINALS | {
     "zero": 0, "hundred": 100, "thousand": 1000, "half": 0.5, "quarter": 0.25, "once": 1, "single": 1, "first": 1,
     "twice": 2, "double": 2, "couple": 2, "pair": 2, "both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5,
     "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "dozen": 12,
-    "million": 1_000_000, "billion": 1_000_000_000, "noon": 12, "midnight": 0,
+    "million": 1_000_000, "billion": 1_000_000_000, "noon": 12, "midnight": 0, "fortnight": 14, "daily": 365,
+    "weekly": 52, "monthly": 12, "quarterly": 4, "yearly": 1, "annually": 1, "semiannually": 2,
 }  # fmt: skip
 _FRACTION = re.compile(r"(?<![\d/.,])(\d{1,3})/([1-9]\d{0,2})(?![\d/])")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2})(?![\d,])")
 _PART = re.compile(r"(?<!\d)(\d{0,9})\s?([\u00bc-\u00be\u2153-\u215e])")
-_ONE_OF_A_UNIT = re.compile(r"\b(?:an?|each|every|per) (?:second|minute|hour|day|week|month|year|dozen)\b")
+_ONE_OF_A_UNIT = re.compile(
+    r"\b(?:an?|each|every|per|next|last|past|this|coming|following|previous)"
+    r" (?:second|minute|hour|day|week|month|quarter|year|decade|dozen)\b"
+)
 _AND_A_PART = re.compile(r"\b(\w+)(?: \w+)? and a (half|quarter)\b")
 _CODE_CHARACTERS = 3
 """A shorter value may be a code for what was said: `USD` for `$`, `fr` for French."""
@@ -182,15 +186,15 @@ class _Said:
             if free and "default" in about and about["default"] == value:
                 continue  # it changes nothing
             spent = free and isinstance(value, str) and "enum" not in about and {*terms(value)} <= of_tool
-            again = self._again(value, used) and not self._speaks_of(name)
+            again = self._again(value, used, within=free) and not self._speaks_of(name)
             if (spent and terms(value)) or again or not self._backs(value, name, about):
                 found.append(name)
             else:
                 used += value if isinstance(value, list) else [value]
         return found
 
-    def _again(self, value: Any, used: Sequence[Any]) -> bool:  # noqa: ANN401 - from JSON
-        """Say whether a value was said, but not once more than others of the call have it."""
+    def _again(self, value: Any, used: Sequence[Any], *, within: bool) -> bool:  # noqa: ANN401 - from JSON
+        """Say whether a value was said, but not once more than others of the call have it, alone or `within` more."""
         if isinstance(value, bool):
             return False
         if isinstance(value, int | float):
@@ -201,7 +205,14 @@ class _Said:
             return 0 < self._numbers[number] <= others
         if isinstance(value, str) and (phrase := words(value)):
             count = _occurrences(phrase, self._words)
-            return 0 < count <= sum(_occurrences(phrase, words(str(each))) for each in used)
+            return (
+                0
+                < count
+                <= sum(
+                    _occurrences(phrase, other) if within else phrase == other
+                    for other in (words(str(each)) for each in used)
+                )
+            )
         return False
 
     def _backs(self, value: Any, name: str, about: Mapping[str, Any]) -> bool:  # noqa: ANN401 - from JSON

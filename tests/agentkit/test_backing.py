@@ -303,6 +303,27 @@ def test_of_passages_only_what_stands_out_counts_as_said(arguments: dict[str, An
     assert (asked_for(request, **{**SAID, **arguments}) == ()) is is_said
 
 
-def test_an_hour_is_one() -> None:
-    assert asked_for("Tides at Port Ellery on 4 March 2027 for an hour", **{**SAID, "hours": 1}) == ()
-    assert asked_for("Tides at Port Ellery on 4 March 2027 for a while", **{**SAID, "hours": 1})
+@pytest.mark.parametrize(
+    ("told", "hours", "is_said"),
+    [
+        ("for an hour", 1, True),
+        ("for a while", 1, False),
+        ("for the next day", 24, True),
+        ("for the next ships", 1, False),
+        ("four times, quarterly", 4, True),
+        ("monthly", 12, True),
+        ("monthly", 7, False),
+    ],
+)
+def test_words_for_a_time_are_numbers(told: str, hours: int, *, is_said: bool) -> None:
+    request = f"Tides at Port Ellery on 4 March 2027 {told}"
+    assert (asked_for(request, **{**SAID, "hours": hours}) == ()) is is_said
+
+
+def test_what_is_part_of_another_value_is_said_and_left_out_where_it_may_be() -> None:
+    request = "Tides in feet at Ellery Sound, Norway on 4 March 2027 for 12 hours"
+    values = {**SAID, "harbour": "Ellery Sound, Norway", "unit": "Norway"}
+    assert asked_for(request, **values) == ()
+    assert asked_for(request, **{**values, "unit": "Ellery Sound, Norway"}) == ("unit",)
+    (kept,), gone = trimmed([call("tides", **values, note="Norway")], [TIDES], [Message.user(request)])
+    assert (kept.arguments, gone) == (values, ("tides.note",))
