@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = Output()
     import torch
 
-    from training.batches import batches
+    from training.batches import Batch, batches
     from training.encode import Encoder, Row
     from training.export import export
     from training.fit import fit
@@ -44,20 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     model = chosen.model or ModelStore(Home.default().models).get(MODEL).path
 
-    output.note(f"making {recipe.examples} examples")
+    output.note(f"making {recipe.examples} and {recipe.again_examples} examples")
     encoder = Encoder(model)
-    rows: list[Row] = []
-    count = 0
-    for group in groups(recipe.seed, trained_tools()):
-        row = encoder.encode(group)
-        if row.length <= recipe.batch_tokens:
-            rows.append(row)
-            count += len(group)
-        if count >= recipe.examples:
-            break
-    made = list(batches(rows, recipe.batch_tokens, recipe.seed))
-    tokens = sum(row.length for row in rows)
-    output.note(f"{count} examples of {tokens / count:.0f} tokens, in {len(made)} batches")
+    source = groups(recipe.seed, trained_tools())
+
+    def make(examples: int) -> list[Batch]:
+        rows: list[Row] = []
+        count = 0
+        while count < examples:
+            group = next(source)
+            row = encoder.encode(group)
+            if row.length <= recipe.batch_tokens:
+                rows.append(row)
+                count += len(group)
+        tokens, found = sum(row.length for row in rows), list(batches(rows, recipe.batch_tokens, recipe.seed))
+        output.note(f"{count} examples of {tokens / max(1, count):.0f} tokens, in {len(found)} batches")
+        return found
+
+    made, again = make(recipe.examples), make(recipe.again_examples)
 
     began, recent = time.monotonic(), list[float]()
 
@@ -74,12 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made,
         recipe,
         folder,
+        again=again,
         tell=tell,
         until_step=chosen.until_step,
         device=device,
         compiled=chosen.compile,
     )
-    if chosen.until_step is not None and chosen.until_step < len(made):
+    if chosen.until_step is not None and chosen.until_step < len(made) + len(again):
         output.note(f"broken off after step {chosen.until_step}: the same command goes on from there")
         return 0
     target = folder / "adapter.gguf"
@@ -98,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="keeps state and result")
     parser.add_argument("--model", type=Path, help=f"a GGUF file; default: {MODEL} of the store")
     parser.add_argument("--examples", type=int, help="how many to train on")
+    parser.add_argument("--again-examples", type=int, help="how many more, in a second, shorter round")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--rank", type=int)
     parser.add_argument("--alpha", type=float)

@@ -26,22 +26,35 @@ class Recipe:
 
     seed: int = 20261121
     examples: int = 18000
+    again_examples: int = 2500
+    """Further ones for a second, shorter round."""
     rank: int = 32
     alpha: float = 48.0
     learning_rate: float = 1e-3
+    again_learning_rate: float = 3e-4
     last_learning_rate: float = 5e-5
     warm_up_steps: int = 40
     batch_tokens: int = 2048
     weight_decay: float = 0.0
     clip_norm: float = 1.0
 
-    def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step: a linear warm-up, then half a cosine down."""
+    def rate(self, step: int, steps: int, again_steps: int = 0) -> float:
+        """Return the learning rate of a step: in each round a linear warm-up, then half a cosine down.
+
+        Args:
+            step: From 0 on.
+            steps: Of the first round.
+            again_steps: Of the second.
+        """
+        highest = self.learning_rate
+        if step >= steps:
+            step, steps, highest = step - steps, again_steps, self.again_learning_rate
         if step < self.warm_up_steps:
-            return self.learning_rate * (step + 1) / self.warm_up_steps
+            return highest * (step + 1) / self.warm_up_steps
         done = (step - self.warm_up_steps) / max(1, steps - self.warm_up_steps)
-        span = self.learning_rate - self.last_learning_rate
-        return self.last_learning_rate + span * (1 + math.cos(math.pi * done)) / 2
+        return (
+            self.last_learning_rate + (highest - self.last_learning_rate) * (1 + math.cos(math.pi * done)) / 2
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,7 @@ def fit(
     recipe: Recipe,
     folder: Path,
     *,
+    again: Sequence[Batch] = (),
     tell: Callable[[Progress], None] = lambda _: None,
     until_step: int | None = None,
     device: str = "cpu",
@@ -73,6 +87,7 @@ def fit(
         batches: All of them; the same ones when taken up again.
         recipe: The rest.
         folder: Keeps the state (`state.pt`) and the losses (`loss.jsonl`); training goes on from what it holds.
+        again: Those of a second round, likewise.
         tell: Called after every step.
         until_step: Break off there.
         device: Where to compute, as torch calls it.
@@ -89,24 +104,25 @@ def fit(
     optimiser = torch.optim.AdamW(
         network.trained(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
     )
-    identity = {**asdict(recipe), "data": _digest(batches), "model": _digest_of_file(model)}
+    every = [*batches, *again]
+    identity = {**asdict(recipe), "data": _digest(every), "model": _digest_of_file(model)}
     state, losses = folder / "state.pt", folder / "loss.jsonl"
     first = _take_up(state, identity, network, optimiser)
     _keep_lines(losses, first)
     saved = time.monotonic()
-    last = len(batches) if until_step is None else min(until_step, len(batches))
+    last = len(every) if until_step is None else min(until_step, len(every))
     with losses.open("a", encoding="utf-8") as log:
         for step in range(first, last):
-            begun, batch = time.monotonic(), batches[step]
+            begun, batch = time.monotonic(), every[step]
             for group in optimiser.param_groups:
-                group["lr"] = recipe.rate(step, len(batches))
+                group["lr"] = recipe.rate(step, len(batches), len(again))
             value = loss(network, batch)
             optimiser.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
             torch.nn.utils.clip_grad_norm_(network.trained(), recipe.clip_norm)
             optimiser.step()
             tokens = batch.length * len(batch.rows)
-            progress = Progress(step + 1, len(batches), value.item(), tokens, time.monotonic() - begun)
+            progress = Progress(step + 1, len(every), value.item(), tokens, time.monotonic() - begun)
             log.write(json.dumps([progress.step, round(progress.loss, 5)]) + "\n")
             log.flush()
             tell(progress)

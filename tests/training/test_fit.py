@@ -84,6 +84,27 @@ def test_taken_up_again_it_learns_the_same(tiny: Path, tmp_path: Path) -> None:
     assert losses(whole)[-1] < 0.8 * losses(whole)[0]
 
 
+def test_a_second_round_is_broken_off_and_taken_up_like_the_first(tiny: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    first, again = made(), made(60)
+    fit(tiny, first, RECIPE, whole, again=again)
+    fit(tiny, first, RECIPE, broken, again=again, until_step=len(first) + 1)
+    fit(tiny, first, RECIPE, broken, again=again)
+    assert losses(broken) == losses(whole)
+    assert len(losses(whole)) == len(first) + len(again)
+
+
+def test_the_rate_rises_twice_and_less_high_the_second_time() -> None:
+    rates = [Recipe().rate(step, 1000, 200) for step in range(1200)]
+    assert max(rates) == rates[39] == Recipe().learning_rate
+    assert max(rates[1000:]) == rates[1039] == Recipe().again_learning_rate
+    lowest = pytest.approx(Recipe().last_learning_rate, rel=0.05)
+    assert rates[999] == lowest
+    assert rates[1199] == lowest
+
+
 def test_the_state_of_another_recipe_is_refused(tiny: Path, tmp_path: Path) -> None:
     fit(tiny, made(), RECIPE, tmp_path, until_step=1)
     with pytest.raises(ValueError, match="another recipe"):

@@ -16,6 +16,8 @@ from training.plot import plot
 TINY = [
     "--examples",
     "5",
+    "--again-examples",
+    "3",
     "--rank",
     "32",
     "--batch-tokens",
