@@ -204,15 +204,9 @@ class _Said:
             )
             return 0 < self._numbers[number] <= others
         if isinstance(value, str) and (phrase := words(value)):
-            count = _occurrences(phrase, self._words)
-            return (
-                0
-                < count
-                <= sum(
-                    _occurrences(phrase, other) if within else phrase == other
-                    for other in (words(str(each)) for each in used)
-                )
-            )
+            taken = [words(str(each)) for each in used]
+            spent = sum(_occurrences(phrase, other) if within else int(phrase == other) for other in taken)
+            return 0 < _occurrences(phrase, self._words) <= spent
         return False
 
     def _backs(self, value: Any, name: str, about: Mapping[str, Any]) -> bool:  # noqa: ANN401 - from JSON

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if row.length <= recipe.batch_tokens:
                 rows.append(row)
                 count += len(group)
-        tokens, found = sum(row.length for row in rows), list(batches(rows, recipe.batch_tokens, recipe.seed))
+        found = list(batches(rows, recipe.batch_tokens, recipe.seed))
+        tokens = sum(row.length for row in rows)
         output.note(f"{count} examples of {tokens / max(1, count):.0f} tokens, in {len(found)} batches")
         return found
 

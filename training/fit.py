@@ -52,9 +52,8 @@ class Recipe:
         if step < self.warm_up_steps:
             return highest * (step + 1) / self.warm_up_steps
         done = (step - self.warm_up_steps) / max(1, steps - self.warm_up_steps)
-        return (
-            self.last_learning_rate + (highest - self.last_learning_rate) * (1 + math.cos(math.pi * done)) / 2
-        )
+        span = highest - self.last_learning_rate
+        return self.last_learning_rate + span * (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True, slots=True)
