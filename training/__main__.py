@@ -1,4 +1,7 @@
-"""Make the adapter: `python -m training` does all of it; a second run goes on where the first was broken off."""
+"""Make the adapter: `python -m training` does all of it; a second run goes on where the first was broken off.
+
+It trains several times from one beginning, each time on examples of its own, and takes the mean.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,8 +17,12 @@ from agentkit.cli.output import Output
 from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from training.fit import Progress, Recipe
+from training.tasks import Example
 
 MODEL = "smollm2-135m"
+MEMBERS = 2
+QUANTISED_RANK = 32
+"""From here on an adapter is written in Q8_0, to stay below 12 MB."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from training.encode import Encoder, Row
     from training.export import export
     from training.fit import fit
+    from training.mean import take_mean
     from training.mix import groups, trained_tools
+    from training.network import Network
     from training.plot import plot
 
     torch.set_num_threads(chosen.threads)
@@ -40,15 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if value is not None and name in asdict(Recipe())
         },
     )
-    folder: Path = chosen.folder
-    folder.mkdir(parents=True, exist_ok=True)
     model = chosen.model or ModelStore(Home.default().models).get(MODEL).path
-
-    output.note(f"making {recipe.examples} and {recipe.again_examples} examples")
     encoder = Encoder(model)
-    source = groups(recipe.seed, trained_tools())
+    began = time.monotonic()
 
-    def make(examples: int) -> list[Batch]:
+    def make(source: Iterator[Sequence[Example]], examples: int) -> list[Batch]:
         rows: list[Row] = []
         count = 0
         while count < examples:
@@ -62,39 +67,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.note(f"{count} examples of {tokens / max(1, count):.0f} tokens, in {len(found)} batches")
         return found
 
-    made, again = make(recipe.examples), make(recipe.again_examples)
+    def train(member: int, folder: Path) -> Network | None:
+        """Return what one training comes to; `None` if it was broken off."""
+        output.note(f"training {member + 1} of {chosen.members}: making its examples")
+        folder.mkdir(parents=True, exist_ok=True)
+        source = groups(recipe.seed + member, trained_tools())
+        made, again = make(source, recipe.examples), make(source, recipe.again_examples)
+        recent = list[float]()
 
-    began, recent = time.monotonic(), list[float]()
+        def tell(progress: Progress) -> None:
+            recent.append(progress.loss)
+            if progress.step % 10 == 0 or progress.step == progress.steps:
+                speed = progress.tokens / progress.seconds
+                mean = sum(recent[-50:]) / len(recent[-50:])
+                output.note(
+                    f"step {progress.step} of {progress.steps}, loss {mean:.3f}, {speed:.0f} tokens/s"
+                )
 
-    def tell(progress: Progress) -> None:
-        recent.append(progress.loss)
-        if progress.step % 10 == 0 or progress.step == progress.steps:
-            speed = progress.tokens / progress.seconds
-            mean = sum(recent[-50:]) / len(recent[-50:])
-            output.note(f"step {progress.step} of {progress.steps}, loss {mean:.3f}, {speed:.0f} tokens/s")
+        network = fit(
+            model,
+            made,
+            recipe,
+            folder,
+            again=again,
+            tell=tell,
+            until_step=chosen.until_step,
+            device=chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            compiled=chosen.compile,
+        )
+        if chosen.until_step is not None and chosen.until_step < len(made) + len(again):
+            output.note(f"broken off after step {chosen.until_step}: the same command goes on from there")
+            return None
+        lines = (folder / "loss.jsonl").read_text(encoding="utf-8").splitlines()
+        (folder / "loss.svg").write_text(plot([json.loads(line)[1] for line in lines]), encoding="utf-8")
+        return network
 
-    device = chosen.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = fit(
-        model,
-        made,
-        recipe,
-        folder,
-        again=again,
-        tell=tell,
-        until_step=chosen.until_step,
-        device=device,
-        compiled=chosen.compile,
-    )
-    if chosen.until_step is not None and chosen.until_step < len(made) + len(again):
-        output.note(f"broken off after step {chosen.until_step}: the same command goes on from there")
-        return 0
+    folder: Path = chosen.folder
+    networks = list[Network]()
+    for member in range(chosen.members):
+        network = train(member, folder / str(member + 1))
+        if network is None:
+            return 0
+        networks.append(network)
     target = folder / "adapter.gguf"
-    export(network, target, name=f"agentkit tools for {MODEL}", quantised=recipe.rank >= 32)
-    losses = [
-        json.loads(line)[1] for line in (folder / "loss.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    (folder / "loss.svg").write_text(plot(losses), encoding="utf-8")
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    export(
+        take_mean(networks),
+        target,
+        name=f"agentkit tools for {MODEL}",
+        quantised=recipe.rank >= QUANTISED_RANK,
+    )
+    decided = {"members": chosen.members, **asdict(recipe)}
+    (folder / "recipe.json").write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
     output.note(f"{target}: {target.stat().st_size / 1e6:.1f} MB, after {time.monotonic() - began:.0f} s")
     return 0
 
@@ -103,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="keeps state and result")
     parser.add_argument("--model", type=Path, help=f"a GGUF file; default: {MODEL} of the store")
+    parser.add_argument("--members", type=int, default=MEMBERS, help="how many trainings to take the mean of")
     parser.add_argument("--examples", type=int, help="how many to train on")
     parser.add_argument("--again-examples", type=int, help="how many more, in a second, shorter round")
     parser.add_argument("--seed", type=int)

@@ -43,9 +43,11 @@ def test_one_command_makes_an_adapter_and_broken_off_goes_on_to_the_same(
     assert main([*command, "--folder", str(broken)]) == 0
     assert (broken / "adapter.gguf").read_bytes() == (whole / "adapter.gguf").read_bytes()
 
-    losses = (whole / "loss.jsonl").read_text(encoding="utf-8").splitlines()
+    one, two = (whole / member / "loss.jsonl" for member in "12")
+    assert one.read_bytes() != two.read_bytes(), "each training has examples of its own"
+    losses = one.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)[0] for line in losses] == list(range(1, len(losses) + 1))
-    assert (whole / "loss.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert (whole / "1" / "loss.svg").read_text(encoding="utf-8").startswith("<svg")
     assert json.loads((whole / "recipe.json").read_text(encoding="utf-8"))["examples"] == 5
     model = LlamaModel(smollm2_path, Settings(repack=False))
     model.load_adapter("made", whole / "adapter.gguf")
