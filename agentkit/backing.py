@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +21,10 @@ from typing import Any
 
 from agentkit import prompt
 from agentkit.context.words import STOP_WORDS, alike, fold, lower, stem, terms, words
-from agentkit.dates import CARDINALS, MONTHS, WEEKDAYS
+from agentkit.dates import MONTHS, WEEKDAYS
+from agentkit.figures import digits, spoken
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
 
-_NUMBER = re.compile(
-    r"(?<![A-Za-z\d^*_])((?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?)(?:(?::(\d\d))?\s*([ap])\.?m\b)?",
-    re.IGNORECASE,
-)
-"""Digits behind a letter or a power sign (`v0`, `m/s^2`) are part of a word."""
 _ITEM = re.compile(r"^[ \t]*+\d++[.)]\s", re.MULTILINE)
 """The number of an item of a list is none of the things it lists."""
 _NAME = re.compile(r"(?<=[a-z,\d)] )[A-Z][a-z]+\b")
@@ -37,21 +32,6 @@ _NAME = re.compile(r"(?<=[a-z,\d)] )[A-Z][a-z]+\b")
 _CALENDAR = frozenset(name[:3] for name in (*MONTHS, *WEEKDAYS))
 """Days have another form in a call."""
 _NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_COUNTS = CARDINALS | {
-    "zero": 0, "hundred": 100, "thousand": 1000, "half": 0.5, "quarter": 0.25, "once": 1, "single": 1, "first": 1,
-    "twice": 2, "double": 2, "couple": 2, "pair": 2, "both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5,
-    "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "dozen": 12,
-    "million": 1_000_000, "billion": 1_000_000_000, "noon": 12, "midnight": 0, "fortnight": 14, "daily": 365,
-    "weekly": 52, "monthly": 12, "quarterly": 4, "yearly": 1, "annually": 1, "semiannually": 2,
-}  # fmt: skip
-_FRACTION = re.compile(r"(?<![\d/.,])(\d{1,3})/([1-9]\d{0,2})(?![\d/])")
-_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(\d{1,2})(?![\d,])")
-_PART = re.compile(r"(?<!\d)(\d{0,9})\s?([\u00bc-\u00be\u2153-\u215e])")
-_ONE_OF_A_UNIT = re.compile(
-    r"\b(?:an?|each|every|per|next|last|past|this|coming|following|previous)"
-    r" (?:second|minute|hour|day|week|month|quarter|year|decade|dozen)\b"
-)
-_AND_A_PART = re.compile(r"\b(\w+)(?: \w+)? and a (half|quarter)\b")
 _CODE_CHARACTERS = 3
 """A shorter value may be a code for what was said: `USD` for `$`, `fr` for French."""
 _GIVEN = frozenset({"enum", "const", "default", "$ref"})
@@ -156,7 +136,7 @@ def unsaid(
 
 def names_values(request: str) -> bool:
     """Return whether a request holds numbers or names, which a call should use."""
-    return bool(_figures(_ITEM.sub("", request)) or _NAME.search(request))
+    return bool(digits(_ITEM.sub("", request)) or _NAME.search(request))
 
 
 class _Said:
@@ -166,10 +146,7 @@ class _Said:
         text = "\n".join(message.text for message in messages if message.role is not Role.SYSTEM)
         self._words = words(text)
         self._stems = frozenset(map(stem, self._words))
-        self._numbers = Counter(_figures(text))
-        self._numbers.update(float(_COUNTS[word]) for word in self._words if word in _COUNTS)
-        self._numbers.update(_composed(self._words))
-        self._numbers.update(_parts_of_numbers(text))
+        self._numbers = Counter(spoken(text))
         self._folded = fold(text)
 
     def lacks(self, call: ToolCall, tool: ToolSpec | None) -> list[str]:
@@ -219,7 +196,7 @@ class _Said:
         if isinstance(value, str):
             if not value.isascii() and fold(value) in self._folded:
                 return True  # of a language written without spaces, too
-            return not value.strip() or self._mentions(value) or any(map(self._counts, _figures(value)))
+            return not value.strip() or self._mentions(value) or any(map(self._counts, digits(value)))
         if isinstance(value, list):
             return all(self._backs(each, name, about.get("items") or {}) for each in value)
         return True
@@ -239,7 +216,7 @@ class _Said:
 
 def _unused_numbers(calls: Sequence[ToolCall], request: str) -> Iterator[str]:
     used = {abs(number) for call in calls for number in _numbers_in(call.arguments)}
-    for number in dict.fromkeys(_figures(_ITEM.sub("", request))):
+    for number in dict.fromkeys(digits(_ITEM.sub("", request))):
         if not any(_related(number, each) for each in used):
             yield f"{number:g}"
 
@@ -260,59 +237,12 @@ def _unused_names(calls: Sequence[ToolCall], shown: Mapping[str, ToolSpec], requ
 
 def _numbers_in(value: Any) -> Iterator[float]:  # noqa: ANN401 - from JSON
     if isinstance(value, str):
-        yield from _figures(value)
+        yield from digits(value)
     elif isinstance(value, list | dict):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _numbers_in(each)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield _float(value)
-
-
-def _figures(text: str) -> list[float]:
-    """Return the numbers of a text; hours as a clock of 24 hours has them."""
-    found = []
-    for match in _NUMBER.finditer(text):
-        number = float(match[1].replace(",", ""))
-        if match[3] and number <= 12:
-            number = number % 12 + (12 if match[3] in "pP" else 0)
-            found += [float(match[2])] if match[2] else []
-        found.append(number)
-    return found
-
-
-def _composed(said: Sequence[str]) -> Iterator[float]:
-    """Yield the numbers that several words make: `twenty five`, `a hundred and fifty`, `two hours and a half`."""
-    total = current = last = 0.0
-    count = 0
-    for word in (*said, ""):
-        value = float(_COUNTS.get(word, -1))
-        if count and (word == "and" and last >= 100):
-            continue
-        if count and word in ("hundred", "dozen") and 0 < current < 100:
-            current *= value
-        elif count and value >= 1000 and current:
-            total, current = total + current * value, 0.0
-        elif count and 0 < value < 100 and (last >= 100 or (20 <= last <= 90 and value < 10)):
-            current += value
-        else:
-            if count > 1:
-                yield total + current
-            total, current, count = 0.0, max(value, 0.0), 0
-            if value < 0:
-                last = 0.0
-                continue
-        last, count = value, count + 1
-    for first, part in _AND_A_PART.findall(" ".join(said)):
-        if first in _COUNTS or first in ("a", "an"):
-            yield _COUNTS.get(first, 1) + _COUNTS[part]
-
-
-def _parts_of_numbers(text: str) -> Iterator[float]:
-    """Yield fractions, decimals behind a comma, and the one of `an hour`: `1/2`, `1\u00bd`, `1,5`."""
-    yield from (int(above) / int(below) for above, below in _FRACTION.findall(text))
-    yield from (float(f"{whole}.{part}") for whole, part in _DECIMAL_COMMA.findall(text))
-    yield from (int(whole or 0) + unicodedata.numeric(part) for whole, part in _PART.findall(text))
-    yield from (1.0 for _ in _ONE_OF_A_UNIT.finditer(text.lower()))
 
 
 def _float(value: float) -> float:

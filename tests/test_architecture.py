@@ -41,6 +41,7 @@ LAYERS = (
         "grounding",
         "memory_tools",
         "answer",
+        "figures",
         "backing",
         "parts",
         "votes",
