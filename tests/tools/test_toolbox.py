@@ -61,7 +61,7 @@ def test_tools_are_found_by_name_in_the_order_given() -> None:
     [
         ({}, "text is missing"),
         ({"text": 1}, "text: should be string"),
-        ({"text": "abcdefgh"}, "text: breaks maxLength 5"),
+        ({"text": "abcdefgh"}, "text: is longer than 5 characters"),
         ({"text": "a", "more": "secret"}, "more is not known"),
     ],
 )

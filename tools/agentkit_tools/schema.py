@@ -206,4 +206,6 @@ def _rule(problem: Any) -> str:  # noqa: ANN401 - jsonschema has no types
             return f"{next(each for each in problem.instance if each not in known)} is not known"
         case "type":
             return f"should be {problem.validator_value}"
+        case "maxLength":
+            return f"is longer than {problem.validator_value} characters"
     return f"breaks {problem.validator} {problem.validator_value}"
