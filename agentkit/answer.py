@@ -19,7 +19,7 @@ from agentkit.asking import asks_for_passages
 from agentkit.context.assemble import Context, Window
 from agentkit.context.budget import Budget
 from agentkit.context.compress import Embeds
-from agentkit.context.words import numbers
+from agentkit.context.words import numbers, respelt
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
 from agentkit.evidence import POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find
@@ -157,7 +157,7 @@ def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -
         return Verdict(_quoted(evidence[:1]), evidence, "low", f"{fault}{aside}", borne_out=False)
 
     def accepted(confidence: str, reason: str) -> Verdict:
-        return Verdict(said, evidence, confidence, reason, borne_out=True)
+        return Verdict(respelt(said, lead.text), evidence, confidence, reason, borne_out=True)
 
     if not finding.found:
         return accepted("low", "the sentence it stands in is not near enough to the question to be sure")

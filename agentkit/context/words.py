@@ -75,6 +75,20 @@ def numbers(text: str) -> list[str]:
     return [canonical_number(each) for each in _WORD.findall(grouped) if _NUMBER.fullmatch(each)]
 
 
+def respelt(text: str, source: str) -> str:
+    """Return `text` with its numbers as `source` spells them: `1800` is `1,800` where that stands there."""
+    held = [each for each in _WORD.findall(source) if _NUMBER.fullmatch(each)]
+    spelt = {canonical_number(each): each for each in reversed(held)}
+
+    def one(found: re.Match[str]) -> str:
+        word = found[0]
+        if word in held or not _NUMBER.fullmatch(word):
+            return word
+        return spelt.get(canonical_number(word), word)
+
+    return _WORD.sub(one, text)
+
+
 def canonical_number(text: str) -> str:
     """Return one spelling for equal numbers and times; what is neither (a version) stays as it is."""
     if ":" in text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.context.words import alike, numbers, terms
+from agentkit.context.words import alike, numbers, respelt, terms
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,20 @@ def test_the_same_words_in_two_forms(one: str, other: str) -> None:
 )
 def test_numbers_have_one_spelling(text: str, found: list[str]) -> None:
     assert numbers(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "wanted"),
+    [
+        ("1800 euros.", "insured for up to 1,800 euros", "1,800 euros."),
+        ("at 7:25", "departs 07:25", "at 07:25"),
+        ("12.50 and 3", "12.5 euros or 12.50 euros", "12.50 and 3"),
+        ("K2209", "k 2209", "K2209"),
+        ("", "1", ""),
+    ],
+)
+def test_numbers_are_spelt_as_the_source_spells_them(text: str, source: str, wanted: str) -> None:
+    assert respelt(text, source) == wanted
 
 
 def test_long_words_with_one_root_are_alike_and_short_ones_are_not() -> None:
