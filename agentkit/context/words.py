@@ -77,7 +77,7 @@ def numbers(text: str) -> list[str]:
 
 def respelt(text: str, source: str) -> str:
     """Return `text` with its numbers as `source` spells them: `1800` is `1,800` where that stands there."""
-    held = [each for each in _WORD.findall(source) if _NUMBER.fullmatch(each)]
+    held: list[str] = [each for each in _WORD.findall(source) if _NUMBER.fullmatch(each)]
     spelt = {canonical_number(each): each for each in reversed(held)}
 
     def one(found: re.Match[str]) -> str:
