@@ -72,12 +72,12 @@ def numbers(text: str) -> list[str]:
     Digits within a word (`K2209`) are part of the word, not a number.
     """
     grouped = _GROUPS.sub(lambda found: found[0].replace(" ", ""), text)
-    return [canonical_number(each) for each in _WORD.findall(grouped) if _NUMBER.fullmatch(each)]
+    return [canonical_number(each) for each in _numerals(grouped)]
 
 
 def respelt(text: str, source: str) -> str:
     """Return `text` with its numbers as `source` spells them: `1800` is `1,800` where that stands there."""
-    held: list[str] = [each for each in _WORD.findall(source) if _NUMBER.fullmatch(each)]
+    held = _numerals(source)
     spelt = {canonical_number(each): each for each in reversed(held)}
 
     def one(found: re.Match[str]) -> str:
@@ -87,6 +87,10 @@ def respelt(text: str, source: str) -> str:
         return spelt.get(canonical_number(word), word)
 
     return _WORD.sub(one, text)
+
+
+def _numerals(text: str) -> list[str]:
+    return [each for each in _WORD.findall(text) if _NUMBER.fullmatch(each)]
 
 
 def canonical_number(text: str) -> str:
