@@ -151,6 +151,7 @@ class Loop:
                 tools=pinned,
                 evidence=done.evidence,
                 adapter=(self._calling if pinned else self._sampling).adapter,
+                votes=self._votes,
             )
         except Cancelled:
             return replace(done, ending=Ending.CANCELLED)

@@ -1,27 +1,32 @@
 """Bring the answer of a turn into the form its caller asked for: a second pass, bound to a JSON Schema.
 
 Never in one grammar with the tools: a model that has to write JSON stops calling them.
-Covered: what comes out is of the schema, all of it, and the caller's own type made of it, or an `OutputError`.
-Not covered: that it is true; it says in another form what the answer says.
+Covered: what comes out is of the schema, all of it, and the caller's own type made of it, or an `OutputError`. Where
+it holds values that nobody spoke of, it is asked for several times, and the one with the fewest of them is taken.
+Not covered: that it is true; it says in another form what was said.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from agentkit import prompt
-from agentkit.context.assemble import Context
+from agentkit.backing import faults
+from agentkit.context.assemble import Context, Window
 from agentkit.errors import ConfigError, OutputError
 from agentkit.limits import add_usage
-from agentkit.messages import Evidence, Message, ToolSpec, Usage
-from agentkit.models.base import Model, Sampling, finish
+from agentkit.messages import Evidence, Message, ToolCall, ToolSpec, Usage
+from agentkit.models.base import Completion, Model, Sampling, finish
 from agentkit.models.formats.syntax import dump_json
 from agentkit.models.normalise import Normalised, SchemaError, normalise
 from agentkit.models.outline import outline
 from agentkit.models.schema_check import read_value
+from agentkit.votes import Votes, tried
 
 TRIES = 2
 """The second time the model is told what was wrong."""
@@ -83,6 +88,36 @@ class Form:
         self._closed().check(value)
         return self.read(value)
 
+    def takes(self, text: str) -> bool:
+        """Say whether what a model wrote is of this form."""
+        try:
+            self.value(text)
+        except ValueError:
+            return False
+        return True
+
+    def unspoken(self, text: str, messages: Sequence[Message]) -> frozenset[str]:
+        """Return the fields of the JSON in `text` that hold what no message speaks of.
+
+        Yes or no follows from other words, and is not judged.
+        """
+        schema, value = _root(self.bound()), read_value(text)
+        if not (_is_object(schema) and isinstance(value, dict)):
+            return frozenset()
+        judged = {name: each for name, each in value.items() if not isinstance(each, bool)}
+        tool = ToolSpec("", "", {**schema, "required": list(judged)})
+        found = faults([ToolCall("", "", judged)], [tool], messages).unspoken
+        return frozenset(name.removeprefix(".") for name in found)
+
+    def mended(self, text: str, others: Sequence[str], messages: Sequence[Message]) -> list[str]:
+        """Return `text` with the fields that no message speaks of as each of `others` has them."""
+        doubtful, value = self.unspoken(text, messages), read_value(text)
+        further = map(read_value, filter(self.takes, others))
+        merged = (
+            {**value, **{name: each for name, each in other.items() if name in doubtful}} for other in further
+        )
+        return list(filter(self.takes, map(dump_json, merged)))
+
 
 def _root(schema: dict[str, Any]) -> dict[str, Any]:
     """Return what a schema says of the whole value, also where it says so by a reference, as of recursive types."""
@@ -130,6 +165,7 @@ def shape(
     tools: Sequence[ToolSpec] = (),
     evidence: Sequence[Evidence] = (),
     adapter: str | None = None,
+    votes: Votes | None = None,
 ) -> tuple[Any, Usage]:
     """Return the last answer of a conversation in another form, and what it took.
 
@@ -141,6 +177,7 @@ def shape(
         tools: The pinned ones: they stay where they stood, so that the conversation is not read anew; none is called.
         evidence: The passages the answer rests on.
         adapter: See `Sampling.adapter`.
+        votes: How often it is written again where it holds what nobody spoke of; absent means never.
 
     Raises:
         OutputError: What the model wrote is not of the form, twice.
@@ -156,11 +193,36 @@ def shape(
         )
         usage = add_usage(usage, completion.usage)
         try:
-            return form.value(completion.text), usage
+            value = form.value(completion.text)
         except ValueError as error:
             wrong = prompt.as_json_again(str(error))
+        else:
+            if votes is None or not form.unspoken(completion.text, read := _read(window)):
+                return value, usage
+            further = _further(model, window, form, sampling, votes)
+            usage = reduce(add_usage, (each.usage for each in further), usage)
+            texts = [completion.text, *form.mended(completion.text, [each.text for each in further], read)]
+            return form.value(min(texts, key=lambda text: len(form.unspoken(text, read)))), usage
         asked += [Message.assistant(completion.text, window.labels), Message.user(wrong)]
     raise OutputError(
         f"the model did not bring its answer into the form asked for, in {TRIES} tries",
         hint="ask for fewer fields, allow more tokens, or take a larger model",
     )
+
+
+def _read(window: Window) -> list[Message]:
+    """Return what was said, without the request for JSON and its description of the fields."""
+    *said, last = window.messages
+    passages, _ = prompt.unquestioned(last.text)
+    return [*said, replace(last, text=passages)]
+
+
+def _further(model: Model, window: Window, form: Form, sampling: Sampling, votes: Votes) -> list[Completion]:
+    """Return what the model writes at a temperature."""
+
+    def again(number: int) -> Completion | None:
+        drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
+        return tried(model.complete(window.messages, tools=window.tools, schema=form.bound(), sampling=drawn))
+
+    with ThreadPoolExecutor(votes.count or 1) as pool:
+        return list(filter(None, pool.map(again, range(1, votes.count + 1))))

@@ -103,12 +103,12 @@ def settle(
 
         def again(number: int) -> Completion | None:
             drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
-            return _tried(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
+            return tried(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
 
         def alone(part: str) -> Completion | None:
             last = replace(messages[-1], text=messages[-1].text.replace(request, part))
             asked = [*messages[:-1], last]
-            return _tried(model.complete(asked, tools=tools, choice=choice, sampling=sampling))
+            return tried(model.complete(asked, tools=tools, choice=choice, sampling=sampling))
 
         asked_for = parts(request)
         with ThreadPoolExecutor(votes.count or 1) as pool:
@@ -144,7 +144,7 @@ def _insist(
     One call then uses all its numbers and names and nothing else. A model that says that no tool helps is believed, and
     not asked: to doubt that, too, makes as many wrong calls as right ones.
     """
-    second = _tried(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
+    second = tried(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
     if second is None:
         return Settled(first)
     usage = add_usage(first.usage, second.usage)
@@ -154,7 +154,7 @@ def _insist(
     return Settled(replace(second, calls=calls, usage=usage), 2, dropped)
 
 
-def _tried(stream: Stream) -> Completion | None:
+def tried(stream: Stream) -> Completion | None:
     """Return what came of a further try; nothing, where the engine is busy or failed."""
     try:
         return finish(stream)

@@ -136,7 +136,7 @@ _ENTRIES = (
         adapter=ShippedAdapter(
             "smollm2-135m-agent.gguf",
             10_408_320,
-            "ca9890a2a38405c8f00a7fa5b3a9f701dcf70bf747697d4fd63f36eb585628ee",
+            "18746406a55356c5b07dbd0ad4405ed19ef0f803c5057ad5e9c98fe790c97cd9",
         ),
     ),
     CatalogueEntry(

@@ -16,11 +16,12 @@ from agentkit.errors import ConfigError, OutputError
 from agentkit.events import Ending, Finished, TextDelta
 from agentkit.labels import Labels
 from agentkit.loop import Loop
-from agentkit.messages import Message
+from agentkit.messages import Evidence, Message
 from agentkit.models.base import Sampling, Stream
 from agentkit.models.scripted import Script, ScriptedModel
 from agentkit.selection import Selection
 from agentkit.typed_output import Form, form_of, shape
+from agentkit.votes import Votes
 from agentkit_tools import Policy, Tool, Toolbox
 
 
@@ -43,9 +44,15 @@ SAID = [Message.user("How high is Oslo?"), Message.assistant("Oslo lies at 23 m.
 RIGHT = '{"name": "Oslo", "height": 23}'
 
 
-def shaped(*replies: Script, form: Form) -> tuple[Any, ScriptedModel]:
+def shaped(
+    *replies: Script,
+    form: Form,
+    said: Sequence[Message] = SAID,
+    evidence: Sequence[Evidence] = (),
+    votes: Votes | None = None,
+) -> tuple[Any, ScriptedModel]:
     model = ScriptedModel(replies)
-    value, _ = shape(model, Context(model), SAID, form)
+    value, _ = shape(model, Context(model), said, form, evidence=evidence, votes=votes)
     return value, model
 
 
@@ -125,6 +132,57 @@ def test_what_is_wrong_goes_back_once_with_the_reason(wrong: str, reason: str) -
     assert value.name == "Oslo"
     assert model.prompts[1][-2].text == wrong
     assert reason in model.prompts[1][-1].text
+
+
+@dataclass
+class Lamp:
+    name: str
+    pieces: int
+    price: float
+    dimmed: bool = False
+
+
+STOCK = [
+    Message.user("How many Aurora lamps are there, and at what price?"),
+    Message.assistant("There are 42 pieces of Aurora, 17.50 euros each.", Labels()),
+]
+WRONG = '{"name": "Aurora", "pieces": 17, "price": 1.5, "dimmed": true}'
+
+
+def test_what_nobody_spoke_of_is_asked_for_again_and_nothing_else_is_changed() -> None:
+    tries = (
+        WRONG,
+        '{"name": "lamps", "pieces": 17, "price": 42}',
+        '{"name": "lamps", "pieces": 42, "price": 17.5}',
+    )
+    value, model = shaped(*tries, form=form_of(Lamp), said=STOCK, votes=Votes(2))
+    assert value == Lamp("Aurora", 42, 17.5, dimmed=True)
+    assert len(model.prompts) == 3
+
+
+def test_a_further_try_that_is_not_of_the_form_counts_as_none() -> None:
+    value, _ = shaped(WRONG, '{"name": "Aurora", "pie', form=form_of(Lamp), said=STOCK, votes=Votes(1))
+    assert value == Lamp("Aurora", 17, 1.5, dimmed=True)
+
+
+def test_an_answer_that_was_said_is_not_asked_for_again() -> None:
+    right = '{"name": "Aurora", "pieces": 42, "price": 17.50, "dimmed": true}'
+    value, _ = shaped(right, form=form_of(Lamp), said=STOCK, votes=Votes(4))
+    assert value == Lamp("Aurora", 42, 17.5, dimmed=True)
+
+
+def test_what_the_passages_say_was_said() -> None:
+    passage = Evidence("1", "shelf.md", "", "Aurora: 42 pieces, 17.50 euros.", 1.0)
+    right = '{"name": "Aurora", "pieces": 42, "price": 17.5}'
+    said = [Message.user("How many Aurora?"), Message.assistant("See there.", Labels())]
+    assert shaped(right, form=form_of(Lamp), said=said, evidence=[passage], votes=Votes(4))[0].pieces == 42
+
+
+@pytest.mark.parametrize(
+    ("output", "text"), [(list[int], "[7]"), (Lamp | None, "null"), (dict[str, int], '{"a": 7}'), (int, "7")]
+)
+def test_a_form_without_fields_of_its_own_is_not_doubted(output: Any, text: str) -> None:
+    shaped(text, form=form_of(output), said=STOCK, votes=Votes(1))
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
