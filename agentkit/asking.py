@@ -27,6 +27,10 @@ _FOR_PASSAGES = re.compile(
     r"|what do you know about\b|who (?:is|are|was|were) (?-i:[A-Z])[\w' -]+\W*$)",
     re.IGNORECASE | re.DOTALL,
 )
+_TELLS_OF_SELF = re.compile(
+    rf"\W*{_POLITELY}i\b(?!(?:'d like| would like|'d love| would love| want| need) (?:you |to\b|an?\b))",
+    re.IGNORECASE,
+)
 _OWNED = re.compile(r"\b(?:my|our)\s+((?:[\w'-]+\s*){1,3})", re.IGNORECASE)
 _SAID_OF_IT = frozenset(
     "called named cost costs weigh weighs live lives work works born due bought".split()  # noqa: SIM905 - readable
@@ -43,6 +47,11 @@ def asks(request: str) -> bool:
 def asks_of_own(request: str) -> bool:
     """Return whether `request` asks for a fact about what is the user's own: no model knows it of itself."""
     return _OF_OWN.match(request[:_READ_CHARACTERS]) is not None
+
+
+def tells_of_self(request: str) -> bool:
+    """Return whether `request` says something of its speaker, in place of what is to be done: `I forgot my PIN`."""
+    return _TELLS_OF_SELF.match(request[:_READ_CHARACTERS]) is not None
 
 
 def asks_for_passages(request: str) -> bool:

@@ -55,6 +55,17 @@ def asks_back(text: str) -> bool:
     return text.startswith(prompt.ASKING_BACK)
 
 
+def is_helpless(text: str) -> bool:
+    """Return whether an assistant says that it can do nothing, or nothing yet."""
+    return text.strip() == prompt.UNABLE or asks_back(text)
+
+
+def may_be_helpless(begun: str) -> bool:
+    """Return whether a text that begins so may come to be `is_helpless`."""
+    known = (prompt.UNABLE, *prompt.ASKING_BACK)
+    return asks_back(begun) or any(each.startswith(begun) for each in known)
+
+
 def _is_question(message: Message) -> bool:
     return message.role is Role.ASSISTANT and not message.calls and asks_back(message.text)
 

@@ -36,7 +36,7 @@ class Answers(Protocol):
 
 
 def from_what_is_written(
-    answers: Answers, messages: Sequence[Message], *, nearby: bool, tools: bool
+    answers: Answers, messages: Sequence[Message], *, nearby: bool, tools: bool, searched: bool = False
 ) -> Generator[Event, None, Finished | None]:
     """Return how the turn ends; `None` where it is not for the documents to end it.
 
@@ -48,6 +48,7 @@ def from_what_is_written(
         messages: The conversation; the user's last one is the request.
         nearby: Something in the documents is near it.
         tools: One of them is likely wanted.
+        searched: The model has read the request, and would search the documents; what asks was tried before that.
 
     Raises:
         Cancelled: The user stopped it.
@@ -55,7 +56,7 @@ def from_what_is_written(
     *earlier, text = (message for message in messages if message.role is Role.USER)
     request = text.text
     named = nearby and not tools and len(request.split()) <= _FEW_WORDS
-    if not (named or asks(request)) or len(parts(request)) > 1:
+    if (named or asks(request)) is searched or len(parts(request)) > 1:
         return None
     leaning = about(request, [message.text for message in earlier])
     last: Finished | None = None
@@ -71,4 +72,4 @@ def from_what_is_written(
     answered = last.ending is Ending.ANSWERED
     if answered and last.confidence != "low":
         return last
-    return last if not tools and (asks_of_own(request) or (answered and nearby)) else None
+    return last if not (tools or searched) and (asks_of_own(request) or (answered and nearby)) else None

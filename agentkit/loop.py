@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit import prompt
-from agentkit.completing import asks_back, completed
+from agentkit.asking import tells_of_self
+from agentkit.completing import completed, is_helpless, may_be_helpless
 from agentkit.context.assemble import Context, Window
 from agentkit.errors import Cancelled, ConfigError
 from agentkit.events import (
@@ -42,7 +43,7 @@ from agentkit.messages import Evidence, Message, Role, ToolCall
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
 from agentkit.selection import Chosen, Selection
-from agentkit.support import support
+from agentkit.support import BACKED, support, trust
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
 from agentkit.votes import Votes, insists, settle
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
 
 GREEDY = Sampling()
 NO_TOOLS = Chosen((), {})
-BACKED = 0.6
-"""The share of an answer's words that what was read has to hold."""
 Approve = Callable[[Approval], Decision]
 
 
@@ -114,6 +113,7 @@ class Loop:
         self._votes = votes
         self._clock = clock
         self._unusable = {**_unusable(toolbox), **(unusable or {})}
+        self._searching = frozenset(tool.name for tool in toolbox if "read_memory" in tool.capabilities)
 
     def run(self, text: str, *, choice: ToolChoice = AUTO, form: Form | None = None) -> Iterator[Event]:
         """Answer `text`, calling tools as needed; yield what happens as it happens.
@@ -183,15 +183,20 @@ class Loop:
                 said = [*completed(self.transcript), *attempt]
                 window = self._context.fit(said, tools=chosen.tools, evidence=evidence)
                 yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
-                completion = yield from self._complete(window, choice, spent)
+                completion, held = yield from self._complete(window, choice, spent)
                 ending = spent.after_step(completion)
                 if ending is None and completion.refused is not None:
-                    again = bool(completion.refused.calls) and spent.may_repair()
-                    yield CallRefused(completion.refused.calls, completion.refused.reason, again)
-                    if again:
+                    repair = bool(completion.refused.calls) and spent.may_repair()
+                    yield CallRefused(completion.refused.calls, completion.refused.reason, repair)
+                    if repair:
                         attempt = self._attempt(completion, completion.refused, window)
                         continue
                     ending = Ending.INVALID_CALL
+                again = ending is None and choice == AUTO and evidence and self._is_for_memory(completion)
+                if again and (yield from self._from_documents(evidence, chosen, spent, searched=True)):
+                    return
+                if held:
+                    yield TextDelta(held)
                 free = choice in (AUTO, NONE) and bool(chosen.tools)
                 if ending is None and free and self._is_no_answer(completion):
                     chosen, choice = NO_TOOLS, NONE  # with no tools in sight it may have something to say
@@ -228,14 +233,16 @@ class Loop:
             self.transcript.repair(prompt.stopped(ending) if ending else prompt.CUT_OFF)
 
     def _from_documents(
-        self, evidence: Sequence[Evidence], chosen: Chosen, spent: Spent
+        self, evidence: Sequence[Evidence], chosen: Chosen, spent: Spent, *, searched: bool = False
     ) -> Generator[Event, None, bool]:
-        """End the turn with what is written or was told, and say whether that ended it."""
+        """End the turn with what is written or was told, and say whether that ended it; `searched`: see there."""
         if self._answers is None:
             return False
         said = completed(self.transcript)
         near, tools = bool(evidence), chosen.clear
-        last = yield from from_what_is_written(self._answers, said, nearby=near, tools=tools)
+        last = yield from from_what_is_written(
+            self._answers, said, nearby=near, tools=tools, searched=searched
+        )
         if last is None:
             return False
         spent.used(last.usage)
@@ -258,38 +265,47 @@ class Loop:
 
     def _complete(
         self, window: Window, choice: ToolChoice, spent: Spent
-    ) -> Generator[Event, None, Completion]:
-        """Generate one message, passing on its text; end it early when the time is up."""
+    ) -> Generator[Event, None, tuple[Completion, str]]:
+        """Generate one message, passing on its text; end it early when the time is up.
+
+        Returns:
+            The message, and what of its text was not passed on: it may come to nothing yet.
+        """
         sampling = self._calling if window.tools else self._sampling
         room = min(sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
         sampling = replace(sampling, max_tokens=room)
         stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
-        said: list[str] = []
+        said, passed = "", 0
         request = "" if self._results() else self._question()
         waits = self._votes is not None and insists(choice, request)
         try:
             while True:
-                piece = next(stream)
-                said.append(piece)
-                if not waits:
-                    yield TextDelta(piece)
+                said += next(stream)
+                if not waits and not may_be_helpless(said):
+                    yield TextDelta(said[passed:])
+                    passed = len(said)
                 if spent.late():
-                    return Completion("".join(said), (), StopReason.CANCELLED)
+                    return Completion(said, (), StopReason.CANCELLED), said[passed:]
         except StopIteration as end:
             completion: Completion = end.value
             if self._votes is not None:
                 asked = window.messages, window.tools, choice, sampling
-                settled = settle(self._model, *asked, completion, self._votes, request=request)
+                settled = settle(
+                    self._model, *asked, completion, self._votes, request=request, harmless=self._searching
+                )
                 completion = settled.completion
                 if completion.calls and (settled.voices > 1 or settled.dropped):
                     yield CallSettled(settled.voices, settled.dropped)
-                waits |= settled.asks_back
-            if waits and completion.text and not completion.calls:
-                yield TextDelta(completion.text)
             spent.used(completion.usage)
-            return completion
+            return completion, "" if completion.calls else completion.text[passed:]
         finally:
             stream.close()
+
+    def _is_for_memory(self, completion: Completion) -> bool:
+        """Say whether to look for the answer in what is written: the model would search it, or can do nothing."""
+        if completion.calls:
+            return all(call.name in self._searching for call in completion.calls) and not self._results()
+        return is_helpless(completion.text) and tells_of_self(self._question())
 
     def _is_no_answer(self, completion: Completion) -> bool:
         """Say whether a model made nothing of its tools: it said nothing, or went on to write a result itself.
@@ -377,29 +393,12 @@ class Loop:
         return None if decision is Decision.ALLOW else "the user said no"
 
     def _finished(self, text: str, ending: Ending, window: Window | None, spent: Spent) -> Finished:
-        confidence, reason = self._confidence(text, ending, window)
         evidence = window.evidence if window else ()
+        confidence, reason = "low", "there is no answer"
+        if ending is Ending.ANSWERED and window is not None and text.strip():
+            results = [message.text for message in self._results()]
+            confidence, reason = trust(text, self._question(), results, [each.quote for each in evidence])
         return Finished(text, ending, evidence, spent.usage, confidence, reason)
-
-    def _confidence(self, text: str, ending: Ending, window: Window | None) -> tuple[str, str]:
-        if ending is not Ending.ANSWERED or window is None or not text.strip():
-            return "low", "there is no answer"
-        question = self._question()
-        results = [m.text for m in self._results()]
-        read = [*results, *(each.quote for each in window.evidence)]
-        if asks_back(text):
-            return "low", "what it needs was not said"
-        if not read and text.strip() == prompt.UNABLE:
-            return "low", "neither a tool nor a document helps"
-        if not read:
-            return "low", "from the model's own knowledge; nothing backs it"
-        backing = support(text, read, question)
-        what = "tool results" if results else "passages"
-        if backing.missing_numbers:
-            return "low", f"the {what} do not hold its numbers"
-        if backing.share < BACKED:
-            return "low", f"most of its words are not in the {what}"
-        return ("high" if results else "medium"), f"its words and numbers stand in the {what}"
 
     def _question(self) -> str:
         """Return what the user wants: what was said last, with the request that it completes."""

@@ -52,18 +52,21 @@ def memory_tools(memory: Remembers, vault: Vault, embedder: Embedder, *, said: s
         memory: Stores what is to be remembered.
         vault: Unlocked.
         embedder: The one the vault was filled with.
-        said: What the user said in this turn: a fact in the user's own words is labelled as the user's. Any other
-            is as untrusted and as private as all the model had read, and was made from the same records.
+        said: What the user said in this turn. It is searched for where the model's query finds nothing; and a fact in
+            the user's own words is labelled as the user's. Any other is as untrusted and as private as all the model
+            had read, and was made from the same records.
     """
     from agentkit_tools import Tool, ToolOutput
 
+    def search(query: str, *kinds: str) -> list[Evidence]:
+        recall = Recall(vault, embedder, k=RESULTS, kinds=kinds)
+        return recall.search(query) or recall.search(said)  # a model may look for what nobody spoke of
+
     def search_documents(arguments: Mapping[str, Any]) -> ToolOutput:
-        found = Recall(vault, embedder, k=RESULTS, kinds=("document",)).search(arguments["query"])
-        return _listed(found, "nothing in the documents is near this")
+        return _listed(search(arguments["query"], "document"), "nothing in the documents is near this")
 
     def recall(arguments: Mapping[str, Any]) -> ToolOutput:
-        found = Recall(vault, embedder, k=RESULTS, kinds=("memory", "round")).search(arguments["query"])
-        return _listed(found, "nothing is remembered about this")
+        return _listed(search(arguments["query"], "memory", "round"), "nothing is remembered about this")
 
     def remember(arguments: Mapping[str, Any]) -> ToolOutput:
         fact = arguments["fact"].strip()

@@ -6,10 +6,15 @@ of its own may not. So it decides about confidence and about showing the quote, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from agentkit import prompt
+from agentkit.completing import asks_back
 from agentkit.context.words import alike, numbers, terms
+
+BACKED = 0.6
+"""The share of an answer's words that what was read has to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +41,28 @@ def support(answer: str, sources: Iterable[str], question: str = "") -> Support:
     share = sum(1 for term in new if any(alike(term, other) for other in held)) / len(new) if new else 0.0
     missing = tuple(each for each in dict.fromkeys(numbers(answer)) if each not in figures)
     return Support(share, len(new), missing)
+
+
+def trust(answer: str, question: str, results: Sequence[str], passages: Sequence[str]) -> tuple[str, str]:
+    """Return how far an answer can be relied on (`high`, `medium`, `low`), and why in words for the user.
+
+    Args:
+        answer: What a model says.
+        question: What it was asked.
+        results: Those of the tools it called.
+        passages: Quotes it was shown.
+    """
+    read = [*results, *passages]
+    if asks_back(answer):
+        return "low", "what it needs was not said"
+    if not read and answer.strip() == prompt.UNABLE:
+        return "low", "neither a tool nor a document helps"
+    if not read:
+        return "low", "from the model's own knowledge; nothing backs it"
+    backing = support(answer, read, question)
+    what = "tool results" if results else "passages"
+    if backing.missing_numbers:
+        return "low", f"the {what} do not hold its numbers"
+    if backing.share < BACKED:
+        return "low", f"most of its words are not in the {what}"
+    return ("high" if results else "medium"), f"its words and numbers stand in the {what}"

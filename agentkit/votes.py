@@ -62,8 +62,6 @@ class Settled:
     """How many completions it was chosen from."""
     dropped: tuple[str, ...] = ()
     """What was left out of its calls: `tool.argument` where nobody spoke of that, `tool` for a call that is there."""
-    asks_back: bool = False
-    """It is text in place of calls: a question for what they need and nobody said."""
 
 
 def insists(choice: ToolChoice, request: str) -> bool:
@@ -81,6 +79,7 @@ def settle(
     votes: Votes,
     *,
     request: str = "",
+    harmless: frozenset[str] = frozenset(),
 ) -> Settled:
     """Return `first`, or a better one in its place, with the usage of all.
 
@@ -93,6 +92,7 @@ def settle(
         first: Where it is text, it stands.
         votes: When and how to ask again.
         request: The user's own words, which the last message holds; empty where some calls were made for them already.
+        harmless: Tools that may be called with what nobody said.
     """
     if not first.calls and first.refused is None:
         if not insists(choice, request) or first.text.strip() == prompt.UNABLE:
@@ -125,9 +125,10 @@ def settle(
     winner, calls, dropped = min(  # the first of several
         heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_spelt(each[1])])
     )
-    if choice == AUTO and (subjects := unsaid(calls, tools, messages)):
+    asking = [tool for tool in tools if tool.name not in harmless]
+    if choice == AUTO and (subjects := unsaid(calls, asking, messages)):
         asked_back = replace(winner, calls=(), text=prompt.still_needed(subjects), usage=usage)
-        return Settled(asked_back, len(every), asks_back=True)
+        return Settled(asked_back, len(every))
     return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
 
 

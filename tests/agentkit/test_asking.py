@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.asking import asks, asks_for_passages, asks_of_own, owned
+from agentkit.asking import asks, asks_for_passages, asks_of_own, owned, tells_of_self
 from agentkit.followup import CONVERSATION, about, told
 from agentkit.labels import Labels
 from agentkit.messages import Message
@@ -83,3 +83,21 @@ def test_what_the_user_told_is_a_passage_and_what_was_asked_or_answered_is_not()
         ("My cat is called Tux.", CONVERSATION),
     ]
     assert len({each.record_id for each in found}) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "tells"),
+    [
+        ("I forgot my PIN", True),
+        ("Well, I need the number of my locker", True),
+        ("I can't remember where the key is", True),
+        ("I'm at the door without the code", True),
+        ("I need you to call the bank", False),
+        ("I want a table for two", False),
+        ("I'd like to book a room", False),
+        ("Change my PIN", False),
+        ("Iceland has my address", False),
+    ],
+)
+def test_what_a_speaker_says_of_himself_is_told_from_what_is_to_be_done(request_: str, tells: bool) -> None:
+    assert tells_of_self(request_) is tells

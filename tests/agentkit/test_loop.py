@@ -530,6 +530,53 @@ def test_a_few_words_ask_for_what_is_written_of_them(text: str, said: str) -> No
     assert finished(list(loop.run(text))).text == said
 
 
+def searching() -> FakeTool:
+    return FakeTool(
+        "recall",
+        "what was told",
+        lambda _: FakeOutput("The rent is 985 euros."),
+        capabilities=frozenset({"read_memory"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ((call("recall", query="money"),), "Look the rent up"),
+        (prompt.UNABLE, "I forgot the rent"),
+        (prompt.still_needed(["the month"]), "I am to pay the rent"),
+    ],
+)
+def test_what_a_model_would_search_or_cannot_say_is_answered_from_what_is_written(
+    reply: Reply, text: str
+) -> None:
+    loop = make(FakeModel(reply), searching(), recall=FakeRecall(PASSAGE), answers=FakeAnswers("985 euros."))
+    events = list(loop.run(text))
+    assert [each.text for each in events if isinstance(each, TextDelta)] == ["985 euros."]
+    assert finished(events).evidence == (PASSAGE,)
+    assert not [each for each in events if isinstance(each, ToolStarted)]
+    well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize("text", ["Pay the rent", "I want you to pay the rent"])
+def test_what_is_to_be_done_is_not_answered_with_what_is_written_about_it(text: str) -> None:
+    loop = make(
+        FakeModel(prompt.UNABLE), searching(), recall=FakeRecall(PASSAGE), answers=FakeAnswers("985 euros.")
+    )
+    events = list(loop.run(text))
+    assert [each.text for each in events if isinstance(each, TextDelta)] == [prompt.UNABLE]
+    assert finished(events).text == prompt.UNABLE
+
+
+def test_where_nothing_written_answers_the_search_is_made() -> None:
+    answers = FakeAnswers("Not there.", Ending.NOT_FOUND)
+    model = FakeModel((call("recall", query="rent"),), "The rent is 985 euros.")
+    loop = make(model, searching(), recall=FakeRecall(PASSAGE), answers=answers)
+    events = list(loop.run("Look the rent up"))
+    assert [each.call.name for each in events if isinstance(each, ToolStarted)] == ["recall"]
+    assert finished(events).text == "The rent is 985 euros."
+
+
 def test_a_model_that_says_nothing_where_it_has_no_tools_is_not_left_without_an_answer() -> None:
     assert finished(list(make(FakeModel("")).run("Turn it off"))).text == prompt.UNABLE
 

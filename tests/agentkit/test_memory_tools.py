@@ -69,6 +69,15 @@ def test_a_fact_taken_from_a_document_has_its_labels_and_goes_with_it(vault: Vau
     assert vault.count() == 0
 
 
+def test_where_a_made_up_query_finds_nothing_the_users_words_are_searched_for(vault: Vault) -> None:
+    tools = {
+        tool.name: tool for tool in memory_tools(Facts(vault), vault, EMBEDDER, said="the landlord Marten")
+    }
+    assert LEASE in tools["search_documents"].run({"query": "zzz"}).text
+    tools = {tool.name: tool for tool in memory_tools(Facts(vault), vault, EMBEDDER, said="qqq")}
+    assert "nothing in the documents" in tools["search_documents"].run({"query": "zzz"}).text
+
+
 def test_a_fact_in_the_users_words_stays_the_users(vault: Vault) -> None:
     record = _remembered(vault, "Remember that I sing in a choir.", "I sing in a choir", recall=True)
     assert (record.origin, record.privacy, record.sources) == ("user", "private", ())

@@ -163,7 +163,19 @@ def test_a_call_without_what_it_needs_is_a_question_unless_a_call_is_demanded(
         assert (settled.completion.text, settled.completion.calls) == (prompt.still_needed(["m"]), ())
     else:
         assert settled.completion.calls == first.calls
-    assert settled.asks_back is (choice == AUTO)
+    assert (
+        settle(
+            voices,
+            [Message.user(asked)],
+            (tool,),
+            choice,
+            Sampling(seed=7),
+            first,
+            Votes(count or 0),
+            harmless=frozenset({"add"}),
+        ).completion.calls
+        == first.calls
+    )
     assert settled.voices == count + 1
 
 
