@@ -242,7 +242,7 @@ class Agent:
         if "approval" in question:
             approval = from_wire(question["approval"])
             if self._approve is None or not isinstance(approval, Approval):
-                return {"decision": Decision.DENY.value}
+                return {"decision": Decision.NOBODY.value}
             return {"decision": Decision(self._approve(approval)).value}
         if "output" in question:
             return {"wrong": None if form is None else _wrong(form, question["output"])}

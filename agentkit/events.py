@@ -151,6 +151,8 @@ class Decision(StrEnum):
 
     ALLOW = "allow"
     DENY = "deny"
+    NOBODY = "nobody"
+    """There was nobody to ask, which denies."""
 
 
 def to_wire(event: Event | Approval) -> dict[str, Any]:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 GREEDY = Sampling()
 NO_TOOLS = Chosen((), {})
+_NO = {Decision.DENY: "the user said no", Decision.NOBODY: "there is nobody to ask"}
 Approve = Callable[[Approval], Decision]
 
 
@@ -378,7 +379,7 @@ class Loop:
         if ruling.verdict != "ask":
             return str(ruling.reason)
         if self._approve is None:
-            return f"{ruling.reason}; there is nobody to ask"
+            return f"{ruling.reason}; {_NO[Decision.NOBODY]}"
         asked = self._clock()
         decision = self._approve(
             Approval(
@@ -390,7 +391,7 @@ class Loop:
             )
         )
         spent.waited(self._clock() - asked)
-        return None if decision is Decision.ALLOW else "the user said no"
+        return None if decision is Decision.ALLOW else _NO[decision]
 
     def _finished(self, text: str, ending: Ending, window: Window | None, spent: Spent) -> Finished:
         evidence = window.evidence if window else ()

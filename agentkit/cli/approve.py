@@ -8,7 +8,7 @@ from typing import Any
 
 from agentkit.cli.output import Output
 
-ALLOW, DENY = {"decision": "allow"}, {"decision": "deny"}
+ALLOW, DENY, NOBODY = {"decision": "allow"}, {"decision": "deny"}, {"decision": "nobody"}
 
 _ORIGINS = {
     "system": "only agentkit's own words",
@@ -50,7 +50,7 @@ class Approver:
         typed = self._typed()
         if typed is None:
             self._output.note("denied: there is nobody to ask (--yes approves, --policy FILE rules)")
-            return DENY
+            return NOBODY
         return ALLOW if typed.strip().lower() in ("y", "yes") else DENY
 
     def _typed(self) -> str | None:

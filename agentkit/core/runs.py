@@ -351,7 +351,10 @@ def _start(model: Model) -> None:
 
 def _approve(approval: Approval, session: Session) -> Decision:
     answer = session.ask({"approval": to_wire(approval)})
-    return Decision.ALLOW if answer.get("decision") == Decision.ALLOW.value else Decision.DENY
+    try:
+        return Decision(str(answer.get("decision")))
+    except ValueError:
+        return Decision.DENY
 
 
 def _no_tools() -> Toolbox:

@@ -427,9 +427,13 @@ def test_an_approval_shows_the_exact_arguments_and_the_least_trusted_origin() ->
     assert asked[0].origin == "document"
 
 
-def test_the_users_no_is_final() -> None:
-    loop = make(FakeModel((call(),), "Fine"), weather(), verdict="ask", approve=lambda _: Decision.DENY)
-    assert any(isinstance(e, ToolDenied) and e.reason == "the user said no" for e in loop.run("Oslo?"))
+@pytest.mark.parametrize(
+    ("decision", "reason"),
+    [(Decision.DENY, "the user said no"), (Decision.NOBODY, "there is nobody to ask")],
+)
+def test_the_users_no_is_final_and_so_is_nobodys(decision: Decision, reason: str) -> None:
+    loop = make(FakeModel((call(),), "Fine"), weather(), verdict="ask", approve=lambda _: decision)
+    assert [e.reason for e in loop.run("Oslo?") if isinstance(e, ToolDenied)] == [reason]
 
 
 def test_time_spent_on_an_approval_is_not_the_turns() -> None:

@@ -201,7 +201,7 @@ def test_calls_are_shown_as_they_happen_with_their_arguments(core: Any, run: Any
 def test_without_a_person_a_question_is_answered_with_no(core: Any, run: Any) -> None:
     core.answers["run"] = asks
     ended = run("run", "x", stdin="y\n")
-    assert ended.out == "it was deny\n"
+    assert ended.out == "it was nobody\n"
     assert "there is nobody to ask" in ended.err
 
 
