@@ -289,16 +289,18 @@ class Loop:
                     return Completion(said, (), StopReason.CANCELLED), said[passed:]
         except StopIteration as end:
             completion: Completion = end.value
+            held = said[passed:]
             if self._votes is not None:
                 asked = window.messages, window.tools, choice, sampling
                 settled = settle(
                     self._model, *asked, completion, self._votes, request=request, harmless=self._searching
                 )
+                held = held if settled.completion.text == completion.text else settled.completion.text
                 completion = settled.completion
                 if completion.calls and (settled.voices > 1 or settled.dropped):
                     yield CallSettled(settled.voices, settled.dropped)
             spent.used(completion.usage)
-            return completion, "" if completion.calls else completion.text[passed:]
+            return completion, "" if completion.calls else held
         finally:
             stream.close()
 
