@@ -207,7 +207,7 @@ def test_without_a_person_a_question_is_answered_with_no(core: Any, run: Any) ->
 
 def test_a_question_is_no_json_document_of_its_own_where_there_is_to_be_one(core: Any, run: Any) -> None:
     core.answers["run"] = asks
-    assert json.loads(run("run", "x", "--json").out)["answer"] == "it was deny"
+    assert json.loads(run("run", "x", "--json").out)["answer"] == "it was nobody"
     lines = [json.loads(line) for line in run("chat", "--json", stdin="x\n").out.splitlines()]
     assert any(line.get("call", {}).get("name") == "run_python" for line in lines)
 
