@@ -1,8 +1,8 @@
 """Bring the answer of a turn into the form its caller asked for: a second pass, bound to a JSON Schema.
 
 Never in one grammar with the tools: a model that has to write JSON stops calling them.
-Covered: what comes out is of the schema, all of it, and the caller's own type made of it, or an `OutputError`. Where
-it holds values that nobody spoke of, it is asked for several times, and the one with the fewest of them is taken.
+Covered: what comes out is of the schema, all of it, and the caller's own type made of it, or an `OutputError`. Fields
+that hold what nobody spoke of are written again, several times, and taken from the try with the fewest such fields.
 Not covered: that it is true; it says in another form what was said.
 """
 

@@ -149,33 +149,13 @@ def test_a_call_without_what_it_needs_is_a_question_unless_a_call_is_demanded(
     first = replace(said(1), calls=(ToolCall("c", "add", {"n": 1, "m": 9}),))
     asked = "Add 1."
     voices: Any = Voices(*[first] * count)
-    settled = settle(
-        voices,
-        [Message.user(asked)],
-        (tool,),
-        choice,
-        Sampling(seed=7),
-        first,
-        Votes(count or 0),
-        request=asked,
-    )
+    given = (voices, [Message.user(asked)], (tool,), choice, Sampling(seed=7), first, Votes(count))
+    settled = settle(*given, request=asked)
     if choice == AUTO:
         assert (settled.completion.text, settled.completion.calls) == (prompt.still_needed(["m"]), ())
     else:
         assert settled.completion.calls == first.calls
-    assert (
-        settle(
-            voices,
-            [Message.user(asked)],
-            (tool,),
-            choice,
-            Sampling(seed=7),
-            first,
-            Votes(count or 0),
-            harmless=frozenset({"add"}),
-        ).completion.calls
-        == first.calls
-    )
+    assert settle(*given, harmless=frozenset({"add"})).completion.calls == first.calls
     assert settled.voices == count + 1
 
 
