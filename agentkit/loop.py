@@ -282,7 +282,7 @@ class Loop:
         try:
             while True:
                 said += next(stream)
-                if not waits and not may_be_helpless(said):
+                if not waits and not (self._answers and may_be_helpless(said)):
                     yield TextDelta(said[passed:])
                     passed = len(said)
                 if spent.late():

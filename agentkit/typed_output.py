@@ -109,9 +109,9 @@ class Form:
         found = faults([ToolCall("", "", judged)], [tool], messages).unspoken
         return frozenset(name.removeprefix(".") for name in found)
 
-    def mended(self, text: str, others: Sequence[str], messages: Sequence[Message]) -> list[str]:
-        """Return `text` with the fields that no message speaks of as each of `others` has them."""
-        doubtful, value = self.unspoken(text, messages), read_value(text)
+    def mended(self, text: str, doubtful: frozenset[str], others: Sequence[str]) -> list[str]:
+        """Return the JSON in `text` with the `doubtful` fields as each of `others` of the form has them."""
+        value = read_value(text)
         further = map(read_value, filter(self.takes, others))
         merged = (
             {**value, **{name: each for name, each in other.items() if name in doubtful}} for other in further
@@ -197,11 +197,15 @@ def shape(
         except ValueError as error:
             wrong = prompt.as_json_again(str(error))
         else:
-            if votes is None or not form.unspoken(completion.text, read := _read(window)):
+            read = _read(window)
+            if votes is None or not (doubtful := form.unspoken(completion.text, read)):
                 return value, usage
             further = _further(model, window, form, sampling, votes)
             usage = reduce(add_usage, (each.usage for each in further), usage)
-            texts = [completion.text, *form.mended(completion.text, [each.text for each in further], read)]
+            texts = [
+                completion.text,
+                *form.mended(completion.text, doubtful, [each.text for each in further]),
+            ]
             return form.value(min(texts, key=lambda text: len(form.unspoken(text, read)))), usage
         asked += [Message.assistant(completion.text, window.labels), Message.user(wrong)]
     raise OutputError(
@@ -221,7 +225,7 @@ def _further(model: Model, window: Window, form: Form, sampling: Sampling, votes
     """Return what the model writes at a temperature."""
 
     def again(number: int) -> Completion | None:
-        drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
+        drawn = votes.drawn(sampling, number)
         return tried(model.complete(window.messages, tools=window.tools, schema=form.bound(), sampling=drawn))
 
     with ThreadPoolExecutor(votes.count or 1) as pool:

@@ -47,6 +47,10 @@ class Votes:
         if not 0 <= self.count <= MAX_COUNT or self.temperature <= 0:
             raise ValueError(f"votes need 0 to {MAX_COUNT} further completions, and a temperature over 0")
 
+    def drawn(self, sampling: Sampling, number: int) -> Sampling:
+        """Return how the further completion of this number, from 1, is drawn where the first was by `sampling`."""
+        return replace(sampling, temperature=self.temperature, seed=sampling.seed + number)
+
 
 def doubt(completion: Completion) -> float:
     """Return the lowest log-probability among the tokens that were chosen; 0 where none is known."""
@@ -102,7 +106,7 @@ def settle(
     if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages, request):
 
         def again(number: int) -> Completion | None:
-            drawn = replace(sampling, temperature=votes.temperature, seed=sampling.seed + number)
+            drawn = votes.drawn(sampling, number)
             return tried(model.complete(messages, tools=tools, choice=choice, sampling=drawn))
 
         def alone(part: str) -> Completion | None:
