@@ -184,7 +184,7 @@ class Loop:
                 said = [*completed(self.transcript), *attempt]
                 window = self._context.fit(said, tools=chosen.tools, evidence=evidence)
                 yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
-                completion, held = yield from self._complete(window, choice, spent)
+                completion, held = yield from self._complete(window, choice, spent, chosen.undecided)
                 ending = spent.after_step(completion)
                 if ending is None and completion.refused is not None:
                     repair = bool(completion.refused.calls) and spent.may_repair()
@@ -265,7 +265,7 @@ class Loop:
         return usable
 
     def _complete(
-        self, window: Window, choice: ToolChoice, spent: Spent
+        self, window: Window, choice: ToolChoice, spent: Spent, undecided: Mapping[str, Sequence[str]]
     ) -> Generator[Event, None, tuple[Completion, str]]:
         """Generate one message, passing on its text; end it early when the time is up.
 
@@ -291,10 +291,9 @@ class Loop:
             completion: Completion = end.value
             held = said[passed:]
             if self._votes is not None:
-                asked = window.messages, window.tools, choice, sampling
-                settled = settle(
-                    self._model, *asked, completion, self._votes, request=request, harmless=self._searching
-                )
+                asked = self._model, window.messages, window.tools, choice, sampling, completion, self._votes
+                safe = self._searching
+                settled = settle(*asked, request=request, harmless=safe, undecided=undecided)
                 held = held if settled.completion.text == completion.text else settled.completion.text
                 completion = settled.completion
                 if completion.calls and (settled.voices > 1 or settled.dropped):

@@ -35,6 +35,8 @@ NOT_RUN = "(not run)"
 CUT_OFF = "(stopped)"
 """Closes a turn that was cancelled or cut off."""
 
+MOST_NAMED = 6
+"""So many words of which the user should have said one are named to him."""
 
 _BEFORE_PASSAGES = "Passages from my documents:\n\n"
 _BEFORE_WORDS = "\n\nQuestion: "
@@ -64,6 +66,12 @@ def grounded(text: str, passages: Sequence[Evidence] = ()) -> str:
 def still_needed(subjects: Sequence[str]) -> str:
     """Return the question for what a call needs: `I still need to know: day; place.`."""
     return f"{ASKING_BACK[0]}{'; '.join(subjects)}."
+
+
+def which_of(labels: Sequence[str]) -> str:
+    """Return what is missing where tools are alike but for these words: `which one (hall, porch, study)`."""
+    named = ", ".join(labels[:MOST_NAMED])
+    return f"which one ({named})" if len(labels) <= MOST_NAMED else f"which of {len(labels)} ({named}, ...)"
 
 
 def failed(text: str) -> str:

@@ -10,14 +10,15 @@ read the conversation anew. Where a request names its tool beyond doubt, it is s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from agentkit.context.compress import Embeds
 from agentkit.context.words import terms
 from agentkit.intents import Intent, cues, unwanted
 from agentkit.messages import ToolSpec
 from agentkit.parts import parts
+from agentkit.siblings import LEAST, Described, Family, families, not_meant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,17 +35,8 @@ one where it is meant all the same. Asked of it alone are such requests."""
 BESIDE_SCORE = 0.1
 """The same for a request for several things, behind a tool that is nearer: of 200 such requests of our
 own the tools of 187 are shown, and those of 152 without this and with `LIMIT` for all of them."""
-
-
-class Described(Protocol):
-    """What selection needs to know of a tool; `agentkit_tools.Tool` has it."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - the tool's name
-    @property
-    def description(self) -> str: ...  # noqa: D102 - what it does, in a sentence
-    @property
-    def parameters(self) -> dict[str, Any]: ...  # noqa: D102 - JSON Schema of an object
+UNDECIDED_SCORE = 0.05
+"""Of tools that are alike but for a word nobody said, those as near as this to the nearest one are as likely meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +49,8 @@ class Chosen:
     """Why each is there."""
     clear: bool = False
     """One of them is most likely wanted: it is pinned or named, words speak of it, or its description is very near."""
+    undecided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By tool that is one of several alike: the words of which the request should have said one."""
 
 
 class Selection:
@@ -122,24 +116,26 @@ class Selection:
         reasons = {name: "pinned" for name in sorted(every) if name in self._pins}
         only = forced.tool if forced is not None else named
         clear = bool(reasons)
+        undecided: Mapping[str, tuple[str, ...]] = {}
         if only is not None:
             reasons[only] = "asked for by name" if forced is None else forced.reason
             clear = True
         else:
-            near, is_clear = self._nearest(request, every, reasons, required=required)
+            near, is_clear, undecided = self._nearest(request, every, reasons, required=required)
             reasons, clear = reasons | near, clear or is_clear
         shown = [_spec(every[name], beside=name not in self._pins) for name in sorted(reasons)]
         if forced is not None:
             shown = [_narrowed(each, forced.arguments) if each.name == only else each for each in shown]
-        return Chosen(tuple(shown), reasons, clear)
+        return Chosen(tuple(shown), reasons, clear, undecided)
 
     def _nearest(
         self, request: str, every: Mapping[str, Described], pinned: Mapping[str, str], *, required: bool
-    ) -> tuple[dict[str, str], bool]:
-        """Return the tools nearest to `request` that fit beside the pinned ones, why, and if one is clearly meant."""
+    ) -> tuple[dict[str, str], bool, Mapping[str, tuple[str, ...]]]:
+        """Return the tools nearest to `request` that fit beside the pinned ones, why; the rest as in `Chosen`."""
         left = self._budget_tokens - sum(self._cost(every[name]) for name in pinned)
         asked_for = parts(request)
-        hidden = pinned.keys() | unwanted(request)
+        among = families(every.values())
+        hidden = pinned.keys() | unwanted(request) | not_meant(request, among)
         free = [tool for name, tool in every.items() if name not in hidden]
         nearest = sorted(
             zip(self._scores((request, *asked_for), free), free, strict=True),
@@ -162,7 +158,7 @@ class Selection:
             score, tool = nearest[0]
             found[tool.name] = f"the nearest to the request ({score:.2f}), and a call is required"
         clear = any(name in found for name in likely) or (bool(found) and nearest[0][0] >= CLEAR_SCORE)
-        return found, clear
+        return found, clear, _undecided(request, among, nearest)
 
     def _scores(self, asked_for: Iterable[str], tools: Sequence[Described]) -> list[float]:
         """Return how near each tool is to the nearest of `asked_for`: it may be far from all of them together."""
@@ -184,6 +180,28 @@ class Selection:
 
     def _cost(self, tool: Described) -> int:
         return self._count(f"{tool.name}{tool.description}{tool.parameters}")
+
+
+def _undecided(
+    request: str, among: Iterable[Family], nearest: Sequence[tuple[float, Described]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the tools that `request` does not tell apart, each with the words of which it should have said one.
+
+    Args:
+        request: What the user said.
+        among: The families there are.
+        nearest: How near every tool is, the nearest first.
+    """
+    best = nearest[0][0] if nearest else 0.0
+    if best < CLEAR_SCORE:
+        return {}
+    close = {tool.name for score, tool in nearest if score >= best - UNDECIDED_SCORE}
+    return {
+        name: tuple(sorted(family.labels.values()))
+        for family in among
+        if len(close & family.labels.keys()) >= LEAST and not family.said(request)
+        for name in family.labels
+    }
 
 
 def _words(tool: Described) -> str:

@@ -15,7 +15,7 @@ Source: self-consistency, Wang et al., 2022.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -29,6 +29,7 @@ from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, St
 from agentkit.parts import parts
 
 MAX_COUNT = 16
+_DECIDED: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def settle(
     *,
     request: str = "",
     harmless: frozenset[str] = frozenset(),
+    undecided: Mapping[str, Sequence[str]] = _DECIDED,
 ) -> Settled:
     """Return `first`, or a better one in its place, with the usage of all.
 
@@ -97,6 +99,7 @@ def settle(
         votes: When and how to ask again.
         request: The user's own words, which the last message holds; empty where some calls were made for them already.
         harmless: Tools that may be called with what nobody said.
+        undecided: Tools that are alike but for one of these words, of which the request says none.
     """
     if not first.calls and first.refused is None:
         if not insists(choice, request) or first.text.strip() == prompt.UNABLE:
@@ -130,7 +133,8 @@ def settle(
         heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_spelt(each[1])])
     )
     asking = [tool for tool in tools if tool.name not in harmless]
-    if choice == AUTO and (subjects := unsaid(calls, asking, messages)):
+    alike = {tuple(undecided[call.name]): None for call in calls if request and call.name in undecided}
+    if choice == AUTO and (subjects := (*map(prompt.which_of, alike), *unsaid(calls, asking, messages))):
         asked_back = replace(winner, calls=(), text=prompt.still_needed(subjects), usage=usage)
         return Settled(asked_back, len(every))
     return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)

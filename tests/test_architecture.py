@@ -32,6 +32,7 @@ LAYERS = (
         "rates",
         "intents",
         "selection",
+        "siblings",
         "support",
         "completing",
         "asking",

@@ -21,6 +21,7 @@ from agentkit.models.catalogue import AGENT, CATALOGUE, DEFAULT_CHAT
 from agentkit.models.engine import Engine
 from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
+from agentkit.votes import Votes
 from agentkit_memory import MiniLMEmbedder
 from agentkit_tools import Policy, Tool, Toolbox, ToolOutput
 
@@ -94,9 +95,10 @@ def ask(engine: Engine, embedder: MiniLMEmbedder) -> Callable[..., list[Event]]:
             Toolbox(tools),
             policy=Policy.default(),
             context=Context(engine, embedder=embedder),
-            selection=Selection(embedder, count=engine.count_text),
+            selection=Selection(embedder, count=engine.count_text, declines=True),
             sampling=TALKING,
             calling=replace(CALLING, adapter=AGENT),
+            votes=Votes(),
         )
         return list(loop.run(text))
 
@@ -118,6 +120,15 @@ def test_of_twenty_similar_tools_the_one_that_is_meant_is_called(ask: Callable[.
     started = [event.call for event in events if isinstance(event, ToolStarted)]
     assert [call.name for call in started] == ["price_of_honey"]
     assert "Miller" in str(started[0].arguments["shop"])
+
+
+def test_where_all_of_twenty_similar_tools_could_be_meant_the_user_is_asked(
+    ask: Callable[..., list[Event]],
+) -> None:
+    *events, last = ask("What is the price at Miller's?", *SIMILAR)
+    assert not [event for event in events if isinstance(event, ToolStarted)]
+    assert isinstance(last, Finished)
+    assert last.text.startswith("I still need to know: which of 20 (apples, bread,")
 
 
 def test_tools_without_descriptions_can_be_shown_and_called(ask: Callable[..., list[Event]]) -> None:

@@ -52,6 +52,21 @@ class Voices:
         return self._completions[sampling.seed - 8]
 
 
+def test_a_call_of_one_of_several_tools_alike_is_asked_back_for() -> None:
+    voices: Any = Voices()
+    request = "Add one, two, three, four or five."
+    alike = {"add": ("apples", "pears", "plums")}
+    settled = settle(voices, *ASKED, said(1), Votes(0), request=request, undecided=alike)
+    assert not settled.completion.calls
+    assert settled.completion.text == "I still need to know: which one (apples, pears, plums)."
+    wanted = (*ASKED[:2], REQUIRED, ASKED[3])
+    assert settle(voices, *wanted, said(1), Votes(0), request=request, undecided=alike).completion.calls
+    once_more = settle(
+        voices, *ASKED, said(1), Votes(0), undecided=alike
+    )  # one was made for the request already
+    assert once_more.completion.calls
+
+
 @pytest.mark.parametrize(
     ("first", "others", "wins"),
     [
