@@ -226,6 +226,13 @@ _SUM_WORDS = (
     r"double|triple|third|quarter|in an? (?:year|month|week|day|hour)|power|add|divided?|multipl\w+|times|minus|"
     r"plus|sum|difference|calculate|compute)\b"
 )
+_ARITHMETIC_SAID = re.compile(
+    rf"(?<=[\d\s)])[-+*/x^=\u00d7\u00b7\u00f7](?=[\d\s(])|%|\b{_SUM_WORDS}"
+    r"|\b(?:at|of|for|from|by|into|between|both|all|more|less|left|remain\w*|rest|together|combined|reduced|off|split|"
+    r"shared?|costs?|prices?|pay|paid|worth|earn\w*|area|volume|distance|speed|convert\w*|discount|tip|tax|interest)\b",
+    re.IGNORECASE,
+)
+"""Some word of a request for a sum; wide, so that hardly any in English is without one."""
 _NEAR = r".{0,200}?"
 """Within so many characters, so that a long request takes no long time."""
 _FILE = r"[\w-]+\.(?:txt|md|csv|json|log|toml|ya?ml|ini|html?|py|tex|rst)\b"
@@ -270,6 +277,11 @@ BUILT_IN = frozenset({"remember", *(rule.tool for rule in INTENTS), *(cue.tool f
 def unwanted(text: str) -> frozenset[str]:
     """Return the tools that a request says are not to be used: "don't save this"."""
     return frozenset({"remember"}) if refuses_to_keep(text[:CUED_CHARACTERS]) else frozenset()
+
+
+def speaks_of_arithmetic(text: str) -> bool:
+    """Return whether a request says how something is to be calculated, in symbols or in English."""
+    return _ARITHMETIC_SAID.search(text[:CUED_CHARACTERS]) is not None
 
 
 def cues(text: str, available: Iterable[str]) -> dict[str, str]:

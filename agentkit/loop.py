@@ -398,8 +398,9 @@ class Loop:
         evidence = window.evidence if window else ()
         confidence, reason = "low", "there is no answer"
         if ending is Ending.ANSWERED and window is not None and text.strip():
-            results = [message.text for message in self._results()]
-            confidence, reason = trust(text, self._question(), results, [each.quote for each in evidence])
+            results, quotes = self._results(), [each.quote for each in evidence]
+            read, called = [message.text for message in results], {message.name or "" for message in results}
+            confidence, reason = trust(text, self._question(), read, quotes, called=called)
         return Finished(text, ending, evidence, spent.usage, confidence, reason)
 
     def _question(self) -> str:

@@ -6,12 +6,13 @@ of its own may not. So it decides about confidence and about showing the quote, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from agentkit import prompt
 from agentkit.completing import asks_back
 from agentkit.context.words import alike, numbers, terms
+from agentkit.intents import speaks_of_arithmetic
 
 BACKED = 0.6
 """The share of an answer's words that what was read has to hold."""
@@ -43,7 +44,14 @@ def support(answer: str, sources: Iterable[str], question: str = "") -> Support:
     return Support(share, len(new), missing)
 
 
-def trust(answer: str, question: str, results: Sequence[str], passages: Sequence[str]) -> tuple[str, str]:
+def trust(
+    answer: str,
+    question: str,
+    results: Sequence[str],
+    passages: Sequence[str],
+    *,
+    called: Container[str] = (),
+) -> tuple[str, str]:
     """Return how far an answer can be relied on (`high`, `medium`, `low`), and why in words for the user.
 
     Args:
@@ -51,6 +59,7 @@ def trust(answer: str, question: str, results: Sequence[str], passages: Sequence
         question: What it was asked.
         results: Those of the tools it called.
         passages: Quotes it was shown.
+        called: Names of the tools it called.
     """
     read = [*results, *passages]
     if asks_back(answer):
@@ -59,6 +68,8 @@ def trust(answer: str, question: str, results: Sequence[str], passages: Sequence
         return "low", "neither a tool nor a document helps"
     if not read:
         return "low", "from the model's own knowledge; nothing backs it"
+    if "calculator" in called and not speaks_of_arithmetic(question):
+        return "low", "the request does not say in English what to calculate"
     backing = support(answer, read, question)
     what = "tool results" if results else "passages"
     if backing.missing_numbers:

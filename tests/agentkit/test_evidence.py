@@ -7,7 +7,7 @@ import pytest
 from agentkit.evidence import FOUND_STRENGTH, find
 from agentkit.expected import counted, expected
 from agentkit.messages import Evidence
-from agentkit.support import support
+from agentkit.support import support, trust
 
 LEASE = Evidence(
     "r1",
@@ -139,3 +139,22 @@ def test_support_counts_new_words_and_foreign_numbers() -> None:
     assert support("The rent.", [text], "How much is the rent?").new == 0
     assert support("A dragon pays.", [text]).share == 0.0
     assert support("It is 555.", ["call 555 0190"]).missing_numbers == ("555",)
+
+
+@pytest.mark.parametrize(
+    ("request_", "confidence"),
+    [
+        ("What do 12 boxes at 14 euros come to?", "high"),
+        ("12 x 14", "high"),
+        ("How many days are 3 weeks and 4 days?", "high"),
+        ("I have 12 apples and my sister eats 3, how many are left?", "high"),
+        ("Wie viel ist 12 mal 14?", "low"),
+        ("\u00bfCu\u00e1nto es 12 por 14?", "low"),
+        ("Combien font 12 fois 14 ?", "low"),
+    ],
+)
+def test_a_sum_that_the_request_does_not_say_in_english_is_not_relied_on(
+    request_: str, confidence: str
+) -> None:
+    assert trust("It is 26.", request_, ["26"], [], called={"calculator"})[0] == confidence
+    assert trust("It is 26.", request_, ["26"], [], called={"lookup"})[0] == "high"
