@@ -184,7 +184,7 @@ class Loop:
                 said = [*completed(self.transcript), *attempt]
                 window = self._context.fit(said, tools=chosen.tools, evidence=evidence)
                 yield replace(window.report, reasons=chosen.reasons, unusable=self._unusable)
-                completion, held = yield from self._complete(window, choice, spent, chosen.undecided)
+                completion, held = yield from self._complete(window, choice, spent, chosen)
                 ending = spent.after_step(completion)
                 if ending is None and completion.refused is not None:
                     repair = bool(completion.refused.calls) and spent.may_repair()
@@ -265,7 +265,7 @@ class Loop:
         return usable
 
     def _complete(
-        self, window: Window, choice: ToolChoice, spent: Spent, undecided: Mapping[str, Sequence[str]]
+        self, window: Window, choice: ToolChoice, spent: Spent, chosen: Chosen
     ) -> Generator[Event, None, tuple[Completion, str]]:
         """Generate one message, passing on its text; end it early when the time is up.
 
@@ -279,10 +279,11 @@ class Loop:
         said, passed = "", 0
         request = "" if self._results() else self._question()
         waits = self._votes is not None and insists(choice, request)
+        may_turn = self._answers is not None or bool(chosen.ready)
         try:
             while True:
                 said += next(stream)
-                if not waits and not (self._answers and may_be_helpless(said)):
+                if not waits and not (may_turn and may_be_helpless(said)):
                     yield TextDelta(said[passed:])
                     passed = len(said)
                 if spent.late():
@@ -292,8 +293,7 @@ class Loop:
             held = said[passed:]
             if self._votes is not None:
                 asked = self._model, window.messages, window.tools, choice, sampling, completion, self._votes
-                safe = self._searching
-                settled = settle(*asked, request=request, harmless=safe, undecided=undecided)
+                settled = settle(*asked, request=request, harmless=self._searching, chosen=chosen)
                 held = held if settled.completion.text == completion.text else settled.completion.text
                 completion = settled.completion
                 if completion.calls and (settled.voices > 1 or settled.dropped):

@@ -53,7 +53,7 @@ _LOSES = re.compile(r"\b(?:forget|lose|slips?|forgetting|forgot)\b", re.IGNORECA
 _MAY_LOSE = re.compile(r"\b(?:i|i'll|before|let)\b", re.IGNORECASE)
 """Who says that he might forget it, or before he does, does not say that it is to be forgotten."""
 _CLAUSE_END = re.compile(
-    r"[.,;:!?]+(?=\s|$)|\s[-\u2013\u2014]+(?=\s)|\s<?-+>?\s|\n|\s(?=(?:pls|plz|please|thx|thanks)[\s.!]*$)",
+    r"(?<![.,;:!?])[.,;:!?]++(?=\s|$)|\s[-\u2013\u2014]+(?=\s)|\s<?-+>?\s|\n|\s(?=(?:pls|plz|please|thx|thanks)[\s.!]*$)",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")

@@ -51,6 +51,8 @@ class Chosen:
     """One of them is most likely wanted: it is pinned or named, words speak of it, or its description is very near."""
     undecided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By tool that is one of several alike: the words of which the request should have said one."""
+    ready: str = ""
+    """The tool that is nearest to the request, if it can be called without any value."""
 
 
 class Selection:
@@ -115,23 +117,22 @@ class Selection:
         every = {tool.name: tool for tool in tools}
         reasons = {name: "pinned" for name in sorted(every) if name in self._pins}
         only = forced.tool if forced is not None else named
-        clear = bool(reasons)
-        undecided: Mapping[str, tuple[str, ...]] = {}
+        found = Chosen((), {}, clear=bool(reasons) or only is not None)
         if only is not None:
             reasons[only] = "asked for by name" if forced is None else forced.reason
-            clear = True
         else:
-            near, is_clear, undecided = self._nearest(request, every, reasons, required=required)
-            reasons, clear = reasons | near, clear or is_clear
+            near = self._nearest(request, every, reasons, required=required)
+            reasons |= near.reasons
+            found = replace(near, clear=found.clear or near.clear)
         shown = [_spec(every[name], beside=name not in self._pins) for name in sorted(reasons)]
         if forced is not None:
             shown = [_narrowed(each, forced.arguments) if each.name == only else each for each in shown]
-        return Chosen(tuple(shown), reasons, clear, undecided)
+        return replace(found, tools=tuple(shown), reasons=reasons)
 
     def _nearest(
         self, request: str, every: Mapping[str, Described], pinned: Mapping[str, str], *, required: bool
-    ) -> tuple[dict[str, str], bool, Mapping[str, tuple[str, ...]]]:
-        """Return the tools nearest to `request` that fit beside the pinned ones, why; the rest as in `Chosen`."""
+    ) -> Chosen:
+        """Return why which tools are nearest to `request` and fit beside the pinned ones, and what is known of them."""
         left = self._budget_tokens - sum(self._cost(every[name]) for name in pinned)
         asked_for = parts(request)
         among = families(every.values())
@@ -158,7 +159,10 @@ class Selection:
             score, tool = nearest[0]
             found[tool.name] = f"the nearest to the request ({score:.2f}), and a call is required"
         clear = any(name in found for name in likely) or (bool(found) and nearest[0][0] >= CLEAR_SCORE)
-        return found, clear, _undecided(request, among, nearest)
+        first = nearest[0][1].name if nearest else ""
+        ready = first in found and not every[first].parameters.get("required")
+        undecided = _undecided(request, among, nearest)
+        return Chosen((), found, clear, undecided, first if ready else "")
 
     def _scores(self, asked_for: Iterable[str], tools: Sequence[Described]) -> list[float]:
         """Return how near each tool is to the nearest of `asked_for`: it may be far from all of them together."""

@@ -15,21 +15,23 @@ Source: self-consistency, Wang et al., 2022.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import reduce
 
 from agentkit import prompt
 from agentkit.backing import faults, names_values, trimmed, unsaid
+from agentkit.completing import asks_back
 from agentkit.errors import BusyError, EngineError
 from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, Stream, ToolChoice, finish
 from agentkit.parts import parts
+from agentkit.selection import Chosen
 
 MAX_COUNT = 16
-_DECIDED: Mapping[str, Sequence[str]] = {}
+_NOTHING = Chosen((), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def settle(
     *,
     request: str = "",
     harmless: frozenset[str] = frozenset(),
-    undecided: Mapping[str, Sequence[str]] = _DECIDED,
+    chosen: Chosen = _NOTHING,
 ) -> Settled:
     """Return `first`, or a better one in its place, with the usage of all.
 
@@ -99,9 +101,12 @@ def settle(
         votes: When and how to ask again.
         request: The user's own words, which the last message holds; empty where some calls were made for them already.
         harmless: Tools that may be called with what nobody said.
-        undecided: Tools that are alike but for one of these words, of which the request says none.
+        chosen: What is known of the tools that are shown.
     """
     if not first.calls and first.refused is None:
+        if request and choice == AUTO and chosen.ready and asks_back(first.text):
+            ready = ToolChoice.named(chosen.ready)  # which needs nothing, so that nothing can be missing
+            return _insist(model, messages, tools, sampling, first, "", ready)
         if not insists(choice, request) or first.text.strip() == prompt.UNABLE:
             return Settled(first)
         return _insist(model, messages, tools, sampling, first, request)
@@ -133,7 +138,7 @@ def settle(
         heard, key=lambda each: (len(faults(each[1], tools, messages, request)), -counted[_spelt(each[1])])
     )
     asking = [tool for tool in tools if tool.name not in harmless]
-    alike = {tuple(undecided[call.name]): None for call in calls if request and call.name in undecided}
+    alike = {chosen.undecided[call.name]: None for call in calls if request and call.name in chosen.undecided}
     if choice == AUTO and (subjects := (*map(prompt.which_of, alike), *unsaid(calls, asking, messages))):
         asked_back = replace(winner, calls=(), text=prompt.still_needed(subjects), usage=usage)
         return Settled(asked_back, len(every))
@@ -147,13 +152,14 @@ def _insist(
     sampling: Sampling,
     first: Completion,
     request: str,
+    choice: ToolChoice = REQUIRED,
 ) -> Settled:
     """Return a call instead of `first`, which is text, where the request says beyond doubt what to call with.
 
-    One call then uses all its numbers and names and nothing else. A model that says that no tool helps is believed, and
-    not asked: to doubt that, too, makes as many wrong calls as right ones.
+    One call then uses all numbers and names of `request` and nothing that was not said. A model that says that no tool
+    helps is believed, and not asked: to doubt that, too, makes as many wrong calls as right ones.
     """
-    second = tried(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
+    second = tried(model.complete(messages, tools=tools, choice=choice, sampling=sampling))
     if second is None:
         return Settled(first)
     usage = add_usage(first.usage, second.usage)

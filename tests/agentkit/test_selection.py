@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agentkit.backing import names_values
 from agentkit.expected import expected
-from agentkit.intents import CUES, INTENTS, Intent, cues, intent
+from agentkit.intents import CUES, INTENTS, Intent, cues, intent, speaks_of_arithmetic
 from agentkit.models.normalise import normalise
 from agentkit.models.usable import refusal
 from agentkit.parts import MAX_PARTS, parts
@@ -146,7 +146,8 @@ def test_a_hostile_request_is_read_in_no_time(text: str) -> None:
     parts(text)
     expected(text)
     names_values(text)
-    assert time.thread_time() - began < 5  # a rule that goes back again and again takes minutes, or years
+    speaks_of_arithmetic(text)
+    assert time.thread_time() - began < 3  # a rule that goes back again and again takes minutes, or years
 
 
 @given(st.text(max_size=200))
@@ -398,3 +399,15 @@ def test_a_tool_is_clearly_meant_where_words_speak_of_it_or_it_is_very_near(
     ]
     tools.append(Described("gas_oil_price", "The price of oil."))
     assert Selection().choose(request_, tools).clear is clear
+
+
+def test_a_tool_is_ready_where_it_is_the_nearest_and_needs_no_value() -> None:
+    needs = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]}
+    tools = [
+        Described("shopping_list", "Read out the shopping list."),
+        Described("add_item", "Add an item.", needs),
+    ]
+    assert Selection().choose("Read out my shopping list", tools).ready == "shopping_list"
+    assert Selection().choose("Add an item", tools).ready == ""
+    assert Selection(pins=["shopping_list"]).choose("Read out my shopping list", tools).ready == ""
+    assert Selection().choose("", tools).ready == ""

@@ -23,6 +23,7 @@ from agentkit.models.base import (
     TokenSignal,
     ToolChoice,
 )
+from agentkit.selection import Chosen
 from agentkit.votes import Settled, Votes, doubt, settle
 
 TOOL = ToolSpec("add", "Add.", {"type": "object", "properties": {"n": {"type": "integer"}}})
@@ -33,6 +34,11 @@ def said(*numbers: int, sure: float = -0.1) -> Completion:
     calls = tuple(ToolCall(f"call_{n}", "add", {"n": n}) for n in numbers)
     signals = (TokenSignal(1, "a", -0.01, 0.1), TokenSignal(2, "b", sure, 0.5))
     return Completion("" if calls else "No.", calls, StopReason.END, Usage(10, 5), signals=signals)
+
+
+def finished(completion: Completion) -> Stream:
+    yield ""
+    return completion
 
 
 class Voices:
@@ -55,16 +61,42 @@ class Voices:
 def test_a_call_of_one_of_several_tools_alike_is_asked_back_for() -> None:
     voices: Any = Voices()
     request = "Add one, two, three, four or five."
-    alike = {"add": ("apples", "pears", "plums")}
-    settled = settle(voices, *ASKED, said(1), Votes(0), request=request, undecided=alike)
+    alike = Chosen((TOOL,), {}, undecided={"add": ("apples", "pears", "plums")})
+    settled = settle(voices, *ASKED, said(1), Votes(0), request=request, chosen=alike)
     assert not settled.completion.calls
     assert settled.completion.text == "I still need to know: which one (apples, pears, plums)."
     wanted = (*ASKED[:2], REQUIRED, ASKED[3])
-    assert settle(voices, *wanted, said(1), Votes(0), request=request, undecided=alike).completion.calls
+    assert settle(voices, *wanted, said(1), Votes(0), request=request, chosen=alike).completion.calls
     once_more = settle(
-        voices, *ASKED, said(1), Votes(0), undecided=alike
+        voices, *ASKED, said(1), Votes(0), chosen=alike
     )  # one was made for the request already
     assert once_more.completion.calls
+
+
+READY = Chosen((TOOL,), {}, ready="add")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "request_", "second", "calls"),
+    [
+        (READY, "Add them.", said(1), 1),
+        (Chosen((TOOL,), {}), "Add them.", said(1), 0),
+        (READY, "", said(1), 0),  # some call was made for it already
+        (READY, "Add them.", said(26), 0),  # nobody spoke of that, and the tool demands it
+        (READY, "Add them.", said(), 0),
+    ],
+)
+def test_where_the_nearest_tool_needs_nothing_it_is_called_and_nothing_asked(
+    chosen: Chosen, request_: str, second: Completion, calls: int
+) -> None:
+    voices: Any = Voices(said(), second)
+    voices.complete = lambda *_, choice, **__: finished(second if choice.name == "add" else said())
+    needs = replace(TOOL, parameters={**TOOL.parameters, "required": ["n"]})
+    asked = (ASKED[0], (needs,), AUTO, ASKED[3])
+    back = replace(said(), text="Please tell me: what to add.")
+    settled = settle(voices, *asked, back, Votes(0), request=request_, chosen=chosen)
+    assert len(settled.completion.calls) == calls
+    assert calls or settled.completion.text == back.text
 
 
 @pytest.mark.parametrize(
