@@ -70,7 +70,7 @@ ADAPTED = ("adapter", "both")
 GUIDED = ("rules", "both")
 BESIDE = 2
 """Passages of other questions that stand beside the right one."""
-OWN_TASKS = ("one_call", "same_tool", "several_tools", "no_tool_fits", "something_missing")
+OWN_TASKS = ("one_call", "needs_nothing", "same_tool", "several_tools", "no_tool_fits", "something_missing")
 STREAMS = 8
 NAME = "trained"
 TALK_CHARACTERS = 400
@@ -185,7 +185,8 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
         print(f"{name} {found[name]} % of {len(results)}, {time.monotonic() - began:.0f} s", file=sys.stderr)
 
     for task, way in itertools.product(OWN_TASKS, ways):
-        made = list(itertools.islice(tasks(SEED, held_out_tools(), {task: 1.0}), count))
+        tools = held_out_tools(needing_nothing=task == "needs_nothing")
+        made = list(itertools.islice(tasks(SEED, tools, {task: 1.0}), count))
         share(f"own_{task}_{way}", [functools.partial(own, parts, example, way) for example in made])
     for name, way in itertools.product(SETS, ways):
         try:

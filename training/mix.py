@@ -16,6 +16,7 @@ from training.tasks import (
     OWN,
     Example,
     Task,
+    needs_nothing,
     no_tool_fits,
     one_call,
     pick,
@@ -29,6 +30,7 @@ from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
     "one_call": (one_call, 0.36),
+    "needs_nothing": (needs_nothing, 0.05),
     "same_tool": (same_tool, 0.18),
     "several_tools": (several_tools, 0.20),
     "no_tool_fits": (no_tool_fits, 0.11),
@@ -99,6 +101,7 @@ def _group(
 ) -> list[Example]:
     """Return examples of these kinds on one scene, each request once; fewer, where it does not allow one."""
     needs: dict[str, Callable[[], Sequence[Tool]]] = {
+        "needs_nothing": lambda: [pick(rng, [tool for tool in tools if tool.needs_nothing])],
         "something_missing": lambda: [pick(rng, [tool for tool in tools if tool.short])],
         "say_result": lambda: [pick(rng, [tool for tool in tools if tool.outcomes])],
         "chained": lambda: rng.choice(rng.choice(linked)) if linked else (),
@@ -126,7 +129,13 @@ def trained_tools() -> tuple[Tool, ...]:
     return tuple(tool for tool in catalogue() if not is_held_out(tool))
 
 
-def held_out_tools() -> tuple[Tool, ...]:
-    """Return the tools to judge by, asked for in wordings that are kept back from the training."""
-    held_out = (tool for tool in catalogue() if is_held_out(tool))
+def held_out_tools(*, needing_nothing: bool = False) -> tuple[Tool, ...]:
+    """Return the tools to judge by, asked for in wordings that are kept back from the training.
+
+    Args:
+        needing_nothing: Those, too, that take no value: there are few.
+    """
+    held_out = (
+        tool for tool in catalogue() if is_held_out(tool) and (needing_nothing or not tool.needs_nothing)
+    )
     return tuple(replace(tool, asks=tool.kept or tool.asks) for tool in held_out)

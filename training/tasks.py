@@ -176,6 +176,12 @@ def one_call(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example
     return _called(rng, here, [ask(rng.choice(here.shown), rng)])
 
 
+def needs_nothing(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
+    """The tool that is meant can be called as it is; to ask back for something is wrong."""
+    ready = [each for each in here.shown if each.tool.needs_nothing]
+    return _called(rng, here, [ask(rng.choice(ready), rng)]) if ready else None
+
+
 def same_tool(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example | None:
     """One tool, several times: with a list of values for one or two parameters, or as several requests."""
     first = ask(rng.choice(here.shown), rng)

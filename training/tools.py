@@ -89,6 +89,11 @@ class Tool:
     kept: tuple[Phrase, ...] = ()
     """Asks that are never trained on."""
 
+    @property
+    def needs_nothing(self) -> bool:
+        """Whether it can be called without any value."""
+        return all(each.optional for each in self.parameters.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:

@@ -101,6 +101,7 @@ def test_a_model_that_never_calls_and_never_answers_is_right_only_where_nothing_
     found = measure(parts(*["No."] * 200), ["bare"], 4, tmp_path)
     assert {key: value for key, value in found.items() if not key.endswith("_n")} == {
         "own_one_call_bare": 0.0,
+        "own_needs_nothing_bare": 0.0,
         "own_same_tool_bare": 0.0,
         "own_several_tools_bare": 0.0,
         "own_no_tool_fits_bare": 100.0,

@@ -117,6 +117,19 @@ def test_nobody_goes_from_one_place_to_the_same() -> None:
             assert len(set(texts)) == len(texts), call
 
 
+def test_where_nothing_is_needed_the_call_is_made_as_it_is() -> None:
+    for example in itertools.islice(tasks(9, trained_tools(), {"needs_nothing": 1.0}), 100):
+        (call,) = example.calls
+        (tool,) = (each for each in example.tools if each.name == call.name)
+        assert not tool.parameters.get("required")
+
+
+def test_the_tools_to_judge_by_that_need_nothing_are_a_task_of_their_own() -> None:
+    ready = {tool.name for tool in held_out_tools(needing_nothing=True) if tool.needs_nothing}
+    assert len(ready) >= 8
+    assert not ready & {tool.name for tool in held_out_tools()}
+
+
 def test_held_out_tools_are_asked_for_in_wordings_that_are_kept_back() -> None:
     trained = {ask.text for tool in trained_tools() for ask in tool.asks}
     for tool in held_out_tools():
