@@ -90,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recipe,
             folder,
             again=again,
+            begin=chosen.begin,
             tell=tell,
             until_step=chosen.until_step,
             device=chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"),
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name=f"agentkit tools for {MODEL}",
         quantised=recipe.rank >= QUANTISED_RANK,
     )
-    decided = {"members": chosen.members, **asdict(recipe)}
+    decided = {"members": chosen.members, "begin": chosen.begin and chosen.begin.name, **asdict(recipe)}
     (folder / "recipe.json").write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
     output.note(f"{target}: {target.stat().st_size / 1e6:.1f} MB, after {time.monotonic() - began:.0f} s")
     return 0
@@ -127,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="keeps state and result")
     parser.add_argument("--model", type=Path, help=f"a GGUF file; default: {MODEL} of the store")
     parser.add_argument("--members", type=int, default=MEMBERS, help="how many trainings to take the mean of")
+    parser.add_argument(
+        "--begin", type=Path, help="go on from this adapter; with `--examples 0` for a short round"
+    )
     parser.add_argument("--examples", type=int, help="how many to train on")
     parser.add_argument("--again-examples", type=int, help="how many more, in a second, shorter round")
     parser.add_argument("--seed", type=int)

@@ -1,12 +1,13 @@
-"""Write an adapter as the GGUF file that llama.cpp loads, and read its numbers back."""
+"""Write an adapter as the GGUF file that llama.cpp loads, and read one back to go on from it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter
-from gguf.quants import quantize
+import torch
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+from gguf.quants import dequantize, quantize
 
 from training.network import Network
 
@@ -42,3 +43,19 @@ def export(network: Network, path: Path, *, name: str, quantised: bool = False) 
     writer.write_tensors_to_file()
     writer.close()
     fresh.replace(path)
+
+
+def take_up(network: Network, path: Path) -> None:
+    """Give `network` the adapter that `export` wrote to `path`.
+
+    Raises:
+        ValueError: It is an adapter of another rank, or of another model.
+    """
+    held = {tensor.name: dequantize(tensor.data, tensor.tensor_type) for tensor in GGUFReader(path).tensors}
+    with torch.no_grad():
+        for tensor, *matrices in network.adapter():
+            for suffix, matrix in zip(("lora_a", "lora_b"), matrices, strict=True):
+                values = held.get(f"{tensor}.{suffix}")
+                if values is None or values.shape != matrix.shape:
+                    raise ValueError(f"{path.name} holds no {tensor}.{suffix} of {tuple(matrix.shape)}")
+                matrix.copy_(torch.from_numpy(np.array(values, dtype=np.float32)))

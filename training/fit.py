@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from training.batches import Batch
+from training.export import take_up
 from training.network import Network, loss
 
 SAVE_SECONDS = 120.0
@@ -74,6 +75,7 @@ def fit(
     folder: Path,
     *,
     again: Sequence[Batch] = (),
+    begin: Path | None = None,
     tell: Callable[[Progress], None] = lambda _: None,
     until_step: int | None = None,
     device: str = "cpu",
@@ -87,16 +89,20 @@ def fit(
         recipe: The rest.
         folder: Keeps the state (`state.pt`) and the losses (`loss.jsonl`); training goes on from what it holds.
         again: Those of a second round, likewise.
+        begin: The GGUF file of an adapter to go on from; none: a new one.
         tell: Called after every step.
         until_step: Break off there.
         device: Where to compute, as torch calls it.
         compiled: Let torch compile the blocks, which takes a C++ compiler and a minute, and then a third off each step.
 
     Raises:
-        ValueError: The folder holds the state of another recipe, of other data or of another model.
+        ValueError: The folder holds the state of another recipe, of other data or of another model; or `begin` is of
+            another rank or model.
     """
     torch.manual_seed(recipe.seed)
     network = Network(model, rank=recipe.rank, alpha=recipe.alpha).to(device)
+    if begin is not None:
+        take_up(network, begin)
     if compiled:
         for block in network.blocks:
             block.compile(dynamic=True)
@@ -105,6 +111,8 @@ def fit(
     )
     every = [*batches, *again]
     identity = {**asdict(recipe), "data": _digest(every), "model": _digest_of_file(model)}
+    if begin is not None:
+        identity["begin"] = _digest_of_file(begin)
     state, losses = folder / "state.pt", folder / "loss.jsonl"
     first = _take_up(state, identity, network, optimiser)
     _keep_lines(losses, first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,20 @@ def test_what_is_exported_is_what_was_learnt(tiny: Path, tmp_path: Path, quantis
         for suffix, matrix in (("lora_a", down), ("lora_b", up)):
             values = matrix.detach().numpy()
             assert np.allclose(written[f"{name}.{suffix}"], values, atol=0.02 * np.abs(values).max())
+
+
+def test_from_what_was_exported_it_goes_on_and_a_short_round_is_enough(tiny: Path, tmp_path: Path) -> None:
+    adapter, again = tmp_path / "adapter.gguf", made(24)
+    for name in ("on", "anew", "other"):
+        (tmp_path / name).mkdir()
+    export(fit(tiny, made(), RECIPE, tmp_path), adapter, name="test")
+    fit(tiny, [], RECIPE, tmp_path / "on", again=again, begin=adapter)
+    fit(tiny, [], RECIPE, tmp_path / "anew", again=again)
+    assert losses(tmp_path / "on")[0] < 0.7 * losses(tmp_path / "anew")[0]
+    with pytest.raises(ValueError, match="of another recipe"):
+        fit(tiny, [], RECIPE, tmp_path / "on", again=again)
+    with pytest.raises(ValueError, match="holds no"):
+        fit(tiny, [], replace(RECIPE, rank=RECIPE.rank * 2), tmp_path / "other", again=again, begin=adapter)
 
 
 def test_every_row_is_in_one_batch_and_no_batch_is_too_large() -> None:
