@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentkit import prompt
-from agentkit.context.words import STOP_WORDS, alike, fold, lower, stem, terms, words
+from agentkit.context.words import STOP_WORDS, alike, fold, lower, name_words, stem, terms, words
 from agentkit.dates import MONTHS, WEEKDAYS
 from agentkit.figures import digits, spoken
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
@@ -31,7 +31,6 @@ _NAME = re.compile(r"(?<=[a-z,\d)] )[A-Z][a-z]+\b")
 """A capital within a sentence."""
 _CALENDAR = frozenset(name[:3] for name in (*MONTHS, *WEEKDAYS))
 """Days have another form in a call."""
-_NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _CODE_CHARACTERS = 3
 """A shorter value may be a code for what was said: `USD` for `$`, `fr` for French."""
 _GIVEN = frozenset({"enum", "const", "default", "$ref"})
@@ -298,7 +297,7 @@ def _about(tool: ToolSpec) -> str:
 
 
 def _spaced(name: str) -> str:
-    return " ".join(_NAME_PARTS.findall(name))
+    return " ".join(name_words(name))
 
 
 def _distinct(calls: Sequence[ToolCall]) -> list[ToolCall]:

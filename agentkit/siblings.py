@@ -12,16 +12,14 @@ Not covered: names that differ in their first word, which mostly is a verb and h
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol
 
-from agentkit.context.words import stem, words
+from agentkit.context.words import STOP_WORDS, name_words, stem, words
 
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 LEAST = 3
 """Two tools that are alike are as often opposites as members of a series."""
 _OWN_WORDS = 3
@@ -63,7 +61,7 @@ def families(tools: Iterable[Described]) -> list[Family]:
     """Return the families among `tools`; a tool may belong to several, as `open_hall_window` does."""
     alike: dict[tuple[Any, ...], list[tuple[str, Described]]] = defaultdict(list)
     for tool in tools:
-        name = _PARTS.findall(tool.name)
+        name = name_words(tool.name)
         takes = frozenset(tool.parameters.get("properties", ()))
         for place in range(1, len(name)):
             alike[(place, *name[:place], None, *name[place + 1 :], takes)].append((name[place], tool))
@@ -80,11 +78,11 @@ def not_meant(request: str, among: Sequence[Family]) -> frozenset[str]:
 
 def _family(members: Sequence[tuple[str, Described]]) -> Family | None:
     spoken = {
-        tool.name: frozenset(words(f"{' '.join(_PARTS.findall(tool.name))} {tool.description}"))
+        tool.name: frozenset(words(f"{' '.join(name_words(tool.name))} {tool.description}"))
         for _, tool in members
     }
     common = reduce(frozenset.intersection, spoken.values())
-    own = {name: said - common for name, said in spoken.items()}
+    own = {name: said - common - STOP_WORDS for name, said in spoken.items()}
     if any(not 0 < len(each) <= _OWN_WORDS for each in own.values()):
         return None
     return Family({tool.name: label.lower() for label, tool in members}, own)

@@ -15,6 +15,7 @@ _WORD = re.compile(
     r"(?=[^\W\d_]*\d)(?=\d*[^\W\d_])[^\W_]+|[^\W\d_]{1,3}-[^\W\d_]{1,4}(?![\w-])|\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[^\W_]+"
 )
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 _GROUPS = re.compile(
     r"""(?<![\w.,:])(?:
@@ -54,6 +55,11 @@ def words(text: str) -> list[str]:
     """Return every word of `text`, folded: lower case, no accents, no possessive."""
     found = _WORD.findall(fold(text).replace("\u2019", "'"))
     return [re.sub(r"'s?$", "", word).replace("-", "") for word in found]  # wi-fi and wifi are one word
+
+
+def name_words(name: str) -> list[str]:
+    """Return the words an identifier is made of: `set_hall_heating`, `setHallHeating`."""
+    return _NAME_PARTS.findall(name)
 
 
 def alike(one: str, other: str) -> bool:

@@ -64,6 +64,15 @@ def test_other_tools_are_no_family(tools: list[ToolSpec]) -> None:
     assert families(tools) == []
 
 
+def test_an_article_tells_no_tools_apart() -> None:
+    tools = [
+        described(f"fetch_{it}", f"Fetch {a} {it}.")
+        for a, it in (("an", "apple"), ("a", "pear"), ("a", "plum"))
+    ]
+    assert not_meant("Fetch me a snack", families(tools)) == set()
+    assert not_meant("Fetch me a pear", families(tools)) == {"fetch_apple", "fetch_plum"}
+
+
 def test_only_those_that_are_meant_are_shown_and_what_is_not_said_is_told() -> None:
     selection = Selection(limit=6)
     chosen = selection.choose("Set the heating in the study to 21", HEATING)
