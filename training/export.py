@@ -45,7 +45,7 @@ def export(network: Network, path: Path, *, name: str, quantised: bool = False) 
     fresh.replace(path)
 
 
-def take_up(network: Network, path: Path) -> None:
+def load(network: Network, path: Path) -> None:
     """Give `network` the adapter that `export` wrote to `path`.
 
     Raises:

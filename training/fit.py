@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from training.batches import Batch
-from training.export import take_up
+from training.export import load
 from training.network import Network, loss
 
 SAVE_SECONDS = 120.0
@@ -102,7 +102,7 @@ def fit(
     torch.manual_seed(recipe.seed)
     network = Network(model, rank=recipe.rank, alpha=recipe.alpha).to(device)
     if begin is not None:
-        take_up(network, begin)
+        load(network, begin)
     if compiled:
         for block in network.blocks:
             block.compile(dynamic=True)
