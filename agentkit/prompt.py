@@ -35,7 +35,7 @@ NOT_RUN = "(not run)"
 CUT_OFF = "(stopped)"
 """Closes a turn that was cancelled or cut off."""
 
-MOST_NAMED = 6
+_MOST_NAMED = 6
 """So many words of which the user should have said one are named to him."""
 
 _BEFORE_PASSAGES = "Passages from my documents:\n\n"
@@ -70,8 +70,8 @@ def still_needed(subjects: Sequence[str]) -> str:
 
 def which_of(labels: Sequence[str]) -> str:
     """Return what is missing where tools are alike but for these words: `which one (hall, porch, study)`."""
-    named = ", ".join(labels[:MOST_NAMED])
-    return f"which one ({named})" if len(labels) <= MOST_NAMED else f"which of {len(labels)} ({named}, ...)"
+    named = ", ".join(labels[:_MOST_NAMED])
+    return f"which one ({named})" if len(labels) <= _MOST_NAMED else f"which of {len(labels)} ({named}, ...)"
 
 
 def failed(text: str) -> str:

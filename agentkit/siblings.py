@@ -49,7 +49,7 @@ class Family:
     def said(self, request: str) -> frozenset[str]:
         """Return the tools one of whose own words `request` says, in any form; in that very form, if one has it."""
         meant: set[str] = set()
-        for word in words(request):
+        for word in frozenset(words(request)):
             exactly = {name for name, own in self.own.items() if word in own}
             meant |= exactly or {
                 name for name, own in self.own.items() if stem(word) in {stem(each) for each in own}

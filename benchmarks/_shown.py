@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agentkit.intents import intent
 from agentkit.messages import ToolSpec
 from agentkit.models.base import AUTO, NONE, ToolChoice
-from agentkit.selection import Selection
+from agentkit.selection import Chosen, Selection
 
 
 def shown(
@@ -17,8 +17,8 @@ def shown(
     choice: ToolChoice = AUTO,
     *,
     forcing: bool = True,
-) -> tuple[tuple[ToolSpec, ...], ToolChoice]:
-    """Return the tools and the choice as `agentkit.loop` comes to them.
+) -> tuple[Chosen, ToolChoice]:
+    """Return the tools, what is known of them, and the choice as `agentkit.loop` comes to them.
 
     Args:
         request: What the user says.
@@ -29,9 +29,9 @@ def shown(
     """
     forced = intent(request, [tool.name for tool in tools]) if forcing else None
     if forced is not None:
-        return Selection().choose(request, tools, forced=forced).tools, ToolChoice.named(forced.tool)
+        return Selection().choose(request, tools, forced=forced), ToolChoice.named(forced.tool)
     if selection is None:
-        chosen = tuple(tools)
+        chosen = Chosen(tuple(tools), {})
     else:
-        chosen = selection.choose(request, tools, required=choice.mode == "required").tools
-    return chosen, choice if chosen else NONE
+        chosen = selection.choose(request, tools, required=choice.mode == "required")
+    return chosen, choice if chosen.tools else NONE

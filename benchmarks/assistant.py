@@ -51,7 +51,7 @@ from agentkit.models.engine import Engine
 from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from agentkit.recall import Recall
-from agentkit.selection import Selection
+from agentkit.selection import Chosen, Selection
 from agentkit.spawn import LocalSpawner
 from agentkit.votes import Votes, settle
 from benchmarks import _notes as notes
@@ -95,16 +95,15 @@ class Parts:
 
 def own(parts: Parts, example: Example, way: str) -> bool:
     """Return whether the model makes the very calls of `example`, or none where there are none."""
-    tools: Sequence[ToolSpec] = example.tools
-    choice = AUTO if tools else NONE
+    request = example.messages[-1].text
+    chosen, choice = Chosen(example.tools, {}), AUTO if example.tools else NONE
     if way in GUIDED:
-        tools, choice = shown(example.messages[-1].text, tools, parts.selection(way))
+        chosen, choice = shown(request, example.tools, parts.selection(way))
     sampling = Sampling(max_tokens=512, adapter=NAME if way in ADAPTED else None)
-    completion = _completed(parts.engine, example.messages, sampling, tools, choice)
+    completion = _completed(parts.engine, example.messages, sampling, chosen.tools, choice)
     if way == "both":
-        asked = example.messages, tools, choice, sampling
-        request = example.messages[-1].text
-        completion = settle(parts.engine, *asked, completion, parts.votes, request=request).completion
+        asked = parts.engine, example.messages, chosen.tools, choice, sampling, completion, parts.votes
+        completion = settle(*asked, request=request, chosen=chosen).completion
     return _same(completion.calls, example.calls)
 
 

@@ -45,7 +45,7 @@ from agentkit.models.engine import Engine
 from agentkit.models.formats.families import FORMATS
 from agentkit.models.store import ModelStore
 from agentkit.paths import Home
-from agentkit.selection import Selection
+from agentkit.selection import Chosen, Selection
 from agentkit.spawn import LocalSpawner
 from agentkit.votes import Votes, settle
 from benchmarks._adapter import shipped_path
@@ -107,12 +107,12 @@ class Asker:
             ToolSpec(each["name"], each["description"], each["parameters"]) for each in question.functions
         ]
         choice = REQUIRED if way == "required" and question.category != NO_CALL else AUTO
-        tools, choice = shown(question.text, every, self._selection, choice, forcing=self._forcing)
+        chosen, choice = shown(question.text, every, self._selection, choice, forcing=self._forcing)
         wrong, tokens = score(question, []), 0
-        if tools:
+        if chosen.tools:
             sampling = Sampling(max_tokens=MAX_TOKENS, grammar=way != "free", adapter=self._adapter)
             try:
-                completion = self._complete(question, tools, choice, sampling)
+                completion = self._complete(question, chosen, choice, sampling)
             except AgentkitError as error:
                 wrong = type(error).__name__
             else:
@@ -122,19 +122,19 @@ class Asker:
                     if wrong and completion.refused:
                         wrong = "cut off" if completion.stop is StopReason.LENGTH else "refused"
         seconds = round(time.perf_counter() - began, 3)
-        return Result(way, question.id, question.category, wrong, len(tools), tokens, seconds)
+        return Result(way, question.id, question.category, wrong, len(chosen.tools), tokens, seconds)
 
     def _complete(
-        self, question: Question, tools: tuple[ToolSpec, ...], choice: ToolChoice, sampling: Sampling
+        self, question: Question, chosen: Chosen, choice: ToolChoice, sampling: Sampling
     ) -> Completion | None:
         """Return what the model wrote, or nothing where it talks on and on instead of calling."""
         messages = [Message.system(prompt.ASSISTANT), Message.user(question.text)]
-        stream = self._model.complete(messages, tools=tools, choice=choice, sampling=sampling)
+        stream = self._model.complete(messages, tools=chosen.tools, choice=choice, sampling=sampling)
         said = unless_long(stream, TALK_CHARACTERS)
         if said is None or self._votes is None:
             return said
-        asked = messages, tools, choice, sampling
-        return settle(self._model, *asked, said, self._votes, request=question.text).completion
+        asked = messages, chosen.tools, choice, sampling
+        return settle(self._model, *asked, said, self._votes, request=question.text, chosen=chosen).completion
 
 
 class Kept:

@@ -19,16 +19,16 @@ TOOLS = [
 def names(
     request: str, selection: Selection | None, choice: ToolChoice = AUTO
 ) -> tuple[list[str], ToolChoice]:
-    tools, choice = shown(request, TOOLS, selection, choice)
-    return [tool.name for tool in tools], choice
+    chosen, choice = shown(request, TOOLS, selection, choice)
+    return [tool.name for tool in chosen.tools], choice
 
 
 def test_a_request_that_names_its_tool_is_a_call_of_it_unless_nothing_is_forced() -> None:
     request = "Use the wave tool, then sing a song."
     assert names(request, None) == (["wave"], ToolChoice.named("wave"))
     assert names(request, Selection(), REQUIRED) == (["wave"], ToolChoice.named("wave"))
-    tools, choice = shown(request, TOOLS, None, forcing=False)
-    assert ([tool.name for tool in tools], choice) == (["wave", "sing"], AUTO)
+    chosen, choice = shown(request, TOOLS, None, forcing=False)
+    assert ([tool.name for tool in chosen.tools], choice) == (["wave", "sing"], AUTO)
 
 
 @pytest.mark.parametrize(
