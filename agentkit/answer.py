@@ -83,7 +83,14 @@ class Answerer:
         budget = replace(Budget.of(model.context_tokens), reply=room)
         self._context = Context(model, system=prompt.GROUNDED, frame=prompt.grounded, budget=budget)
 
-    def run(self, question: str, *, about: str = "", told: Sequence[Evidence] = ()) -> Iterator[Event]:
+    def run(
+        self,
+        question: str,
+        *,
+        about: str = "",
+        told: Sequence[Evidence] = (),
+        among: Sequence[Evidence] | None = None,
+    ) -> Iterator[Event]:
         """Answer `question`; yield what happens as it happens.
 
         The answer comes in one piece, once it is known to be borne out. The last event is `Finished`.
@@ -92,13 +99,15 @@ class Answerer:
             question: In the user's words.
             about: Words for what the question only points to.
             told: Further passages, which go before those that are found.
+            among: Look in these alone.
 
         Raises:
             ContextOverflowError: The question alone exceeds the window.
             EngineError: The model's worker failed.
             StoreError: The vault cannot be read.
         """
-        passages = [*told, *self._recall.search(f"{question} {about}".strip())]
+        searched = self._recall.search(f"{question} {about}".strip()) if among is None else among
+        passages = [*told, *searched]
         finding = find(question, passages, about=about, embedder=self._embedder)
         yield Recalled(finding.quotes)
         may_hold = self._declines and finding.strength >= POSSIBLE_STRENGTH

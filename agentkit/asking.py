@@ -15,6 +15,8 @@ _ASKS = re.compile(
     r"|will|would|has|have|had|tell me|remind me|give me|look up|find out|i wonder|i(?:'d like| want| need) to know)\b",
     re.IGNORECASE,
 )
+_LEADS_TO = re.compile(r"[:,;.!?]\s+|\band\s+")
+_SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z\"])")
 _OF_OWN = re.compile(
     rf"\W*{_POLITELY}"
     r"(?:who|whose|when|where|which|what|how (?:much|many|old|long|often|far|tall|high|big|heavy))\b"
@@ -42,6 +44,18 @@ def asks(request: str) -> bool:
     """Return whether `request` asks something, rather than to have something done."""
     begun = request.strip()
     return begun.endswith("?") or _ASKS.match(begun[:_READ_CHARACTERS]) is not None
+
+
+def question_in(request: str) -> str:
+    """Return the sentence with which `request` asks something, from there on where it asks, or nothing.
+
+    `how long is the quay` of `harbour.txt: how long is the quay`.
+    """
+    begun = request.strip()[:_READ_CHARACTERS]
+    for start in (0, *(found.end() for found in _LEADS_TO.finditer(begun))):
+        if _ASKS.match(begun, start):
+            return _SENTENCE_END.split(begun[start:], maxsplit=1)[0]
+    return begun if begun.endswith("?") else ""
 
 
 def asks_of_own(request: str) -> bool:

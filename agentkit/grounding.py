@@ -30,9 +30,39 @@ class Searches(Protocol):
 class Answers(Protocol):
     """What answers from documents alone; `agentkit.answer.Answerer` is one."""
 
-    def run(self, question: str, *, about: str = "", told: Sequence[Evidence] = ()) -> Iterator[Event]:
-        """Answer, or say that nothing holds it; the last event is `Finished`."""
+    def run(
+        self,
+        question: str,
+        *,
+        about: str = "",
+        told: Sequence[Evidence] = (),
+        among: Sequence[Evidence] | None = None,
+    ) -> Iterator[Event]:
+        """Answer, or say that nothing holds it; the last event is `Finished`.
+
+        Args:
+            question: In the user's words.
+            about: Words for what the question only points to.
+            told: Further passages, which go before those that are found.
+            among: Look in these alone.
+        """
         ...
+
+
+def last_of(events: Iterator[Event]) -> Generator[Event, None, Finished]:
+    """Return how an answer ends; of what comes before it, pass on what was prompted.
+
+    Raises:
+        Cancelled: The user stopped it.
+    """
+    for event in events:
+        if isinstance(event, Prompted):
+            yield event
+        elif isinstance(event, Finished):
+            if event.ending is Ending.CANCELLED:
+                raise Cancelled("the turn was stopped")
+            return event
+    raise RuntimeError("an answer has an end")
 
 
 def from_what_is_written(
@@ -59,16 +89,7 @@ def from_what_is_written(
     if (named or asks(request)) is searched or len(parts(request)) > 1:
         return None
     leaning = about(request, [message.text for message in earlier])
-    last: Finished | None = None
-    for event in answers.run(request, about=leaning, told=told(earlier)):
-        if isinstance(event, Prompted):
-            yield event
-        elif isinstance(event, Finished):
-            last = event
-    if last is None:
-        return None
-    if last.ending is Ending.CANCELLED:
-        raise Cancelled("the turn was stopped")
+    last = yield from last_of(answers.run(request, about=leaning, told=told(earlier)))
     answered = last.ending is Ending.ANSWERED
     if answered and last.confidence != "low":
         return last

@@ -3,7 +3,7 @@
     fit the window → complete → no calls: finished
                               → calls: policy → approval → tool → labelled result, and again
 
-The loop decides nothing about safety itself: the policy rules on labels, the toolbox contains the tool.
+The loop decides nothing about safety itself: `executing` has the policy rule on each call before its tool runs.
 Whatever ends a turn (an answer, a limit, Ctrl-C, a lost worker), the transcript is left without a call that
 has no result.
 """
@@ -22,28 +22,25 @@ from agentkit.completing import completed, is_helpless, may_be_helpless
 from agentkit.context.assemble import Context, Window
 from agentkit.errors import Cancelled, ConfigError
 from agentkit.events import (
-    Approval,
     CallRefused,
     CallSettled,
-    Decision,
     Ending,
     Event,
     Finished,
     Recalled,
     TextDelta,
-    ToolDenied,
-    ToolFinished,
-    ToolStarted,
 )
+from agentkit.executing import Approve, Executor
 from agentkit.grounding import Answers, Searches, from_what_is_written
 from agentkit.intents import intent
-from agentkit.labels import Labels, Origin, Privacy, calling_with, join_all
+from agentkit.labels import Labels, Origin, Privacy, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
-from agentkit.messages import Evidence, Message, Role, ToolCall
+from agentkit.messages import Evidence, Message, Role
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
 from agentkit.selection import Chosen, Selection
 from agentkit.support import BACKED, support, trust
+from agentkit.telling import Made, is_meant, made_in, tell
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
 from agentkit.votes import Votes, insists, settle
@@ -53,8 +50,6 @@ if TYPE_CHECKING:
 
 GREEDY = Sampling()
 NO_TOOLS = Chosen((), {})
-_NO = {Decision.DENY: "the user said no", Decision.NOBODY: "there is nobody to ask"}
-Approve = Callable[[Approval], Decision]
 
 
 class Loop:
@@ -101,8 +96,7 @@ class Loop:
         """
         self._model = model
         self._toolbox = toolbox
-        self._policy = policy
-        self._approve = approve
+        self._executor = Executor(toolbox, policy, approve, clock)
         self._context = context or Context(model)
         self._recall = recall
         self._answers = answers
@@ -193,6 +187,12 @@ class Loop:
                         attempt = self._attempt(completion, completion.refused, window)
                         continue
                     ending = Ending.INVALID_CALL
+                if ending is None and (made := self._texts()):
+                    wanted = tuple(call for call in completion.calls if is_meant(call, text, made))
+                    if not wanted:
+                        yield from self._tell(completion.text, spent)
+                        return
+                    completion = replace(completion, calls=wanted)
                 again = ending is None and choice == AUTO and evidence and self._is_for_memory(completion)
                 if again and (yield from self._from_documents(evidence, chosen, spent, searched=True)):
                     return
@@ -202,8 +202,8 @@ class Loop:
                 if ending is None and free and self._is_no_answer(completion):
                     chosen, choice = NO_TOOLS, NONE  # with no tools in sight it may have something to say
                     continue
-                if ending is None and self._is_no_answer(completion) and (results := self._results()):
-                    yield from self._tell(results, spent)
+                if ending is None and self._is_no_answer(completion) and self._results():
+                    yield from self._tell("", spent)
                     return
                 if ending is None and not completion.calls:
                     if not completion.text.strip():  # it wanted to call what it may not
@@ -218,11 +218,11 @@ class Loop:
                 for call in completion.calls:
                     if (ending := spent.before_call(call)) is not None:
                         break
-                    yield from self._execute(call, window, spent)
+                    yield from self._executor.run(call, window, self.transcript, spent)
                 if ending is not None:
                     break
-                if forced and (results := self._results()):
-                    yield from self._tell(results, spent)
+                if forced and self._results():
+                    yield from self._tell("", spent)
                     return
             self.transcript.repair(prompt.stopped(ending))
             yield self._finished("", ending, window, spent)
@@ -246,11 +246,8 @@ class Loop:
         )
         if last is None:
             return False
-        spent.used(last.usage)
         labels = join_all(each.labels for each in last.evidence).join(Labels(Origin.MODEL, Privacy.PUBLIC))
-        self.transcript.append(Message.assistant(last.text, labels))
-        yield TextDelta(last.text)
-        yield replace(last, usage=spent.usage)
+        yield from self._end(last, labels, spent)
         return True
 
     def _usable(self, choice: ToolChoice) -> list[Tool]:
@@ -278,7 +275,7 @@ class Loop:
         stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said, passed = "", 0
         request = "" if self._results() else self._question()
-        waits = self._votes is not None and insists(choice, request)
+        waits = (self._votes is not None and insists(choice, request)) or bool(self._texts())
         may_turn = self._answers is not None or bool(chosen.ready)
         try:
             while True:
@@ -330,69 +327,29 @@ class Loop:
             *(Message.tool(call, reason, labels) for call in refused.calls),
         ]
 
-    def _tell(self, results: list[Message], spent: Spent) -> Iterator[Event]:
-        """End a turn with the tool's own words: its request named the tool, or the model made nothing of them."""
-        said = (
-            prompt.NOT_RUN if message.text == prompt.DENIED else message.text.strip() for message in results
-        )
-        text = "\n".join(said)
-        self.transcript.append(Message.assistant(text, join_all(message.labels for message in results)))
-        yield TextDelta(text)
-        sure = not any(message.text.startswith("error:") for message in results)
-        reason = "it is the tool's own result" if sure else "the tool could not do it"
-        yield Finished(text, Ending.ANSWERED, (), spent.usage, "high" if sure else "low", reason)
+    def _texts(self) -> list[Made]:
+        """Return what was called, if that brought a text which is not for the model to tell."""
+        made = made_in(self._turn_so_far()) if self._answers is not None else []
+        return made if any(each.is_text for each in made) else []
+
+    def _tell(self, said: str, spent: Spent) -> Iterator[Event]:
+        """End a turn with what its tools brought: its request named the tool, or it is not for the model to tell."""
+        made = made_in(self._turn_so_far())
+        last = yield from tell(made, self._question(), said, self._answers)
+        labels = join_all(each.result.labels for each in made)
+        yield from self._end(last, labels, spent)
+
+    def _end(self, last: Finished, labels: Labels, spent: Spent) -> Iterator[Event]:
+        """End a turn with an answer that is not the model's own message."""
+        spent.used(last.usage)
+        self.transcript.append(Message.assistant(last.text, labels))
+        yield TextDelta(last.text)
+        yield replace(last, usage=spent.usage)
 
     def _say(self, completion: Completion, window: Window) -> None:
         """Append what the model said; it is as untrusted and as private as all it had read."""
         labels = window.labels.join(Labels(Origin.MODEL, Privacy.PUBLIC))
         self.transcript.append(Message.assistant(completion.text, labels, completion.calls))
-
-    def _execute(self, call: ToolCall, window: Window, spent: Spent) -> Iterator[Event]:
-        """Rule on one call, run it, and append its result before telling of it."""
-        labels = window.labels.join(Labels(Origin.MODEL, Privacy.PUBLIC))
-        if call.name not in self._toolbox.names():
-            text = prompt.unknown_tool(call.name)
-            self.transcript.append(Message.tool(call, text, labels))
-            yield ToolFinished(call, text, is_error=True, seconds=0.0, where="core")
-            return
-        tool = self._toolbox.get(call.name)
-        refusal = self._refusal(tool, call, window, spent)
-        if refusal is not None:
-            self.transcript.append(Message.tool(call, prompt.DENIED, labels))
-            yield ToolDenied(call, refusal)
-            return
-        yield ToolStarted(call)
-        began = self._clock()
-        with calling_with(labels):
-            output = self._toolbox.call(call.name, call.arguments)
-        seconds = self._clock() - began
-        text = prompt.failed(output.text) if output.is_error else output.text
-        # A result can repeat the arguments, and those came from everything the model had read.
-        result = Labels(Origin(output.origin), Privacy(output.privacy), tuple(output.sources)).join(labels)
-        self.transcript.append(Message.tool(call, text, result))
-        yield ToolFinished(call, text, output.is_error, seconds, output.where)
-
-    def _refusal(self, tool: Tool, call: ToolCall, window: Window, spent: Spent) -> str | None:
-        """Return why the call may not run, or nothing if it may."""
-        ruling = self._policy.rule(tool, call.arguments, read_origins=window.origins)
-        if ruling.verdict == "allow":
-            return None
-        if ruling.verdict != "ask":
-            return str(ruling.reason)
-        if self._approve is None:
-            return f"{ruling.reason}; {_NO[Decision.NOBODY]}"
-        asked = self._clock()
-        decision = self._approve(
-            Approval(
-                call=call,
-                tool_description=tool.description,
-                capabilities=tuple(sorted(tool.capabilities)),
-                reason=ruling.reason,
-                origin=window.labels.origin.value,
-            )
-        )
-        spent.waited(self._clock() - asked)
-        return None if decision is Decision.ALLOW else _NO[decision]
 
     def _finished(self, text: str, ending: Ending, window: Window | None, spent: Spent) -> Finished:
         evidence = window.evidence if window else ()
@@ -407,10 +364,14 @@ class Loop:
         """Return what the user wants: what was said last, with the request that it completes."""
         return next(m.text for m in reversed(completed(self.transcript)) if m.role is Role.USER)
 
+    def _turn_so_far(self) -> list[Message]:
+        """Return what follows the user's last message, in order."""
+        turn = itertools.takewhile(lambda message: message.role is not Role.USER, reversed(self.transcript))
+        return list(turn)[::-1]
+
     def _results(self) -> list[Message]:
         """Return the tool results of the turn that is going on, in order."""
-        turn = itertools.takewhile(lambda message: message.role is not Role.USER, reversed(self.transcript))
-        return [message for message in turn if message.role is Role.TOOL][::-1]
+        return [message for message in self._turn_so_far() if message.role is Role.TOOL]
 
 
 def _unusable(toolbox: Toolbox) -> dict[str, str]:

@@ -41,6 +41,8 @@ LAYERS = (
         "followup",
         "grounding",
         "memory_tools",
+        "executing",
+        "telling",
         "answer",
         "figures",
         "backing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.asking import asks, asks_for_passages, asks_of_own, owned, tells_of_self
+from agentkit.asking import asks, asks_for_passages, asks_of_own, owned, question_in, tells_of_self
 from agentkit.followup import CONVERSATION, about, told
 from agentkit.labels import Labels
 from agentkit.messages import Message
@@ -25,6 +25,25 @@ from agentkit.messages import Message
 )
 def test_a_question_and_one_about_what_is_the_users_own(request_: str, asked: bool, own: bool) -> None:
     assert (asks(request_), asks_of_own(request_)) == (asked, own)
+
+
+@pytest.mark.parametrize(
+    ("request_", "question"),
+    [
+        ("How long is the quay?", "How long is the quay?"),
+        ("Since when is the light out? It's in harbour.txt.", "Since when is the light out?"),
+        ("Read harbour.txt and tell me how long the quay is", "tell me how long the quay is"),
+        ("harbour.txt: how long is the quay", "how long is the quay"),
+        ("In harbour.txt, who repairs the light. Thanks!", "who repairs the light."),
+        ("Is it open? What does it cost?", "Is it open?"),
+        ("The light has been out since Sunday?", "The light has been out since Sunday?"),
+        ("Read harbour.txt.", ""),
+        ("Show me harbour.txt and the log", ""),
+        ("", ""),
+    ],
+)
+def test_the_question_in_a_request(request_: str, question: str) -> None:
+    assert question_in(request_) == question
 
 
 @pytest.mark.parametrize(

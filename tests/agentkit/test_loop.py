@@ -479,8 +479,15 @@ class FakeAnswers:
         self._last = Finished(text, ending, evidence, Usage(5, 3), confidence, "the rule of this test")
         self.asked: list[tuple[str, str, list[str]]] = []
 
-    def run(self, question: str, *, about: str = "", told: Sequence[Evidence] = ()) -> Iterator[Event]:
-        self.asked.append((question, about, [each.quote for each in told]))
+    def run(
+        self,
+        question: str,
+        *,
+        about: str = "",
+        told: Sequence[Evidence] = (),
+        among: Sequence[Evidence] | None = None,
+    ) -> Iterator[Event]:
+        self.asked.append((question, about, [each.quote for each in (*told, *(among or ()))]))
         yield Recalled(self._last.evidence)
         yield TextDelta(self._last.text)
         yield self._last
