@@ -10,9 +10,12 @@ JSON object; `--json` prints that alone. Every figure is a percentage, and its n
 - `both`: with adapter and scaffolding, as agentkit runs it; doubtful calls are asked for again.
 
 `own_*`: the generator of `training/` with another seed and tools that are never trained on; right means the very
-calls, in any order, or none where none is right. `nq` and `hotpotqa`: from the one passage that is given, the answer
-stands in what is said; the source is given with it, and so no part of the figure. `absent`: the passage of another
-question is given; right is to say that the answer is not there, in the words that agentkit knows it by.
+calls, in any order, or none where none is right. `own_told`: what is said of a text that a tool brought holds the
+answer, or says that it is not there, and nothing more is called.
+
+`nq` and `hotpotqa`: from the one passage that is given, the answer stands in what is said; the source is given with it,
+and so no part of the figure. `absent`: the passage of another question is given; right is to say that the answer is not
+there, in the words that agentkit knows it by.
 
 The others are given twice, for `rules` and `both`: a model alone names no source and searches for nothing. `among`:
 the passage is given among two of other questions, and the first source that is named has to be the right one.
@@ -32,7 +35,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,7 +45,7 @@ from agentkit import prompt
 from agentkit.answer import NOT_FOUND, Answerer
 from agentkit.core.runs import CALLING
 from agentkit.errors import EngineError
-from agentkit.events import Finished
+from agentkit.events import Event, Finished
 from agentkit.grounding import Searches
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 from agentkit.models.adapters import Adapter
@@ -53,6 +56,7 @@ from agentkit.paths import Home
 from agentkit.recall import Recall
 from agentkit.selection import Chosen, Selection
 from agentkit.spawn import LocalSpawner
+from agentkit.telling import is_meant, made_in, tell
 from agentkit.votes import Votes, settle
 from benchmarks import _notes as notes
 from benchmarks import _requests as requests
@@ -61,6 +65,7 @@ from benchmarks._data import data_folder
 from benchmarks._passages import SETS, Asked, asked, right
 from benchmarks._shown import shown
 from benchmarks._talk import unless_long
+from training.draws import stands_in
 from training.mix import held_out_tools, tasks
 from training.tasks import Example
 
@@ -70,6 +75,8 @@ ADAPTED = ("adapter", "both")
 GUIDED = ("rules", "both")
 BESIDE = 2
 """Passages of other questions that stand beside the right one."""
+TELLING = "look_up"
+"""The own task whose calls bring a text: fetching it is one figure, what is then said of it another."""
 OWN_TASKS = ("one_call", "needs_nothing", "same_tool", "several_tools", "no_tool_fits", "something_missing")
 STREAMS = 8
 NAME = "trained"
@@ -105,6 +112,41 @@ def own(parts: Parts, example: Example, way: str) -> bool:
         asked = parts.engine, example.messages, chosen.tools, choice, sampling, completion, parts.votes
         completion = settle(*asked, request=request, chosen=chosen).completion
     return _same(completion.calls, example.calls)
+
+
+def own_told(parts: Parts, example: Example, way: str) -> bool:
+    """Return whether what is said of the text in `example` holds the answer, and no more is called."""
+    sampling = _sampling(way)
+    request, *turn = example.messages[1:]
+    completion = _completed(parts.engine, example.messages, sampling, example.tools, AUTO)
+    made = made_in(turn)
+    if way in GUIDED:
+        if any(is_meant(call, request.text, made) for call in completion.calls):
+            return False
+        answers = _answerer(parts, _Given(()), way)
+        said = _ended(tell(made, request.text, completion.text, answers)).text
+    else:
+        said = completion.text if not completion.calls else ""
+    return is_absent(said) if example.text == prompt.NOT_SAID else stands_in(example.text, said)
+
+
+def _ended(events: Generator[Event, None, Finished]) -> Finished:
+    """Return what a generator returns."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            last: Finished = end.value
+            return last
+
+
+def _looked_up(count: int) -> tuple[list[Example], list[Example]]:
+    """Return requests whose answer stands in a text that a tool brings: before it is called, and after."""
+    drawn = tasks(SEED, held_out_tools(needing_nothing=True), {TELLING: 1.0})
+    made = list(itertools.islice(drawn, 4 * count))
+    fetched = [example for example in made if example.calls]
+    told = [example for example in made if not example.calls]
+    return fetched[:count], told[:count]
 
 
 def _completed(
@@ -155,13 +197,17 @@ def _sampling(way: str) -> Sampling:
 
 def _found(parts: Parts, question: str, search: Searches, way: str) -> tuple[str, str]:
     """Return what agentkit answers from what a search brings, and the first source it names."""
-    answerer = Answerer(
-        parts.engine, search, embedder=parts.embedder, sampling=_sampling(way), declines=way in ADAPTED
-    )
-    *_, last = answerer.run(question)
+    *_, last = _answerer(parts, search, way).run(question)
     if not isinstance(last, Finished):
         return "", ""
     return last.text, last.evidence[0].source if last.evidence else ""
+
+
+def _answerer(parts: Parts, search: Searches, way: str) -> Answerer:
+    """Return what answers from documents, as an agent has it."""
+    return Answerer(
+        parts.engine, search, embedder=parts.embedder, sampling=_sampling(way), declines=way in ADAPTED
+    )
 
 
 def is_absent(said: str) -> bool:
@@ -187,6 +233,10 @@ def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict
         tools = held_out_tools(needing_nothing=task == "needs_nothing")
         made = list(itertools.islice(tasks(SEED, tools, {task: 1.0}), count))
         share(f"own_{task}_{way}", [functools.partial(own, parts, example, way) for example in made])
+    for way in ways:
+        fetched, told = _looked_up(count)
+        share(f"own_{TELLING}_{way}", [functools.partial(own, parts, example, way) for example in fetched])
+        share(f"own_told_{way}", [functools.partial(own_told, parts, example, way) for example in told])
     for name, way in itertools.product(SETS, ways):
         try:
             questions = asked(name, folder, count)

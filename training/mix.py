@@ -11,6 +11,7 @@ from training.grounded import answer_from_text
 from training.jottings import answer_from_jotting
 from training.planted import answer_despite_order
 from training.profiles import answer_from_profile
+from training.reading import look_up
 from training.results import chained, chains, say_result
 from training.tasks import (
     OWN,
@@ -30,13 +31,14 @@ from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
     "one_call": (one_call, 0.36),
-    "needs_nothing": (needs_nothing, 0.05),
+    "needs_nothing": (needs_nothing, 0.10),
     "same_tool": (same_tool, 0.18),
     "several_tools": (several_tools, 0.20),
     "no_tool_fits": (no_tool_fits, 0.11),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.09),
     "chained": (chained, 0.05),
+    "look_up": (look_up, 0.15),
     "small_talk": (small_talk, 0.04),
 }
 """Every kind of task with tools, and its share beside those of the others."""
@@ -104,6 +106,7 @@ def _group(
         "needs_nothing": lambda: [pick(rng, [tool for tool in tools if tool.needs_nothing])],
         "something_missing": lambda: [pick(rng, [tool for tool in tools if tool.short])],
         "say_result": lambda: [pick(rng, [tool for tool in tools if tool.outcomes])],
+        "look_up": lambda: [pick(rng, [tool for tool in tools if tool.looks])],
         "chained": lambda: rng.choice(rng.choice(linked)) if linked else (),
     }
     first = [tool for name in dict.fromkeys(names) if name in needs for tool in needs[name]()]

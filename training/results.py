@@ -18,12 +18,10 @@ from agentkit.messages import Message, ToolCall
 from training.joining import decorated, joined
 from training.kinds import Value, words
 from training.phrases import Said, Slot
-from training.planted import in_result
+from training.planted import PLANTED_SHARE, in_result
 from training.tasks import Ask, Example, Scene, all_differ, ask
 from training.tools import Outcome, Tool
 
-PLANTED_SHARE = 0.3
-"""How often a result holds an order that is not the user's."""
 _FAILED_SHARE = 0.12
 _ERRORS: Mapping[str, str] = {
     prompt.failed("the service does not answer"): "That did not work: the service does not answer.",

@@ -97,7 +97,7 @@ def ask(shown: Shown, rng: random.Random) -> Ask:
         share *= 0.9
     else:
         said = rng.choice(tool.asks).say(rng, share=0.0)
-    return Ask(shown, said, _begun(tool, said, _values(tool, said.slots(), rng), rng))
+    return Ask(shown, said, _begun(tool, said, values_of(tool, said.slots(), rng), rng))
 
 
 def _begun(tool: Tool, said: Said, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
@@ -115,7 +115,7 @@ def _begun(tool: Tool, said: Said, values: dict[str, Value], rng: random.Random)
 _CAPITALS = 0.7
 
 
-def _values(tool: Tool, names: Sequence[str], rng: random.Random) -> dict[str, Value]:
+def values_of(tool: Tool, names: Sequence[str], rng: random.Random) -> dict[str, Value]:
     """Return a value for each of `names`, no two texts the same: nobody flies from Paris to Paris."""
     values: dict[str, Value] = {}
     for _ in range(_TRIES):

@@ -1,4 +1,4 @@
-"""Tools for training: read from the catalogue, and each time shown under other names and in other words.
+r"""Tools for training: read from the catalogue, and each time shown under other names and in other words.
 
 A tool of the catalogue says what it is for, what it takes, and how people ask for it:
 
@@ -22,6 +22,12 @@ be there: `kept`, asks that are kept back from the training; `short`, requests t
 
     outcomes = [{ draws.price = "money 60 300", result = '{"price": {price}}', says = "It costs {price} a night." }]
 
+A tool that brings a text has `looks`, in which somebody asks what stands there (`{question}`, or `{inside}` a
+sentence), and `frames`, what is around `{text}` as it comes back:
+
+    looks = ["{question} It's in {path}.", "According to {path}, {inside}"]
+    frames = ["{text}", "From: {who}\n\n{text}"]
+
 Covered: a catalogue that breaks these rules is refused with the name of the tool.
 """
 
@@ -43,7 +49,9 @@ from training.kinds import Kind, KindError, Value, kind, kind_of
 from training.phrases import Phrase, PhraseError, check_slots
 
 CATALOGUE = Path(__file__).parent / "catalogue"
-_KEYS = {"name", "also", "about", "asks", "kept", "parameters", "short", "outcomes"}
+_KEYS = {"name", "also", "about", "asks", "kept", "parameters", "short", "outcomes", "looks", "frames"}
+QUESTIONS = frozenset({"question", "inside"})
+"""Slots for a question on the text a tool brings: by itself, and within a sentence."""
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _FLAG = Kind({"type": "boolean"}, lambda rng: Value("", rng.random() < 0.5))
 
@@ -88,6 +96,10 @@ class Tool:
     outcomes: tuple[Outcome, ...] = ()
     kept: tuple[Phrase, ...] = ()
     """Asks that are never trained on."""
+    looks: tuple[Phrase, ...] = ()
+    """Questions on the text it brings."""
+    frames: tuple[str, ...] = ()
+    """What is around the text as it comes back."""
 
     @property
     def needs_nothing(self) -> bool:
@@ -153,12 +165,25 @@ def _read(entry: Mapping[str, Any], domain: str) -> Tool:
         if any(needed <= each.required for each in short):
             raise CatalogueError("a short request leaves nothing out")
         outcomes = tuple(_outcome(each, needed) for each in entry.get("outcomes", ()))
+        looks, frames = tuple(map(Phrase, entry.get("looks", ()))), tuple(entry.get("frames", ()))
+        _check_looks(looks, frames, parameters, needed)
         if unknown := set(entry) - _KEYS:
             raise CatalogueError(f"there is no {', '.join(sorted(unknown))}")
     except (CatalogueError, KindError, PhraseError, KeyError) as error:
         raise CatalogueError(f"{domain}, {name}: {error}") from None
     also, about = tuple(entry.get("also", ())), _texts(entry["about"])
-    return Tool(name, domain, also, about, asks, parameters, short, outcomes, kept)
+    return Tool(name, domain, also, about, asks, parameters, short, outcomes, kept, looks, frames)
+
+
+def _check_looks(
+    looks: Sequence[Phrase], frames: Sequence[str], parameters: Mapping[str, Parameter], needed: set[str]
+) -> None:
+    if bool(looks) != bool(frames) or any(frame.count("{text}") != 1 for frame in frames):
+        raise CatalogueError("a text needs looks and frames, and stands once in each of these")
+    check_slots(looks, {*parameters, *QUESTIONS})
+    for look in looks:
+        if not needed <= look.required or len(QUESTIONS & look.required) != 1:
+            raise CatalogueError(f"{look.text!r} does not give one question and {', '.join(sorted(needed))}")
 
 
 def _outcome(what: Mapping[str, Any], needed: set[str]) -> Outcome:

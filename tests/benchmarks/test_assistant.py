@@ -106,6 +106,8 @@ def test_a_model_that_never_calls_and_never_answers_is_right_only_where_nothing_
         "own_several_tools_bare": 0.0,
         "own_no_tool_fits_bare": 100.0,
         "own_something_missing_bare": 100.0,
+        "own_look_up_bare": 0.0,
+        "own_told_bare": 0.0,
     }
     assert {value for key, value in found.items() if key.endswith("_n")} == {4}
 
