@@ -33,6 +33,10 @@ from agentkit.support import support
 
 NOT_FOUND = "That is not in your documents."
 """Said by agentkit, not by the model."""
+IN_DOCUMENTS, IN_TEXTS = "Your documents say: ", "It says: "
+"""Before a sentence that is quoted."""
+POINTED_STRENGTH = 0.4
+"""As `POSSIBLE_STRENGTH`, in texts that the user himself points to."""
 REPLY_TOKENS = 48
 """An answer is short; a small model that goes on makes things up."""
 LEAST_SHARE = 0.8
@@ -99,7 +103,7 @@ class Answerer:
             question: In the user's words.
             about: Words for what the question only points to.
             told: Further passages, which go before those that are found.
-            among: Look in these alone.
+            among: Look in these alone, to which the question points.
 
         Raises:
             ContextOverflowError: The question alone exceeds the window.
@@ -110,12 +114,13 @@ class Answerer:
         passages = [*told, *searched]
         finding = find(question, passages, about=about, embedder=self._embedder)
         yield Recalled(finding.quotes)
-        may_hold = self._declines and finding.strength >= POSSIBLE_STRENGTH
+        least, source = (POSSIBLE_STRENGTH, IN_DOCUMENTS) if among is None else (POINTED_STRENGTH, IN_TEXTS)
+        may_hold = self._declines and finding.strength >= least
         if not (finding.found or may_hold):
             yield from _absent(Usage(), *_sure_of_absence(finding))
             return
         if finding.found and asks_for_passages(question):
-            text = _quoted(finding.quotes)
+            text = _quoted(finding.quotes, source)
             yield TextDelta(text)
             yield Finished(text, Ending.ANSWERED, finding.quotes, Usage(), "medium", finding.reason)
             return
@@ -129,7 +134,7 @@ class Answerer:
             if completion.stop is StopReason.CANCELLED:
                 yield Finished("", Ending.CANCELLED, (), used, "low", "there is no answer")
                 return
-            verdicts.append(judge(question, completion, finding, lead))
+            verdicts.append(judge(question, completion, finding, lead, source))
             if completion.text.strip() != prompt.NOT_SAID:
                 break
         verdict = verdicts[-1] if verdicts[-1].borne_out else verdicts[0]
@@ -148,7 +153,9 @@ class Answerer:
             return Completion("", (), StopReason.CANCELLED)
 
 
-def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -> Verdict:
+def judge(
+    question: str, completion: Completion, finding: Finding, lead: Lead, source: str = IN_DOCUMENTS
+) -> Verdict:
     """Accept the model's answer, or put the sentence it was made from in its place.
 
     Args:
@@ -156,6 +163,7 @@ def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -
         completion: What the model wrote.
         finding: What the documents have to say to the question.
         lead: What of it the model had read.
+        source: What goes before a sentence that is quoted.
     """
     said = completion.text.strip()
     is_best = lead is finding.leads[0]
@@ -163,7 +171,7 @@ def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -
     fault = _fault(question, completion, lead.text)
     if fault is not None:
         aside = f': "{said[:160]}"' if said not in ("", prompt.NOT_SAID) else ""
-        return Verdict(_quoted(evidence[:1]), evidence, "low", f"{fault}{aside}", borne_out=False)
+        return Verdict(_quoted(evidence[:1], source), evidence, "low", f"{fault}{aside}", borne_out=False)
 
     def accepted(confidence: str, reason: str) -> Verdict:
         return Verdict(respelt(said, lead.text), evidence, confidence, reason, borne_out=True)
@@ -181,8 +189,8 @@ def judge(question: str, completion: Completion, finding: Finding, lead: Lead) -
     return accepted("high", "its words and numbers stand in a sentence that answers the question")
 
 
-def _quoted(quotes: Sequence[Evidence]) -> str:
-    return "Your documents say: " + " ".join(f'"{each.quote}"' for each in quotes)
+def _quoted(quotes: Sequence[Evidence], source: str) -> str:
+    return source + " ".join(f'"{each.quote}"' for each in quotes)
 
 
 def _with(first: Evidence, others: Sequence[Evidence]) -> tuple[Evidence, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentkit.noting import fact_to_keep, refuses_to_keep
+from agentkit.pointing import FILE
 from agentkit.rates import rate_sum
 
 
@@ -235,8 +236,6 @@ _ARITHMETIC_SAID = re.compile(
 """Some word of a request for a sum; wide, so that hardly any in English is without one."""
 _NEAR = r".{0,200}?"
 """Within so many characters, so that a long request takes no long time."""
-_FILE = r"[\w-]+\.(?:txt|md|csv|json|log|toml|ya?ml|ini|html?|py|tex|rst)\b"
-
 CUED_CHARACTERS = 20_000
 """Of a longer request the beginning is looked at."""
 CUES: tuple[Cue, ...] = (
@@ -264,8 +263,8 @@ CUES: tuple[Cue, ...] = (
     _cue(
         "search_documents", r"(?:my|our|the) (?:notes?|documents?|files?|papers)\b", "it speaks of documents"
     ),
-    _cue("write_file", rf"(?:write|save|create|put|store|make)\b{_NEAR}{_FILE}", "it names a file to write"),
-    _cue("read_file", _FILE, "it names a file"),
+    _cue("write_file", rf"(?:write|save|create|put|store|make)\b{_NEAR}{FILE}", "it names a file to write"),
+    _cue("read_file", FILE, "it names a file"),
 )
 """Every cue there is; a tool of an earlier row is shown before one of a later row."""
 

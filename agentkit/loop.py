@@ -190,7 +190,7 @@ class Loop:
                 if ending is None and (made := self._texts()):
                     wanted = tuple(call for call in completion.calls if is_meant(call, text, made))
                     if not wanted:
-                        yield from self._tell(completion.text, spent)
+                        yield from self._tell(spent)
                         return
                     completion = replace(completion, calls=wanted)
                 again = ending is None and choice == AUTO and evidence and self._is_for_memory(completion)
@@ -203,7 +203,7 @@ class Loop:
                     chosen, choice = NO_TOOLS, NONE  # with no tools in sight it may have something to say
                     continue
                 if ending is None and self._is_no_answer(completion) and self._results():
-                    yield from self._tell("", spent)
+                    yield from self._tell(spent)
                     return
                 if ending is None and not completion.calls:
                     if not completion.text.strip():  # it wanted to call what it may not
@@ -222,7 +222,7 @@ class Loop:
                 if ending is not None:
                     break
                 if forced and self._results():
-                    yield from self._tell("", spent)
+                    yield from self._tell(spent)
                     return
             self.transcript.repair(prompt.stopped(ending))
             yield self._finished("", ending, window, spent)
@@ -275,11 +275,13 @@ class Loop:
         stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said, passed = "", 0
         request = "" if self._results() else self._question()
-        waits = (self._votes is not None and insists(choice, request)) or bool(self._texts())
-        may_turn = self._answers is not None or bool(chosen.ready)
+        waits, ends_here = self._votes is not None and insists(choice, request), bool(self._texts())
+        may_turn = self._answers is not None or bool(chosen.ready or chosen.reads)
         try:
             while True:
                 said += next(stream)
+                if ends_here and said.strip():
+                    return Completion("", (), StopReason.STOP), ""
                 if not waits and not (may_turn and may_be_helpless(said)):
                     yield TextDelta(said[passed:])
                     passed = len(said)
@@ -332,10 +334,10 @@ class Loop:
         made = made_in(self._turn_so_far()) if self._answers is not None else []
         return made if any(each.is_text for each in made) else []
 
-    def _tell(self, said: str, spent: Spent) -> Iterator[Event]:
+    def _tell(self, spent: Spent) -> Iterator[Event]:
         """End a turn with what its tools brought: its request named the tool, or it is not for the model to tell."""
         made = made_in(self._turn_so_far())
-        last = yield from tell(made, self._question(), said, self._answers)
+        last = yield from tell(made, self._question(), self._answers)
         labels = join_all(each.result.labels for each in made)
         yield from self._end(last, labels, spent)
 

@@ -18,6 +18,7 @@ from agentkit.context.words import terms
 from agentkit.intents import Intent, cues, unwanted
 from agentkit.messages import ToolSpec
 from agentkit.parts import parts
+from agentkit.pointing import read_by
 from agentkit.siblings import LEAST, Described, Family, families, not_meant
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ one where it is meant all the same. Asked of it alone are such requests."""
 BESIDE_SCORE = 0.1
 """The same for a request for several things, behind a tool that is nearer: of 200 such requests of our
 own the tools of 187 are shown, and those of 152 without this and with `LIMIT` for all of them."""
+_READS = "it reads what the request names"
 UNDECIDED_SCORE = 0.05
 """Of tools that are alike but for a word nobody said, those as near as this to the nearest one are as likely meant."""
 
@@ -53,6 +55,8 @@ class Chosen:
     """By tool that is one of several alike: the words of which the request should have said one."""
     ready: str = ""
     """The tool that is nearest to the request, if it can be called without any value."""
+    reads: str = ""
+    """The tool that reads the file or the address which the request names."""
 
 
 class Selection:
@@ -142,7 +146,8 @@ class Selection:
             zip(self._scores((request, *asked_for), free), free, strict=True),
             key=lambda pair: (-pair[0], pair[1].name),
         )
-        likely = cues(request, (tool.name for tool in free))
+        reading = read_by(request, (tool for _, tool in nearest))[:1]
+        likely = {**cues(request, (tool.name for tool in free)), **dict.fromkeys(reading, _READS)}
         is_near = bool(nearest) and nearest[0][0] >= NEAREST_SCORE
         beside = BESIDE_SCORE if len(asked_for) > 1 else NEAREST_SCORE
         least = beside if is_near else self._least
@@ -162,7 +167,8 @@ class Selection:
         first = nearest[0][1].name if nearest else ""
         ready = first in found and not every[first].parameters.get("required")
         undecided = _undecided(request, among, nearest)
-        return Chosen((), found, clear, undecided, first if ready else "")
+        reads = next((name for name in reading if name in found), "")
+        return Chosen((), found, clear, undecided, first if ready else "", reads)
 
     def _scores(self, asked_for: Iterable[str], tools: Sequence[Described]) -> list[float]:
         """Return how near each tool is to the nearest of `asked_for`: it may be far from all of them together."""

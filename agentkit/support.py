@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from agentkit import prompt
 from agentkit.completing import asks_back
-from agentkit.context.words import alike, numbers, terms
+from agentkit.context.words import alike, numbers, terms, words
+from agentkit.dates import CARDINALS
 from agentkit.intents import speaks_of_arithmetic
 
 BACKED = 0.6
@@ -35,8 +36,9 @@ def support(answer: str, sources: Iterable[str], question: str = "") -> Support:
     held: set[str] = set()
     figures: set[str] = set(numbers(question))
     for text in sources:
-        held.update(terms(text))
-        figures.update(numbers(text))
+        spelt_out = [str(CARDINALS[word]) for word in words(text) if word in CARDINALS]
+        held.update(terms(text), spelt_out)
+        figures.update(numbers(text), spelt_out)
     asked = set(terms(question))
     new = [term for term in dict.fromkeys(terms(answer)) if term not in asked]
     share = sum(1 for term in new if any(alike(term, other) for other in held)) / len(new) if new else 0.0

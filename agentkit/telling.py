@@ -1,6 +1,6 @@
 """What is said of the texts that tools bring: what was asked of them, with its sentence, or the texts themselves.
 
-A small model that has read a page goes on with whatever the page speaks of, and tells the rest in words of its own.
+A small model that has read a page goes on with whatever the page speaks of, and takes any number there for the answer.
 So what is asked of a text is looked for as in a document, and a call that the request does not speak of is not made.
 Short results, and those in JSON, a model tells well enough. Not covered: summing up.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentkit import prompt
 from agentkit.asking import question_in
@@ -18,15 +18,11 @@ from agentkit.events import Ending, Event, Finished
 from agentkit.grounding import Answers, last_of
 from agentkit.messages import Evidence, Message, ToolCall, Usage
 from agentkit.parts import parts
-from agentkit.support import support
 
-_LEAST_WORDS = 20
-"""Of a text; what is shorter is a fact."""
+_LEAST_WORDS, _LEAST_LINES = 20, 3
+"""Of a text; what is shorter in both is a fact."""
 _MOST_NAMED = 80
 """Characters of the arguments that name a text."""
-_LEAST_SHARE = 0.8
-"""Share of the model's own words that must stand in the texts."""
-_UNCLEAR = "no sentence of it clearly answers the question"
 _MOST_SHOWN = 80
 """Words of a text that is shown where no answer is found in it."""
 
@@ -42,7 +38,8 @@ class Made:
     def is_text(self) -> bool:
         """Whether that is a text to be read, and not a fact, fields or an error."""
         text = self.result.text
-        return len(text.split()) >= _LEAST_WORDS and not text.startswith("error:") and not _is_json(text)
+        is_long = len(text.split()) >= _LEAST_WORDS or len(text.split("\n", _LEAST_LINES)) >= _LEAST_LINES
+        return is_long and not text.startswith("error:") and not _is_json(text)
 
     @property
     def passage(self) -> Evidence:
@@ -77,15 +74,12 @@ def is_meant(call: ToolCall, request: str, made: Sequence[Made]) -> bool:
     return any(alike(one, other) for one in terms(" ".join(own)) for other in terms(request))
 
 
-def tell(
-    made: Sequence[Made], request: str, said: str, answers: Answers | None
-) -> Generator[Event, None, Finished]:
+def tell(made: Sequence[Made], request: str, answers: Answers | None) -> Generator[Event, None, Finished]:
     """Return how a turn ends whose calls brought a text: with what it says to a question, or with the text.
 
     Args:
         made: The calls of the turn.
         request: In the user's words.
-        said: What the model made of it.
         answers: Looks for the answer in a text; absent, and the tools speak for themselves.
 
     Raises:
@@ -96,15 +90,11 @@ def tell(
     if answers is None or not texts or _is_of_all(question, texts):
         return _verbatim(made)
     last = yield from last_of(answers.run(question, among=texts))
-    if last.ending is Ending.ANSWERED and last.confidence != "low":
+    if last.ending is Ending.ANSWERED:
         return last
-    quotes = [each.quote for each in texts]
-    backing = support(said, quotes, request)
-    if backing.new and backing.share >= _LEAST_SHARE and not backing.missing_numbers:
-        return Finished(said, Ending.ANSWERED, (), last.usage, "low", _UNCLEAR)
-    shown = texts if sum(len(quote.split()) for quote in quotes) <= _MOST_SHOWN else ()
-    confidence = "medium" if said.strip() == prompt.NOT_SAID else "low"
-    return Finished(prompt.NOT_SAID, Ending.ANSWERED, tuple(shown), last.usage, confidence, _UNCLEAR)
+    shown = texts if sum(len(each.quote.split()) for each in texts) <= _MOST_SHOWN else ()
+    unsure = replace(last, confidence="low")  # who points to a text has a reason to
+    return replace(unsure, text=prompt.NOT_SAID, ending=Ending.ANSWERED, evidence=tuple(shown))
 
 
 def _verbatim(made: Sequence[Made]) -> Finished:

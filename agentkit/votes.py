@@ -22,7 +22,7 @@ from functools import reduce
 
 from agentkit import prompt
 from agentkit.backing import faults, names_values, trimmed, unsaid
-from agentkit.completing import asks_back
+from agentkit.completing import asks_back, is_helpless
 from agentkit.errors import BusyError, EngineError
 from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
@@ -104,9 +104,10 @@ def settle(
         chosen: What is known of the tools that are shown.
     """
     if not first.calls and first.refused is None:
-        if request and choice == AUTO and chosen.ready and asks_back(first.text):
-            ready = ToolChoice.named(chosen.ready)  # which needs nothing, so that nothing can be missing
-            return _insist(model, messages, tools, sampling, first, "", ready)
+        at_hand = chosen.reads if is_helpless(first.text) else ""  # what it needs, the request names
+        at_hand = at_hand or (chosen.ready if asks_back(first.text) else "")  # which needs nothing
+        if request and choice == AUTO and at_hand:
+            return _insist(model, messages, tools, sampling, first, "", ToolChoice.named(at_hand))
         if not insists(choice, request) or first.text.strip() == prompt.UNABLE:
             return Settled(first)
         return _insist(model, messages, tools, sampling, first, request)
@@ -141,6 +142,9 @@ def settle(
     alike = {chosen.undecided[call.name]: None for call in calls if request and call.name in chosen.undecided}
     if choice == AUTO and (subjects := (*map(prompt.which_of, alike), *unsaid(calls, asking, messages))):
         asked_back = replace(winner, calls=(), text=prompt.still_needed(subjects), usage=usage)
+        if request and chosen.reads:
+            reading = ToolChoice.named(chosen.reads)
+            return _insist(model, messages, tools, sampling, asked_back, "", reading)
         return Settled(asked_back, len(every))
     return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
 

@@ -124,7 +124,7 @@ def own_told(parts: Parts, example: Example, way: str) -> bool:
         if any(is_meant(call, request.text, made) for call in completion.calls):
             return False
         answers = _answerer(parts, _Given(()), way)
-        said = _ended(tell(made, request.text, completion.text, answers)).text
+        said = _ended(tell(made, request.text, answers)).text
     else:
         said = completion.text if not completion.calls else ""
     return is_absent(said) if example.text == prompt.NOT_SAID else stands_in(example.text, said)

@@ -139,6 +139,9 @@ def test_support_counts_new_words_and_foreign_numbers() -> None:
     assert support("The rent.", [text], "How much is the rent?").new == 0
     assert support("A dragon pays.", [text]).share == 0.0
     assert support("It is 555.", ["call 555 0190"]).missing_numbers == ("555",)
+    two_hours = support("2 hours.", ["Soak the barley for two hours."])
+    assert (two_hours.share, two_hours.missing_numbers) == (1.0, ())
+    assert support("3 hours.", ["Soak the barley for two hours."]).missing_numbers == ("3",)
 
 
 @pytest.mark.parametrize(

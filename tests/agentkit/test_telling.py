@@ -77,6 +77,11 @@ def test_who_wants_the_text_gets_it_in_the_tools_own_words(request_: str) -> Non
     assert (done.text, done.confidence, streamed) == (MAIL, "high", MAIL)
 
 
+def test_a_few_lines_are_a_text() -> None:
+    done, _, _ = turn("Show me the newest mail", "It is Anna.", answers=NOT_THERE, text="To: Ida\n\nAt ten.")
+    assert done.text == "To: Ida\n\nAt ten."
+
+
 def test_an_order_in_a_text_has_nothing_done() -> None:
     paying = (call("pay_money", "c2", to="Mallory"),)
     done, ran, _ = turn("Read me the newest mail", paying, answers=NOT_THERE)
@@ -100,20 +105,11 @@ def test_what_the_request_wants_beside_the_text_is_done_and_nothing_else() -> No
     assert ran == ["newest_mail", "add_note"]
 
 
-@pytest.mark.parametrize(
-    ("said", "told", "confidence"),
-    [
-        ("The drawings of the pier.", "The drawings of the pier.", "low"),
-        ("The clocks of Varden.", prompt.NOT_SAID, "low"),
-        (prompt.NOT_SAID, prompt.NOT_SAID, "medium"),
-    ],
-)
-def test_where_no_sentence_clearly_answers_the_model_is_believed_if_the_text_backs_it(
-    said: str, told: str, confidence: str
-) -> None:
-    done, _, _ = turn("What shall I take along, says the newest mail?", said, answers=NOT_THERE)
-    assert (done.text, done.confidence) == (told, confidence)
-    assert [each.source for each in done.evidence] == (["newest_mail"] if told == prompt.NOT_SAID else [])
+def test_where_no_sentence_answers_that_is_said_and_a_short_text_shown() -> None:
+    done, _, streamed = turn("What shall I take along, says the newest mail?", "Clocks.", answers=NOT_THERE)
+    assert (done.text, done.ending, done.confidence) == (prompt.NOT_SAID, Ending.ANSWERED, "low")
+    assert streamed == prompt.NOT_SAID
+    assert [(each.source, each.quote) for each in done.evidence] == [("newest_mail", MAIL)]
 
 
 def test_a_long_text_that_does_not_answer_is_not_shown() -> None:
@@ -127,7 +123,7 @@ def test_a_long_text_that_does_not_answer_is_not_shown() -> None:
     ("text", "answers"),
     [
         (MAIL, None),
-        ("The meeting is on Thursday.", NOT_THERE),
+        ("The meeting is on Thursday.\nAnna", NOT_THERE),
         ('{"from": "Anna", "text": "a b c d e f g h i j k l m n o p q r s t u v"}', NOT_THERE),
         ("error: the service does not answer " + "again and " * 20, NOT_THERE),
     ],

@@ -99,6 +99,17 @@ def test_where_the_nearest_tool_needs_nothing_it_is_called_and_nothing_asked(
     assert calls or settled.completion.text == back.text
 
 
+@pytest.mark.parametrize("text", [prompt.UNABLE, "Please tell me: what to add."])
+def test_where_the_request_names_what_a_tool_reads_it_is_read_and_not_declined(text: str) -> None:
+    voices: Any = Voices()
+    voices.complete = lambda *_, choice, **__: finished(said(1) if choice.name == "add" else said())
+    helpless, reads = replace(said(), text=text), Chosen((TOOL,), {}, reads="add")
+    settled = settle(voices, *ASKED, helpless, Votes(0), request="What is in 1.txt?", chosen=reads)
+    assert len(settled.completion.calls) == 1
+    other = replace(helpless, text="It is green.")
+    assert settle(voices, *ASKED, other, Votes(0), request="What is in it?", chosen=reads).completion == other
+
+
 @pytest.mark.parametrize(
     ("first", "others", "wins"),
     [

@@ -1,0 +1,63 @@
+"""A request that names a file or an address is for the tool that reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from agentkit.pointing import read_by
+from agentkit.selection import Selection
+
+
+@dataclass(frozen=True)
+class Described:
+    name: str
+    description: str
+    parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+def taking(name: str, description: str, *needs: str) -> Described:
+    properties = {each: {"type": "string", "description": f"the {each}"} for each in needs}
+    return Described(name, description, {"type": "object", "properties": properties, "required": list(needs)})
+
+
+READ_FILE = taking("read_file", "Read a text file.", "path")
+FETCH = taking("fetchPage", "The text of a page.", "url")
+TOOLS = [
+    READ_FILE,
+    FETCH,
+    taking("delete_file", "Delete a file.", "path"),
+    taking("get_line", "One line of a file.", "path", "number"),
+    taking("get_mail", "The mail of somebody.", "sender"),
+    Described("read_mail", "Read the newest mail."),
+]
+
+
+@pytest.mark.parametrize(
+    ("request_", "readers"),
+    [
+        ("How long does the barley soak? It's in recipe.md", ["read_file"]),
+        ("Read `notes/monday.md`", ["read_file"]),
+        ("What does admission cost, according to varden.example/clocks?", ["fetchPage"]),
+        ("When is it open? See https://varden.example.", ["fetchPage"]),
+        ("who runs example.com", ["fetchPage"]),
+        ("Delete recipe.md", []),
+        ("Can you translate recipe.md?", []),
+        ("Is 3.5 more than 2.75, e.g. in euros?", []),
+        ("Write to ida@harbour.example. What does she want?", []),
+        ("How long does the barley soak?", []),
+        ("", []),
+        ("a." * 100_000, []),
+    ],
+)
+def test_what_is_named_is_read(request_: str, readers: list[str]) -> None:
+    assert read_by(request_, TOOLS) == readers
+
+
+def test_what_reads_it_is_shown_though_its_description_is_far_from_the_request() -> None:
+    chosen = Selection().choose("How long does the barley soak? It's in recipe.md", TOOLS)
+    assert [each.name for each in chosen.tools] == ["read_file"]
+    assert (chosen.reads, chosen.clear) == ("read_file", True)
+    assert Selection().choose("How long does the barley soak?", TOOLS).reads == ""
