@@ -11,7 +11,7 @@ from training.grounded import answer_from_text
 from training.jottings import answer_from_jotting
 from training.planted import answer_despite_order
 from training.profiles import answer_from_profile
-from training.reading import look_up
+from training.reading import look_up, nowhere
 from training.results import chained, chains, say_result
 from training.tasks import (
     OWN,
@@ -31,14 +31,15 @@ from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
     "one_call": (one_call, 0.36),
-    "needs_nothing": (needs_nothing, 0.10),
+    "needs_nothing": (needs_nothing, 0.08),
     "same_tool": (same_tool, 0.18),
     "several_tools": (several_tools, 0.20),
-    "no_tool_fits": (no_tool_fits, 0.11),
+    "no_tool_fits": (no_tool_fits, 0.13),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.09),
     "chained": (chained, 0.05),
     "look_up": (look_up, 0.15),
+    "nowhere": (nowhere, 0.05),
     "small_talk": (small_talk, 0.04),
 }
 """Every kind of task with tools, and its share beside those of the others."""

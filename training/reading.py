@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,12 +14,12 @@ from agentkit.messages import Message
 from training import grounded, jottings, profiles
 from training.draws import stands_in
 from training.grounded import Asked, capital
-from training.joining import decorated
+from training.joining import Request, decorated
 from training.kinds import Value, kind
 from training.phrases import Slot
 from training.planted import PLANTED_SHARE, in_passage
 from training.tasks import Ask, Example, Scene, ask, values_of
-from training.tools import QUESTIONS, Shown, Tool
+from training.tools import QUESTIONS, Shown, Tool, show
 
 _FETCHED_SHARE = 0.55
 """How often the text is there already, and what is asked is to be said."""
@@ -28,6 +29,10 @@ _MOST_COPIED = 60
 """Words of the longest text that is repeated whole."""
 _MORE_SHARE = 0.4
 """How often something else stands beside what is asked about."""
+_UNPLACED_SHARE = 0.5
+"""How often a question that no tool answers does not say where the answer stands."""
+_KNOWING = re.compile("search|recall|get_")
+"""Beginnings of the names of tools that may know such things."""
 _TRIES = 20
 _TITLES = (
     "News",
@@ -63,6 +68,21 @@ def look_up(rng: random.Random, here: Scene, _known: Sequence[Tool]) -> Example 
     messages += [Message.assistant("", Labels(), (call,)), Message.tool(call, text, Labels())]
     answer = text if is_whole else asked.answer if asked.is_said else prompt.NOT_SAID
     return Example("", tuple(messages), here.specs, text=answer)
+
+
+def nowhere(rng: random.Random, here: Scene, known: Sequence[Tool]) -> Example | None:
+    """What is asked stands in a text that none of the tools brings, or nobody says where it stands."""
+    shown = {each.tool.name for each in here.shown}
+    if any(map(_KNOWING.match, shown)):
+        return None
+    question = rng.choice((grounded.ask, profiles.ask, jottings.ask))(rng).question
+    if rng.random() < _UNPLACED_SHARE:
+        return here.example(decorated(Request(capital(question), lower(question)), rng), text=prompt.UNABLE)
+    elsewhere = rng.choice([tool for tool in known if tool.looks and tool.name not in shown])
+    if any(each.tool.looks for each in here.shown):
+        return None
+    request = _look(show(elsewhere, rng), question, rng).request
+    return here.example(decorated(request, rng), text=prompt.UNABLE)
 
 
 def _look(shown: Shown, question: str, rng: random.Random) -> Ask:

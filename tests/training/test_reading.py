@@ -41,6 +41,15 @@ def test_what_is_said_stands_in_the_text_or_is_that_it_does_not(drawn: list[Exam
     assert sum(stands_in(each.text, each.messages[-1].text) for each in answered) / len(answered) > 0.9
 
 
+def test_what_no_tool_brings_is_declined() -> None:
+    declined = list(itertools.islice(tasks(4, trained_tools(), {"nowhere": 1.0}), 200))
+    assert {(example.text, example.calls) for example in declined} == {(prompt.UNABLE, ())}
+    searching = {
+        name for tool in catalogue() if tool.name == "search_documents" for name in (tool.name, *tool.also)
+    }
+    assert not searching & {tool.name for example in declined for tool in example.tools}
+
+
 @pytest.mark.parametrize(
     ("looks", "frames"),
     [
