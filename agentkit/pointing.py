@@ -1,4 +1,4 @@
-"""Which tools read what a request points to: the file or the address it names (pure, English).
+"""Which tools read what a request points to, the file or the address it names, and with what (pure, English).
 
 "How long does the barley soak? It's in recipe.md" is near to no description, yet says where the answer stands.
 """
@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agentkit.context.words import name_words, words
+from agentkit.messages import ToolCall
 from agentkit.siblings import Described
 
 FILE = r"[\w-]+\.(?:txt|md|csv|json|log|toml|ya?ml|ini|html?|py|tex|rst|pdf|docx?|odt|xlsx?)\b"
@@ -33,6 +34,12 @@ _CHANGES = re.compile(
     r"|translate|convert)\b",
     re.IGNORECASE,
 )
+_FOLDER = re.compile(r"\b(?:folder|directory)\b", re.IGNORECASE)
+"""Then the file may be named by its path, which nobody said in one piece."""
+_UNQUOTED = re.compile(rf"[A-Z]\w*\s+(?=[A-Z]){FILE}|[a-z]\s+[A-Z]\w*\s+{FILE}")
+"""A name that may hold a blank: `What is in Harbour notes.txt?`"""
+_RUN = re.compile(r"[^\s\"'`\u201c\u201d\u2018\u2019()<>][^\s\"'`\u201c\u201d\u2018\u2019<>]*")
+_QUOTED = re.compile(r"[\"'`\u201c\u2018](?P<inside>[^\"'`\u201d\u2019\n]+)[\"'`\u201d\u2019]")
 _READING = frozenset("read open show get fetch view cat load visit see text contents browse".split())  # noqa: SIM905
 
 
@@ -46,15 +53,51 @@ def read_by(request: str, tools: Iterable[Described]) -> list[str]:
     begun = request[:_READ_CHARACTERS]
     if not _WANTS_TO_KNOW.search(begun) or _CHANGES.search(begun):
         return []
-    named = (kinds for pattern, kinds in _NAMED if pattern.search(begun))
-    kinds = next(named, frozenset[str]())
+    kinds = _kinds(begun)
     return [tool.name for tool in tools if kinds and _reads(tool, kinds)]
+
+
+def pointed_to(request: str) -> tuple[str, ...]:
+    """Return the files or addresses that `request` names, each in every way it can be read; nothing if that is unsure.
+
+    A name in quotes may hold blanks: `'Harbour notes.txt'` is that, or `notes.txt`.
+    """
+    begun = request[:_READ_CHARACTERS]
+    pattern = next((pattern for pattern, _ in _NAMED if pattern.search(begun)), None)
+    if pattern is None or _FOLDER.search(begun) or _UNQUOTED.search(begun):
+        return ()
+    runs = (run[0].rstrip(".,;:?!") for run in _RUN.finditer(begun))
+    runs = (run if "(" in run else run.rstrip(")") for run in runs)
+    quoted = (quote["inside"] for quote in _QUOTED.finditer(begun))
+    return tuple(dict.fromkeys(each for each in (*runs, *quoted) if pattern.search(each)))
+
+
+def misplaced(calls: Sequence[ToolCall], tools: Iterable[Described]) -> bool:
+    """Say whether one of `calls` has a file or an address for a value that is to be neither: an amount of a.txt."""
+    every = {tool.name: tool.parameters.get("properties", {}) for tool in tools}
+    given = ((each.name, *pair) for each in calls for pair in each.arguments.items())
+    texts = (
+        (tool, name, value) for tool, name, value in given if isinstance(value, str) and " " not in value
+    )
+    return any(
+        bool(kinds := _kinds(value)) and not _takes(name, every.get(tool, {}), kinds)
+        for tool, name, value in texts
+    )
+
+
+def _kinds(text: str) -> frozenset[str]:
+    return next((kinds for pattern, kinds in _NAMED if pattern.search(text)), frozenset[str]())
 
 
 def _reads(tool: Described, kinds: frozenset[str]) -> bool:
     required = tool.parameters.get("required", ())
     if len(required) != 1 or not _READING & {word.lower() for word in name_words(tool.name)}:
         return False
-    schema: Mapping[str, Any] = tool.parameters.get("properties", {}).get(required[0], {})
-    said = {word.lower() for word in name_words(required[0])} | set(words(str(schema.get("description", ""))))
-    return schema.get("type") == "string" and bool(kinds & said)
+    every = tool.parameters.get("properties", {})
+    return every.get(required[0], {}).get("type") == "string" and _takes(required[0], every, kinds)
+
+
+def _takes(name: str, every: Mapping[str, Any], kinds: frozenset[str]) -> bool:
+    said = {word.lower() for word in name_words(name)}
+    schema = every.get(name, {})
+    return bool(kinds & (said | set(words(str(schema.get("description", ""))))))

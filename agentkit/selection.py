@@ -18,7 +18,7 @@ from agentkit.context.words import terms
 from agentkit.intents import Intent, cues, unwanted
 from agentkit.messages import ToolSpec
 from agentkit.parts import parts
-from agentkit.pointing import read_by
+from agentkit.pointing import pointed_to, read_by
 from agentkit.siblings import LEAST, Described, Family, families, not_meant
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ class Selection:
         shown = [_spec(every[name], beside=name not in self._pins) for name in sorted(reasons)]
         if forced is not None:
             shown = [_narrowed(each, forced.arguments) if each.name == only else each for each in shown]
+        elif found.reads and (pointed := pointed_to(request)):
+            shown = [_pointing(each, pointed) if each.name == found.reads else each for each in shown]
         return replace(found, tools=tuple(shown), reasons=reasons)
 
     def _nearest(
@@ -216,6 +218,13 @@ def _undecided(
 
 def _words(tool: Described) -> str:
     return f"{tool.name.replace('_', ' ')}: {tool.description}"
+
+
+def _pointing(spec: ToolSpec, pointed: tuple[str, ...]) -> ToolSpec:
+    """Let a tool that reads one thing read only what the request points to; the model is shown it as ever."""
+    (name,) = spec.parameters["required"]
+    properties = {**spec.parameters["properties"], name: {"enum": list(pointed)}}
+    return replace(spec, narrowed={**spec.parameters, "properties": properties})
 
 
 def _narrowed(spec: ToolSpec, arguments: Mapping[str, str]) -> ToolSpec:

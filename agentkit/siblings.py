@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from typing import Any, Protocol
 
 from agentkit.context.words import STOP_WORDS, name_words, stem, words
@@ -45,11 +46,20 @@ class Family:
     """By tool: the part of its name that the others do not have."""
     own: Mapping[str, frozenset[str]]
     """By tool: the words of its name and description that not all of the family have."""
+    shared: frozenset[str] = frozenset()
+    """The words that all of the family have."""
 
     def said(self, request: str) -> frozenset[str]:
-        """Return the tools one of whose own words `request` says, in any form; in that very form, if one has it."""
+        """Return the tools one of whose own words `request` says, in any form; in that very form, if one has it.
+
+        Of the numbers only those count that follow a word of the family, if any does: "pump 2, for 5 minutes".
+        """
         meant: set[str] = set()
-        for word in frozenset(words(request)):
+        heard = words(request)
+        numbered = {word for before, word in pairwise(heard) if word.isdigit() and before in self.shared}
+        for word in frozenset(heard):
+            if numbered and word.isdigit() and word not in numbered:
+                continue
             exactly = {name for name, own in self.own.items() if word in own}
             meant |= exactly or {
                 name for name, own in self.own.items() if stem(word) in {stem(each) for each in own}
@@ -85,4 +95,4 @@ def _family(members: Sequence[tuple[str, Described]]) -> Family | None:
     own = {name: said - common - STOP_WORDS for name, said in spoken.items()}
     if any(not 0 < len(each) <= _OWN_WORDS for each in own.values()):
         return None
-    return Family({tool.name: label.lower() for label, tool in members}, own)
+    return Family({tool.name: label.lower() for label, tool in members}, own, common - STOP_WORDS)

@@ -28,6 +28,7 @@ from agentkit.limits import add_usage
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.base import AUTO, REQUIRED, Completion, Model, Sampling, Stream, ToolChoice, finish
 from agentkit.parts import parts
+from agentkit.pointing import misplaced
 from agentkit.selection import Chosen
 
 MAX_COUNT = 16
@@ -140,13 +141,13 @@ def settle(
     )
     asking = [tool for tool in tools if tool.name not in harmless]
     alike = {chosen.undecided[call.name]: None for call in calls if request and call.name in chosen.undecided}
-    if choice == AUTO and (subjects := (*map(prompt.which_of, alike), *unsaid(calls, asking, messages))):
-        asked_back = replace(winner, calls=(), text=prompt.still_needed(subjects), usage=usage)
-        if request and chosen.reads:
-            reading = ToolChoice.named(chosen.reads)
-            return _insist(model, messages, tools, sampling, asked_back, "", reading)
-        return Settled(asked_back, len(every))
-    return Settled(replace(winner, calls=calls, usage=usage), len(every), dropped)
+    best = replace(winner, calls=calls, usage=usage)
+    subjects = (*map(prompt.which_of, alike), *unsaid(calls, asking, messages)) if choice == AUTO else ()
+    if subjects:
+        best = replace(best, calls=(), text=prompt.still_needed(subjects))
+    if request and choice == AUTO and chosen.reads and (subjects or misplaced(calls, tools)):
+        return _insist(model, messages, tools, sampling, best, "", ToolChoice.named(chosen.reads))
+    return Settled(best, len(every), () if subjects else dropped)
 
 
 def _insist(

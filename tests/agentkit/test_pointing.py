@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentkit.pointing import read_by
+from agentkit.messages import ToolCall
+from agentkit.pointing import misplaced, pointed_to, read_by
 from agentkit.selection import Selection
 
 
@@ -61,3 +62,41 @@ def test_what_reads_it_is_shown_though_its_description_is_far_from_the_request()
     assert [each.name for each in chosen.tools] == ["read_file"]
     assert (chosen.reads, chosen.clear) == ("read_file", True)
     assert Selection().choose("How long does the barley soak?", TOOLS).reads == ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        ("What colour is the quay in harbour.txt?", ("harbour.txt",)),
+        ("Read `notes/monday.md`, please", ("notes/monday.md",)),
+        ("See (https://varden.example/a_(b)?x=1,2).", ("https://varden.example/a_(b)?x=1,2)",)),
+        ("When is it open (varden.example/clocks)?", ("varden.example/clocks",)),
+        ("Compare a.txt, b.txt and a.txt", ("a.txt", "b.txt")),
+        ("Show 'Harbour notes.txt'", ("notes.txt", "Harbour notes.txt")),
+        ("What is in Harbour notes.txt?", ()),
+        ("Read My Notes.txt", ()),
+        ("Read harbour.txt in the folder notes", ()),
+        ("How long is the quay?", ()),
+        ("", ()),
+        ("a." * 100_000, ()),
+    ],
+)
+def test_what_is_named_in_full(request_: str, named: tuple[str, ...]) -> None:
+    assert pointed_to(request_) == named
+
+
+def test_the_tool_that_reads_it_is_held_to_it_and_shown_as_ever() -> None:
+    chosen = Selection().choose("How long does the barley soak? It's in recipe.md", TOOLS)
+    read = next(tool for tool in chosen.tools if tool.name == "read_file")
+    assert read.narrowed
+    assert read.narrowed["properties"]["path"] == {"enum": ["recipe.md"]}
+    assert read.parameters == READ_FILE.parameters
+
+
+def test_an_address_for_an_amount_is_misplaced() -> None:
+    pay = taking("pay", "Pay.", "to", "amount")
+    assert misplaced([ToolCall("1", "pay", {"to": "yachts", "amount": "harbour.txt"})], [pay])
+    assert not misplaced([ToolCall("1", "pay", {"to": "yachts", "amount": "25, says harbour.txt"})], [pay])
+    assert not misplaced([ToolCall("1", "read_file", {"path": "harbour.txt"})], TOOLS)
+    assert misplaced([ToolCall("1", "fetchPage", {"url": "harbour.txt"})], TOOLS)
+    assert not misplaced([ToolCall("1", "unheard", {})], TOOLS)

@@ -42,6 +42,21 @@ def test_who_says_one_does_not_mean_the_others(request_: str, meant: set[str]) -
 
 
 @pytest.mark.parametrize(
+    ("request_", "meant"),
+    [
+        ("Let pump 2 run for 5 minutes", {"2"}),
+        ("Start pumps 1 and 3", {"1", "3"}),
+        ("Run the second pump, number 4, for 3 minutes", {"3", "4"}),
+    ],
+)
+def test_a_number_after_the_name_counts_and_not_the_one_of_minutes(request_: str, meant: set[str]) -> None:
+    pumps = [described(f"start_pump_{n}", f"Start pump {n}.") for n in range(1, 7)]
+    assert {tool.name for tool in pumps} - not_meant(request_, families(pumps)) == {
+        f"start_pump_{n}" for n in meant
+    }
+
+
+@pytest.mark.parametrize(
     "tools",
     [
         [described(f"{verb}_task", f"{verb.capitalize()} a task.") for verb in ("add", "delete", "list")],

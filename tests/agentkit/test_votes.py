@@ -106,6 +106,13 @@ def test_where_the_request_names_what_a_tool_reads_it_is_read_and_not_declined(t
     helpless, reads = replace(said(), text=text), Chosen((TOOL,), {}, reads="add")
     settled = settle(voices, *ASKED, helpless, Votes(0), request="What is in 1.txt?", chosen=reads)
     assert len(settled.completion.calls) == 1
+    pays = ToolSpec("pay", "Pay.", {"type": "object", "properties": {"amount": {"type": "string"}}})
+    misled = replace(said(), text="", calls=(ToolCall("call_9", "pay", {"amount": "1.txt"}),))
+    asked = (ASKED[0], (TOOL, pays), *ASKED[2:])
+    read = settle(
+        voices, *asked, misled, Votes(0), request="How much does it cost, says 1.txt?", chosen=reads
+    )
+    assert [call.name for call in read.completion.calls] == ["add"]
     other = replace(helpless, text="It is green.")
     assert settle(voices, *ASKED, other, Votes(0), request="What is in it?", chosen=reads).completion == other
 
