@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit import prompt
-from agentkit.asking import asks_for_passages
+from agentkit.asking import asks_for_passages, is_yes_or_no
 from agentkit.context.assemble import Context, Window
 from agentkit.context.budget import Budget
 from agentkit.context.compress import Embeds
@@ -119,10 +119,14 @@ class Answerer:
         if not (finding.found or may_hold):
             yield from _absent(Usage(), *_sure_of_absence(finding))
             return
-        if finding.found and asks_for_passages(question):
+        weighs = among is not None and is_yes_or_no(
+            question
+        )  # a small model says anything: the user reads it himself
+        if weighs or (finding.found and asks_for_passages(question)):
             text = _quoted(finding.quotes, source)
             yield TextDelta(text)
-            yield Finished(text, Ending.ANSWERED, finding.quotes, Usage(), "medium", finding.reason)
+            sure = "medium" if finding.found else "low"
+            yield Finished(text, Ending.ANSWERED, finding.quotes, Usage(), sure, finding.reason)
             return
         used, verdicts = Usage(), list[Verdict]()
         for lead in finding.leads if self._declines else finding.leads[:1]:

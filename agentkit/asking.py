@@ -23,6 +23,10 @@ _OF_OWN = re.compile(
     r"(?!.*\b(?:should|could|would|can|might|best|mean|means)\b).*\b(?:my|our|mine|ours)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_YES_OR_NO = re.compile(
+    r"\s*(?:is|are|am|was|were|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b",
+    re.IGNORECASE,
+)
 _FOR_PASSAGES = re.compile(
     rf"\W*{_POLITELY}"
     r"(?:what(?:'s| is| are| do| does| did)?\b.*\b(?:notes?|documents?|files?|papers?)\b.*\b(?:about|on|say)\b"
@@ -66,6 +70,11 @@ def asks_of_own(request: str) -> bool:
 def tells_of_self(request: str) -> bool:
     """Return whether `request` says something of its speaker, in place of what is to be done: `I forgot my PIN`."""
     return _TELLS_OF_SELF.match(request[:_READ_CHARACTERS]) is not None
+
+
+def is_yes_or_no(question: str) -> bool:
+    """Return whether `question` can be answered with yes or no, as far as its first word tells."""
+    return _YES_OR_NO.match(question) is not None
 
 
 def asks_for_passages(request: str) -> bool:

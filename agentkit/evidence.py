@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from agentkit.asking import owned
+from agentkit.asking import is_yes_or_no, owned
 from agentkit.context.compress import Embeds, rank
 from agentkit.context.sentences import Sentence, sentences
 from agentkit.context.words import alike, terms
@@ -49,10 +49,6 @@ _GENERIC = frozenset(
 """Content words that carry no meaning in a question: its kind already says what they say."""
 _HEADING = re.compile(r"(?:\d+[.)]?\s+)?[^\W\d][^.:!?|=]{0,70}")
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022]|\(?\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
-_YES_OR_NO = re.compile(
-    r"\s*(?:is|are|am|was|were|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b",
-    re.IGNORECASE,
-)
 _POINTS_BACK = re.compile(
     r"(?:it|they|this|that|these|those|he|she|his|her|its|their|both|all|each)\b", re.IGNORECASE
 )
@@ -162,7 +158,7 @@ def _candidates(
     sought = f"{question} {about}".strip()
     asked = list(dict.fromkeys(terms(sought)))
     core = [term for term in asked if term not in _GENERIC] or asked
-    yes_or_no = bool(_YES_OR_NO.match(question))
+    yes_or_no = is_yes_or_no(question)
     things = [term for term in terms(counted(question)) if term not in _GENERIC]
     own_things = [term for term in terms(owned(question)) if term not in _GENERIC]
     contexts = [

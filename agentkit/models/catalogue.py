@@ -136,7 +136,7 @@ _ENTRIES = (
         adapter=ShippedAdapter(
             "smollm2-135m-agent.gguf",
             10_408_320,
-            "18746406a55356c5b07dbd0ad4405ed19ef0f803c5057ad5e9c98fe790c97cd9",
+            "f600fc7357e2ffdddb5862556e98e78bbbcc4a1fcb422896b55ad867bf74ead4",
         ),
     ),
     CatalogueEntry(

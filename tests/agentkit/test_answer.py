@@ -155,6 +155,27 @@ def test_what_the_rules_are_not_sure_of_is_believed_where_such_a_model_finds_it_
     assert not any(isinstance(each, Prompted) for each in events)
 
 
+@pytest.mark.parametrize(
+    ("question", "said", "confidence"),
+    [
+        ("Is the rent payable early?", "The monthly rent of 1,180 euros is payable early.", "medium"),
+        ("Are pets welcome?", "Small pets are allowed.", "low"),
+    ],
+)
+def test_yes_or_no_of_a_text_is_left_to_who_reads_the_sentence(
+    question: str, said: str, confidence: str
+) -> None:
+    answerer = Answerer(ScriptedModel([]), Found(), declines=True)
+    events = list(answerer.run(question, among=[LEASE]))
+    done = events[-1]
+    assert isinstance(done, Finished)
+    assert (done.text, done.confidence) == (f'It says: "{said}"', confidence)
+    assert not any(isinstance(each, Prompted) for each in events)
+    *_, done = answerer.run("Does the lift stop on Sundays?", among=[LEASE])
+    assert isinstance(done, Finished)
+    assert done.ending is Ending.NOT_FOUND
+
+
 def test_an_empty_vault_holds_no_answer() -> None:
     done, _ = ask("How much is the rent?", found=())
     assert (done.ending, done.confidence) == (Ending.NOT_FOUND, "high")
