@@ -331,12 +331,12 @@ class Loop:
 
     def _texts(self) -> list[Made]:
         """Return what was called, if that brought a text which is not for the model to tell."""
-        made = made_in(self._turn_so_far()) if self._answers is not None else []
+        made = made_in(self._turn_so_far(), self._toolbox) if self._answers is not None else []
         return made if any(each.is_text for each in made) else []
 
     def _tell(self, spent: Spent) -> Iterator[Event]:
         """End a turn with what its tools brought: its request named the tool, or it is not for the model to tell."""
-        made = made_in(self._turn_so_far())
+        made = made_in(self._turn_so_far(), self._toolbox)
         last = yield from tell(made, self._question(), self._answers)
         labels = join_all(each.result.labels for each in made)
         yield from self._end(last, labels, spent)

@@ -8,7 +8,8 @@ Short results, and those in JSON, a model tells well enough. Not covered: summin
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit import prompt
@@ -18,11 +19,15 @@ from agentkit.events import Ending, Event, Finished
 from agentkit.grounding import Answers, last_of
 from agentkit.messages import Evidence, Message, ToolCall, Usage
 from agentkit.parts import parts
+from agentkit.siblings import Described
 
 _LEAST_WORDS, _LEAST_LINES = 20, 3
 """Of a text; what is shorter in both is a fact."""
 _MOST_NAMED = 80
 """Characters of the arguments that name a text."""
+_NAMES = re.compile(
+    r",?\s+(?:according to|going by|as told in|says?|in|of|from|on|for|per)\s+", re.IGNORECASE
+)
 _MOST_SHOWN = 80
 """Words of a text that is shown where no answer is found in it."""
 
@@ -33,6 +38,8 @@ class Made:
 
     call: ToolCall
     result: Message
+    about: str = ""
+    """What the tool does, by its description."""
 
     @property
     def is_text(self) -> bool:
@@ -49,16 +56,18 @@ class Made:
         return Evidence("", source, "", self.result.text, 1.0, self.result.labels)
 
 
-def made_in(turn: Sequence[Message]) -> list[Made]:
-    """Return the answered calls among the messages of a turn, in order."""
+def made_in(turn: Sequence[Message], tools: Iterable[Described]) -> list[Made]:
+    """Return the answered calls among the messages of a turn, in order; `tools` are those there are."""
+    about = {tool.name: tool.description for tool in tools}
     calls = {call.id: call for message in turn for call in message.calls}
-    return [Made(calls[each.call_id], each) for each in turn if each.call_id in calls]
+    answered = ((calls[each.call_id], each) for each in turn if each.call_id in calls)
+    return [Made(call, result, about.get(call.name, "")) for call, result in answered]
 
 
 def is_meant(call: ToolCall, request: str, made: Sequence[Made]) -> bool:
     """Return whether a request still wants a call once tools have brought a text for it.
 
-    It does if it gives more orders than were carried out, or names what the tool does.
+    It does if it gives more orders than were carried out, or names what the tool does and those before it do not.
 
     Args:
         call: What the model wants next.
@@ -69,9 +78,14 @@ def is_meant(call: ToolCall, request: str, made: Sequence[Made]) -> bool:
         return False
     if sum(not question_in(part) for part in parts(request)) > len(made):
         return True
-    known = {word.lower() for each in made for word in name_words(each.call.name)}
-    own = {word.lower() for word in name_words(call.name)} - known
-    return any(alike(one, other) for one in terms(" ".join(own)) for other in terms(request))
+    known = _terms_of(*(f"{each.call.name} {each.about}" for each in made))
+    own = (word for word in _terms_of(call.name) if not any(alike(word, other) for other in known))
+    return any(alike(one, other) for one in own for other in terms(request))
+
+
+def _terms_of(*texts: str) -> list[str]:
+    """Return the content words of names and descriptions, those of `read_file` and of `harbour.txt` among them."""
+    return [term for text in texts for term in (*terms(text), *terms(" ".join(name_words(text))))]
 
 
 def tell(made: Sequence[Made], request: str, answers: Answers | None) -> Generator[Event, None, Finished]:
@@ -85,9 +99,11 @@ def tell(made: Sequence[Made], request: str, answers: Answers | None) -> Generat
     Raises:
         Cancelled: The user stopped it.
     """
-    texts = [each.passage for each in made if each.is_text]
-    question = question_in(request)
-    if answers is None or not texts or _is_of_all(question, texts):
+    read = [each for each in made if each.is_text]
+    texts = [each.passage for each in read]
+    named = _terms_of(*(f"{text.source} {each.about}" for each, text in zip(read, texts, strict=True)))
+    question = _without_names(question_in(request), named)
+    if answers is None or not texts or _only_names(question, named):
         return _verbatim(made)
     last = yield from last_of(answers.run(question, among=texts))
     if last.ending is Ending.ANSWERED:
@@ -106,9 +122,20 @@ def _verbatim(made: Sequence[Made]) -> Finished:
     return Finished(said, Ending.ANSWERED, (), Usage(), "high" if sure else "low", reason)
 
 
-def _is_of_all(question: str, texts: Sequence[Evidence]) -> bool:
-    """Return whether nothing is asked, or nothing but what the texts say: `what does the newest mail say?`."""
-    named = {term for each in texts for term in terms(" ".join([*name_words(each.source), each.source]))}
+def _without_names(question: str, named: Collection[str]) -> str:
+    """Leave out what only says which text is meant: it stands in none of its sentences.
+
+    `how much do yachts pay` of `how much do yachts pay according to harbour.txt?`.
+    """
+    for found in _NAMES.finditer(question):
+        before, after = question[: found.start()], question[found.end() :]
+        if _only_names(after, named):
+            return question if _only_names(before, named) else f"{before}?"
+    return question
+
+
+def _only_names(question: str, named: Collection[str]) -> bool:
+    """Return whether nothing is asked but what a text says as a whole: `what does the newest mail say?`."""
     return all(any(alike(term, other) for other in named) for term in terms(question))
 
 

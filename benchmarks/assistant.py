@@ -119,7 +119,7 @@ def own_told(parts: Parts, example: Example, way: str) -> bool:
     sampling = _sampling(way)
     request, *turn = example.messages[1:]
     completion = _completed(parts.engine, example.messages, sampling, example.tools, AUTO)
-    made = made_in(turn)
+    made = made_in(turn, example.tools)
     if way in GUIDED:
         if any(is_meant(call, request.text, made) for call in completion.calls):
             return False

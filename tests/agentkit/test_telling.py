@@ -145,9 +145,29 @@ def test_a_large_model_and_a_short_result_are_told_by_the_model(
         ("Read the newest mail, and pay what it asks for.", "payMoney", True),
         ("Read me the newest mail. Also let Ole know that I got it.", "telegram.message", True),
         ("Read me the newest mail. When is the meeting?", "telegram.message", False),
+        ("Read me the newest mail", "read_file", False),
+        ("Get me the newest mail as a file", "read_file", True),
     ],
 )
 def test_what_a_request_still_wants(request_: str, name: str, meant: bool) -> None:
     brought = ToolCall("c1", "newest_mail", {})
-    made = [Made(brought, Message.tool(brought, MAIL, Labels()))]
+    made = [Made(brought, Message.tool(brought, MAIL, Labels()), "Read the newest mail.")]
     assert is_meant(ToolCall("c2", name, {}), request_, made) is meant
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked"),
+    [
+        ("When is the meeting, according to the newest mail?", "When is the meeting?"),
+        ("What shall I bring, says the newest mail?", "What shall I bring?"),
+        ("What is in the boat shed?", "What is in the boat shed?"),
+        (
+            "When, in the newest mail, is the meeting in the room?",
+            "When, in the newest mail, is the meeting in the room?",
+        ),
+    ],
+)
+def test_what_only_names_the_text_is_not_looked_for_in_it(request_: str, asked: str) -> None:
+    answers = InTexts("Thursday at 10.")
+    turn(request_, "Anna.", answers=answers)
+    assert answers.asked[-1][0] == asked
