@@ -1,4 +1,4 @@
-"""Which tools read what a request points to, the file or the address it names, and with what (pure, English).
+"""Which tools read what a request points to, the file, the address or the note it names, and with what (pure, English).
 
 "How long does the barley soak? It's in recipe.md" is near to no description, yet says where the answer stands.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agentkit.context.words import name_words, words
+from agentkit.context.words import name_words, terms, words
 from agentkit.messages import ToolCall
 from agentkit.siblings import Described
 
@@ -34,6 +34,13 @@ _CHANGES = re.compile(
     r"|translate|convert)\b",
     re.IGNORECASE,
 )
+_STANDS_IN = re.compile(
+    r"(?:\b(?:according to|going by|says|it(?:'s| is) (?:in|on))"
+    r"|(?<=[.?!:,] )(?:see|check|ask|use|look (?:at|in|into)))\s+"
+    r"(?P<where>(?:[\w'-]+ ?){1,5})",
+    re.IGNORECASE,
+)
+"""What follows says where the answer stands."""
 _FOLDER = re.compile(r"\b(?:folder|directory)\b", re.IGNORECASE)
 """Then the file may be named by its path, which nobody said in one piece."""
 _UNQUOTED = re.compile(rf"[A-Z]\w*\s+(?=[A-Z]){FILE}|[a-z]\s+[A-Z]\w*\s+{FILE}")
@@ -55,6 +62,24 @@ def read_by(request: str, tools: Iterable[Described]) -> list[str]:
         return []
     kinds = _kinds(begun)
     return [tool.name for tool in tools if kinds and _reads(tool, kinds)]
+
+
+def named_by(request: str, tools: Iterable[Described]) -> list[str]:
+    """Return the tools that bring what `request` says the answer stands in: `check the chat`, for `chat_history`.
+
+    Args:
+        request: In the user's words.
+        tools: All there are, in the order of the result.
+    """
+    begun = request[:_READ_CHARACTERS]
+    where = {term for found in _STANDS_IN.finditer(begun) for term in terms(found["where"])}
+    if not where or _CHANGES.search(begun):
+        return []
+    parts = ((tool.name, [word.lower() for word in name_words(tool.name)]) for tool in tools)
+    calm = ((name, words) for name, words in parts if not _CHANGES.search(" ".join(words)))
+    return [
+        name for name, words in calm if where & set(terms(" ".join(w for w in words if w not in _READING)))
+    ]
 
 
 def pointed_to(request: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from agentkit.context.words import terms
 from agentkit.intents import Intent, cues, unwanted
 from agentkit.messages import ToolSpec
 from agentkit.parts import parts
-from agentkit.pointing import pointed_to, read_by
+from agentkit.pointing import named_by, pointed_to, read_by
 from agentkit.siblings import LEAST, Described, Family, families, not_meant
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class Selection:
             key=lambda pair: (-pair[0], pair[1].name),
         )
         reading = read_by(request, (tool for _, tool in nearest))[:1]
-        likely = {**cues(request, (tool.name for tool in free)), **dict.fromkeys(reading, _READS)}
+        named = named_by(request, (tool for _, tool in nearest))
+        likely = {**cues(request, (tool.name for tool in free)), **dict.fromkeys([*reading, *named], _READS)}
         is_near = bool(nearest) and nearest[0][0] >= NEAREST_SCORE
         beside = BESIDE_SCORE if len(asked_for) > 1 else NEAREST_SCORE
         least = beside if is_near else self._least

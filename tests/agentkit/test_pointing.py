@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentkit.messages import ToolCall
-from agentkit.pointing import misplaced, pointed_to, read_by
+from agentkit.pointing import misplaced, named_by, pointed_to, read_by
 from agentkit.selection import Selection
 
 
@@ -62,6 +62,28 @@ def test_what_reads_it_is_shown_though_its_description_is_far_from_the_request()
     assert [each.name for each in chosen.tools] == ["read_file"]
     assert (chosen.reads, chosen.clear) == ("read_file", True)
     assert Selection().choose("How long does the barley soak?", TOOLS).reads == ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        ("When were the pads changed? It's in my note garage", ["get_note"]),
+        ("What is wrong with the tyre, says my garage note?", ["get_note"]),
+        ("When does Ole arrive, according to our chat?", ["chatHistory"]),
+        ("When were the pads changed?", []),
+        ("Delete what it says. It's in my note garage", []),
+        ("Is Ole coming? Check our chat", ["chatHistory"]),
+        ("Check the chat and the note", []),
+        ("", []),
+    ],
+)
+def test_what_is_said_to_hold_the_answer_names_its_tool(request_: str, named: list[str]) -> None:
+    tools = [
+        taking("get_note", "A note.", "title"),
+        taking("chatHistory", "A chat."),
+        taking("add_note", "Add."),
+    ]
+    assert named_by(request_, tools) == named
 
 
 @pytest.mark.parametrize(
