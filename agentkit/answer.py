@@ -119,10 +119,9 @@ class Answerer:
         if not (finding.found or may_hold):
             yield from _absent(Usage(), *_sure_of_absence(finding))
             return
-        weighs = among is not None and is_yes_or_no(
-            question
-        )  # a small model says anything: the user reads it himself
-        if weighs or (finding.found and asks_for_passages(question)):
+        # a small model says yes to anything: what a text says of it, the user weighs
+        is_weighed = among is not None and is_yes_or_no(question)
+        if is_weighed or (finding.found and asks_for_passages(question)):
             text = _quoted(finding.quotes, source)
             yield TextDelta(text)
             sure = "medium" if finding.found else "low"

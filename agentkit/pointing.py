@@ -60,7 +60,7 @@ def read_by(request: str, tools: Iterable[Described]) -> list[str]:
     begun = request[:_READ_CHARACTERS]
     if not _WANTS_TO_KNOW.search(begun) or _CHANGES.search(begun):
         return []
-    kinds = _kinds(begun)
+    kinds = _kinds(request)
     return [tool.name for tool in tools if kinds and _reads(tool, kinds)]
 
 
@@ -75,11 +75,7 @@ def named_by(request: str, tools: Iterable[Described]) -> list[str]:
     where = {term for found in _STANDS_IN.finditer(begun) for term in terms(found["where"])}
     if not where or _CHANGES.search(begun):
         return []
-    parts = ((tool.name, [word.lower() for word in name_words(tool.name)]) for tool in tools)
-    calm = ((name, words) for name, words in parts if not _CHANGES.search(" ".join(words)))
-    return [
-        name for name, words in calm if where & set(terms(" ".join(w for w in words if w not in _READING)))
-    ]
+    return [tool.name for tool in tools if where & _spoken_of(tool)]
 
 
 def pointed_to(request: str) -> tuple[str, ...]:
@@ -111,7 +107,16 @@ def misplaced(calls: Sequence[ToolCall], tools: Iterable[Described]) -> bool:
 
 
 def _kinds(text: str) -> frozenset[str]:
-    return next((kinds for pattern, kinds in _NAMED if pattern.search(text)), frozenset[str]())
+    begun = text[:_READ_CHARACTERS]
+    return next((kinds for pattern, kinds in _NAMED if pattern.search(begun)), frozenset[str]())
+
+
+def _spoken_of(tool: Described) -> set[str]:
+    """Return what the name of a tool speaks of; nothing, if the tool changes it."""
+    said = [word.lower() for word in name_words(tool.name)]
+    if _CHANGES.search(" ".join(said)):
+        return set()
+    return set(terms(" ".join(word for word in said if word not in _READING)))
 
 
 def _reads(tool: Described, kinds: frozenset[str]) -> bool:

@@ -28,6 +28,7 @@ _MOST_NAMED = 80
 _NAMES = re.compile(
     r",?\s+(?:according to|going by|as told in|says?|in|of|from|on|for|per)\s+", re.IGNORECASE
 )
+"""What may follow says which text is meant."""
 _MOST_SHOWN = 80
 """Words of a text that is shown where no answer is found in it."""
 
@@ -83,11 +84,6 @@ def is_meant(call: ToolCall, request: str, made: Sequence[Made]) -> bool:
     return any(alike(one, other) for one in own for other in terms(request))
 
 
-def _terms_of(*texts: str) -> list[str]:
-    """Return the content words of names and descriptions, those of `read_file` and of `harbour.txt` among them."""
-    return [term for text in texts for term in (*terms(text), *terms(" ".join(name_words(text))))]
-
-
 def tell(made: Sequence[Made], request: str, answers: Answers | None) -> Generator[Event, None, Finished]:
     """Return how a turn ends whose calls brought a text: with what it says to a question, or with the text.
 
@@ -137,6 +133,11 @@ def _without_names(question: str, named: Collection[str]) -> str:
 def _only_names(question: str, named: Collection[str]) -> bool:
     """Return whether nothing is asked but what a text says as a whole: `what does the newest mail say?`."""
     return all(any(alike(term, other) for other in named) for term in terms(question))
+
+
+def _terms_of(*texts: str) -> list[str]:
+    """Return the content words of names and descriptions, those of `read_file` and of `harbour.txt` among them."""
+    return [term for text in texts for term in (*terms(text), *terms(" ".join(name_words(text))))]
 
 
 def _is_json(text: str) -> bool:
