@@ -11,7 +11,9 @@ A `saying sums` is said in one of the ways of `sayings/sums.toml`, and holds wha
     slots = { count = "int 2 40", price = { kind = "any", of = ["12.50", "7"] } }
 
 Without `means` it holds what was said.
-A `choice` is one of a fixed list, which the schema tells; `any` is drawn from a list that the schema does not tell.
+A `choice` is one of a fixed list, which the schema tells; `any` is drawn from a list that the schema does not tell, and
+so is a `clause`, a whole sentence. But for that, and what is quoted, a value has no article: the call for "water the
+rose bed" holds `rose bed`.
 An `object` has fields, each of a kind of its own, and one phrase that says them.
 """
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -62,6 +65,7 @@ _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 _TYPES = {int: "integer", float: "number"}
 SAYINGS = Path(__file__).parent / "sayings"
 _BARE_WORDS = 3
+_ARTICLE = re.compile(r"^(?:the|an?) (?=\S)")
 _FIRST_DAY, _DAY_SPAN = date(2019, 1, 1), 3650
 
 
@@ -103,7 +107,7 @@ def kind(
 
     Args:
         text: The kind, as words.
-        of: The values of a `choice`, of `any` or of `quoted`, or what is said for each of them.
+        of: The values of a `choice`, of `any`, `clause` or `quoted`, or what is said for each of them.
         fields: Of an `object`: the kind of each field, as words or as `{ kind = ..., of = ..., about = ... }`.
         said: How an `object` is said: a phrase whose slots are the fields. A field in `[...]` is optional.
 
@@ -129,14 +133,14 @@ def _made(
     said: str,
 ) -> Kind:
     name, *arguments = text.split()
-    if of and not arguments and name in ("choice", "any", "quoted"):
+    if of and not arguments and name in ("choice", "any", "clause", "quoted"):
         return _drawn(name, dict(of) if isinstance(of, Mapping) else {each: each for each in of})
     if name == "list":
         return _list(kind(" ".join(arguments[2:]), of, fields, said), int(arguments[0]), int(arguments[1]))
     if name == "object" and fields:
         return _object(fields, Phrase(said))
     if name in words() and not arguments:
-        return Kind({"type": "string"}, lambda rng: _same(rng.choice(words()[name])))
+        return Kind({"type": "string"}, lambda rng: _noun(rng.choice(words()[name])))
     if name == "quoted" and len(arguments) == 1 and arguments[0] in words():
         return Kind({"type": "string"}, lambda rng: _quoted(rng, rng.choice(words()[arguments[0]])))
     make = _KINDS.get(name)
@@ -160,6 +164,10 @@ def _same(text: str) -> Value:
     return Value(text, text)
 
 
+def _noun(text: str) -> Value:
+    return Value(text, _ARTICLE.sub("", text))
+
+
 def _quoted(rng: random.Random, text: str) -> Value:
     """Return a text in quotation marks; without them, nothing would tell where a long one ends."""
     forms = ['"{}"'] if "'" in text else ['"{}"', "'{}'"]
@@ -178,7 +186,11 @@ def _drawn(name: str, pairs: Mapping[str, Any]) -> Kind:
     types = {_TYPES.get(type(value), "string") for value in values}
     if len(types) > 1:
         raise KindError(f"any: its values are of the types {', '.join(sorted(types))}")
-    return Kind({"type": types.pop()}, lambda rng: Value(*rng.choice(list(pairs.items()))))
+    drawn = [
+        _noun(said) if name == "any" and said == means else Value(said, means)
+        for said, means in pairs.items()
+    ]
+    return Kind({"type": types.pop()}, lambda rng: rng.choice(drawn))
 
 
 def _object(fields: Mapping[str, Any], said: Phrase) -> Kind:

@@ -31,15 +31,15 @@ from training.tools import Tool, catalogue
 
 TASKS: Mapping[str, tuple[Task, float]] = {
     "one_call": (one_call, 0.36),
-    "needs_nothing": (needs_nothing, 0.08),
+    "needs_nothing": (needs_nothing, 0.05),
     "same_tool": (same_tool, 0.18),
     "several_tools": (several_tools, 0.20),
     "no_tool_fits": (no_tool_fits, 0.13),
     "something_missing": (something_missing, 0.03),
     "say_result": (say_result, 0.09),
     "chained": (chained, 0.05),
-    "look_up": (look_up, 0.15),
-    "nowhere": (nowhere, 0.05),
+    "look_up": (look_up, 0.08),
+    "nowhere": (nowhere, 0.04),
     "small_talk": (small_talk, 0.04),
 }
 """Every kind of task with tools, and its share beside those of the others."""

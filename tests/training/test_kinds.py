@@ -32,6 +32,16 @@ def test_any_tells_no_list_and_takes_its_type_from_the_values() -> None:
         kind("any", {"once": 1, "often": "often"})
 
 
+def test_a_value_has_no_article_unless_it_is_a_sentence_or_a_title() -> None:
+    assert set(draws(kind("any", ["the Nile", "The Roxy"]))) == {
+        ("the Nile", "Nile"),
+        ("The Roxy", "The Roxy"),
+    }
+    assert ("the Danube", "Danube") in draws(kind("river"), count=100)
+    assert set(draws(kind("clause", ["the sun sets"]))) == {("the sun sets", "the sun sets")}
+    assert set(draws(kind("any", {"'the cat'": "the cat"}))) == {("'the cat'", "the cat")}
+
+
 def test_what_is_quoted_is_meant_without_its_marks() -> None:
     assert set(draws(kind("quoted", ["go on"]))) == {
         ("go on", "go on"),
