@@ -35,6 +35,8 @@ _CODE_CHARACTERS = 3
 """A shorter value may be a code for what was said: `USD` for `$`, `fr` for French."""
 _GIVEN = frozenset({"enum", "const", "default", "$ref"})
 _SUBJECT_CHARACTERS = 80
+_NUMERAL = re.compile(r"\d+(?:\.\d+)?")
+_ARTICLES = frozenset({"the", "a", "an"})
 _FACTORS = (1, 100, 1000, 1_000_000, 1_000_000_000, 7, 12, 24, 60, 3600)
 """Percent and shares, thousands, and the units of time: a value may be given in another unit than it is said in."""
 
@@ -156,38 +158,54 @@ class _Said:
         of_tool = frozenset() if tool is None else frozenset(terms(_spaced(tool.name)))
         used: list[Any] = []
         found = []
-        for name in sorted(call.arguments, key=lambda name: name not in needed):
+        for name in sorted(
+            call.arguments, key=lambda name: (name not in needed, "enum" not in properties.get(name, {}))
+        ):
             value, about = call.arguments[name], properties.get(name, {})
             free = name not in needed
             if free and "default" in about and about["default"] == value:
                 continue  # it changes nothing
-            spent = free and isinstance(value, str) and "enum" not in about and {*terms(value)} <= of_tool
-            again = self._again(value, used, within=free) and not self._speaks_of(name)
-            if (spent and terms(value)) or again or not self._backs(value, name, about):
+            within = free and "enum" not in about
+            spent = within and isinstance(value, str) and {*terms(value)} <= of_tool
+            again = self._again(value, used, within=within) and not self._speaks_of(name)
+            if (spent and terms(value)) or again or not self._backs(value, name, about, of_tool):
                 found.append(name)
             else:
                 used += value if isinstance(value, list) else [value]
         return found
 
     def _again(self, value: Any, used: Sequence[Any], *, within: bool) -> bool:  # noqa: ANN401 - from JSON
-        """Say whether a value was said, but not once more than others of the call have it, alone or `within` more."""
+        """Say whether others of the call have a value as often as it was said, alone or `within` more.
+
+        What nobody said in these words, a day for instance, is not given to a further one.
+        """
         if isinstance(value, bool):
             return False
         if isinstance(value, int | float):
             number = _float(value)
-            others = sum(
-                isinstance(each, int | float) and math.isclose(number, _float(each)) for each in used
-            )
+            others = sum(math.isclose(number, each) for each in map(_as_number, used) if each is not None)
             return 0 < self._numbers[number] <= others
-        if isinstance(value, str) and (phrase := words(value)):
-            taken = [words(str(each)) for each in used]
+        if isinstance(value, str) and (phrase := _unarticled(value)):
+            taken = [_unarticled(str(each)) for each in used]
             spent = sum(_occurrences(phrase, other) if within else int(phrase == other) for other in taken)
-            return 0 < _occurrences(phrase, self._words) <= spent
+            said = _occurrences(phrase, self._words)
+            return 0 < said <= spent or (within and not said and value in used)
         return False
 
-    def _backs(self, value: Any, name: str, about: Mapping[str, Any]) -> bool:  # noqa: ANN401 - from JSON
+    def _backs(
+        self,
+        value: Any,  # noqa: ANN401 - from JSON
+        name: str,
+        about: Mapping[str, Any],
+        of_tool: frozenset[str] = frozenset(),
+    ) -> bool:
         if isinstance(value, bool):
-            return self._mentions(f"{_spaced(name)} {about.get('description', '')}")
+            own = [
+                term
+                for term in terms(f"{_spaced(name)} {about.get('description', '')}")
+                if term not in of_tool
+            ]
+            return self._knows(own) if own else self._mentions(_spaced(name))
         if isinstance(value, int | float):
             return self._counts(_float(value))
         if isinstance(value, str) and "enum" in about:
@@ -209,8 +227,10 @@ class _Said:
         return any(_related(value, known) for known in self._numbers)
 
     def _mentions(self, text: str) -> bool:
-        asked = terms(text) or list(map(stem, words(text)))
-        return any(alike(term, known) for term in asked for known in self._stems)
+        return self._knows(terms(text) or list(map(stem, words(text))))
+
+    def _knows(self, stems: Sequence[str]) -> bool:
+        return any(alike(term, known) for term in stems for known in self._stems)
 
 
 def _unused_numbers(calls: Sequence[ToolCall], request: str) -> Iterator[str]:
@@ -249,6 +269,18 @@ def _float(value: float) -> float:
         return float(value)
     except OverflowError:  # an integer beyond all floats is no number anybody speaks of
         return math.inf
+
+
+def _as_number(value: Any) -> float | None:  # noqa: ANN401 - from JSON
+    """Return a number, or the one that is all of a text."""
+    if isinstance(value, str):
+        return digits(value)[0] if _NUMERAL.fullmatch(value.strip()) else None
+    return _float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _unarticled(text: str) -> list[str]:
+    found = words(text)
+    return found[1:] if len(found) > 1 and found[0] in _ARTICLES else found
 
 
 def _related(one: float, other: float) -> bool:

@@ -73,6 +73,8 @@ def left(request: str, **arguments: Any) -> dict[str, Any]:
         ("Table for 4 at Kumo", {"hours": 3}),
         ("Table for 4 at Kumo", {"hours": 4}),  # it was said once, and the guests have it
         ("Table for 4 at Kumo", {"note": "Kumo"}),
+        ("Table for 4 at the Kumo", {"note": "the Kumo"}),
+        ("Table for 4 at Kumo", {"note": "4"}),  # the very number, as a text
         ("Table for 4 at Kumo", {"note": "table"}),  # a word of the tool, and no wish of the user
         ("Table for 4 at Kumo", {"wishes": ["high chair"]}),
     ],
@@ -110,6 +112,36 @@ def test_a_value_somebody_spoke_of_stays(request_: str, arguments: dict[str, Any
     said: dict[str, Any] = {"restaurant": "Kumo", "guests": 4, **arguments}
     assert left(request_, **said) == said
     assert not against([call(**said)], request_)
+
+
+def test_a_day_that_was_said_once_is_not_given_to_two() -> None:
+    said: dict[str, Any] = {"restaurant": "Kumo", "guests": 4, "date": "2027-03-03"}
+    once = "Table for 4 at Kumo on 3 March 2027"
+    assert left(once, **said, note="2027-03-03") == said
+    assert left(once, **said, note="on 3 March") == {**said, "note": "on 3 March"}
+
+
+def test_what_is_said_once_goes_to_the_argument_whose_list_has_it() -> None:
+    eat = ToolSpec(
+        "find_food",
+        "Find something to eat.",
+        {"properties": {"dish": {"type": "string"}, "price": {"enum": ["low", "moderate"]}}},
+    )
+    both = ToolCall("call_1", eat.name, {"dish": "moderate", "price": "moderate"})
+    calls, dropped = trimmed([both], [eat], [Message.user("Something moderate, please")])
+    assert (calls[0].arguments, dropped) == ({"price": "moderate"}, ("find_food.dish",))
+
+
+def test_yes_or_no_needs_more_than_a_word_of_the_tool() -> None:
+    first = {"type": "boolean", "description": "It is the first home."}
+    loan = ToolSpec("home_loan", "Ask a bank.", {"properties": {"first": first}})
+
+    def kept(request: str) -> bool:
+        yes = ToolCall("call_1", loan.name, {"first": True})
+        return bool(trimmed([yes], [loan], [Message.user(request)])[0][0].arguments)
+
+    assert not kept("A loan for a home of 300,000 dollars")
+    assert kept("A loan for our first home")
 
 
 def test_blanks_around_a_text_go_and_a_text_of_blanks_stays() -> None:
