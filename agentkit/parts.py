@@ -59,6 +59,12 @@ _POINTS_BACK = re.compile(
 )
 """Speaks of what was said before it and names nothing itself."""
 
+_SHORT = re.compile(
+    rf"{_POLITE}{_ORDERS}\s+(?!(?:me|us|it|this|that|them|these|those|[\d.,]+)(?!\w))\S{{2,}}[^\s:]",
+    re.IGNORECASE,
+)
+"""As short as an order gets that names something: "read harbour.txt"."""
+
 
 def parts(request: str) -> list[str]:
     """Return what `request` asks for, each as a request of its own, in order: itself, where it asks for one thing."""
@@ -68,7 +74,9 @@ def parts(request: str) -> list[str]:
         found = [request[item.end() : end].strip() for item, end in zip(items, ends, strict=True)]
     else:
         found = [part for piece in _LEADS_ON.split(request) for part in _wholes(piece)]
-    found = [part for part in dict.fromkeys(found) if len(part.split()) >= _LEAST_WORDS]
+    found = [
+        part for part in dict.fromkeys(found) if len(part.split()) >= _LEAST_WORDS or _SHORT.fullmatch(part)
+    ]
     return found[:MAX_PARTS] if len(found) > 1 else [request]
 
 

@@ -27,6 +27,12 @@ def test_several_things_come_apart(request_: str) -> None:
     assert parts(request_) == [RAIN, TRAIN]
 
 
+def test_an_order_of_two_words_counts_where_it_names_something() -> None:
+    assert parts("Read boats.txt and send a mail to Ole.") == ["Read boats.txt", "send a mail to Ole."]
+    for request in ("Open the door and call me.", "Double 7 and add 93.1.", "Write a.txt:\nFeed the cat."):
+        assert parts(request) == [request]
+
+
 @pytest.mark.parametrize(
     "request_",
     [
