@@ -71,6 +71,24 @@ def _paint(
     return {"colour": colour.value, "end": lines[0].end.y, "style": style, "json": json}
 
 
+def test_what_a_parameter_is_may_stand_in_its_annotation() -> None:
+    @tool
+    def ring(
+        at: Annotated[str, Field(description="When, as HH:MM.")],
+        times: Annotated[int, Field(description="Hidden.", ge=1)] = 1,
+    ) -> str:
+        """Ring.
+
+        Args:
+            times: How often.
+        """
+        return at * times
+
+    told = ring.parameters["properties"]
+    assert told["at"]["description"] == "When, as HH:MM."
+    assert told["times"] == {"type": "integer", "default": 1, "minimum": 1, "description": "How often."}
+
+
 def test_signature_and_docstring_become_a_closed_schema() -> None:
     assert greet.spec() == (
         "greet",

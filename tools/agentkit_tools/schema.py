@@ -1,7 +1,7 @@
 """From a function's signature and docstring to a closed JSON Schema, and from JSON to its arguments.
 
-pydantic reads the annotations, so whatever it knows (enums, literals, nested models, constraints in
-`Annotated`) can be a parameter. References are inlined: small models and grammar compilers read one flat
+pydantic reads the annotations, so whatever it knows (enums, literals, nested models, constraints and
+descriptions in `Annotated`) can be a parameter. References are inlined: small models and grammar compilers read one flat
 schema. Imported only when a tool is defined, for pydantic is heavy.
 """
 
@@ -84,7 +84,8 @@ class Signature:
                     f"parameter {name} of tool {self._name} has no type", hint=f"write {name}: str"
                 )
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-            fields[name] = (hints[name], Field(default, alias=name, description=described.get(name)))
+            about: dict[str, Any] = {"description": described[name]} if name in described else {}
+            fields[name] = (hints[name], Field(default, alias=name, **about))
         unknown = sorted(set(described) - set(fields))
         if unknown:
             raise ToolDefinitionError(
