@@ -12,7 +12,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
 from agentkit.errors import IndexingError
@@ -83,7 +83,7 @@ def docx_blocks(archive: zipfile.ZipFile) -> Iterator[Block]:
             continue
         for element in _elements(archive, part, f"{_W}p", f"{_W}tbl"):
             if element.tag == f"{_W}tbl":
-                rows = [(_columns(row), place_at("paragraph", number + 1)) for row in element.iter(f"{_W}tr")]
+                rows = [(columns, place_at("paragraph", number + 1)) for columns in _rows(element)]
                 number += 1
                 named = element.find(f"{_W}tr/{_W}trPr/{_W}tblHeader") is not None
                 wide = bool(rows) and len(rows[0][0]) > 2
@@ -153,14 +153,27 @@ class _Bounded:
         return data
 
 
-def _columns(row: _Element) -> list[str]:
-    """Return the text of each column of a row; a cell that spans several stands in each."""
+def _rows(table: _Element) -> Iterator[list[str]]:
+    """Yield the columns of each row of a table, and of the tables in it."""
+    above: dict[_Element | None, list[str]] = {}
+    for row in table.iter(f"{_W}tr"):
+        holder = next(row.iterancestors(f"{_W}tbl"), None)
+        above[holder] = _columns(row, above.get(holder, []))
+        yield above[holder]
+
+
+def _columns(row: _Element, above: Sequence[str]) -> list[str]:
+    """Return the text of each column of a row; a cell that spans several stands in each, and in each of its rows."""
     cells = list(_cells(row))
-    texts: list[str] = []
+    texts = [""] * (_number(row.find(f"{_W}trPr/{_W}gridBefore")) or 0)
     for cell in cells:
         text = _text(cell)
+        merged = cell.find(f"{_W}tcPr/{_W}vMerge")
+        if merged is not None and merged.get(f"{_W}val") != "restart" and not text.strip():
+            held = next(iter(above[len(texts) : len(texts) + 1]), "")
+            text = held if len(held) <= LONGEST_REPEATED else ""
         again = text if len(cells) > 1 and len(text) <= LONGEST_REPEATED else ""
-        texts += [text, *[again] * (_span(cell) - 1)]
+        texts += [text, *[again] * ((_number(cell.find(f"{_W}tcPr/{_W}gridSpan")) or 1) - 1)]
     return texts
 
 
@@ -174,10 +187,10 @@ def _cells(row: _Element) -> Iterator[_Element]:
             left += reversed(element)
 
 
-def _span(cell: _Element) -> int:
-    span = cell.find(f"{_W}tcPr/{_W}gridSpan")
-    value = span.get(f"{_W}val", "") if span is not None else ""
-    return min(max(int(value), 1), MOST_SPANNED) if re.fullmatch("[0-9]{1,6}", value) else 1
+def _number(element: _Element | None) -> int:
+    """Return a count of columns; 0 where there is none."""
+    value = element.get(f"{_W}val", "") if element is not None else ""
+    return min(int(value), MOST_SPANNED) if re.fullmatch("[0-9]{1,6}", value) else 0
 
 
 def _text(element: _Element) -> str:

@@ -276,6 +276,23 @@ def test_docx_cells_stand_under_their_columns() -> None:
     ]
 
 
+def test_docx_cells_that_are_merged_downwards_stand_in_each_of_their_rows() -> None:
+    def cell(text: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>"
+
+    begins, goes_on = '<w:vMerge w:val="restart"/>', "<w:vMerge/>"
+    inner = f"<w:tc><w:tbl><w:tr>{cell('in')}{cell('ner')}</w:tr></w:tbl><w:p/></w:tc>"
+    rows = (
+        cell("Region") + cell("Quarter") + cell("Sales"),
+        cell("North", begins) + cell("Q1") + inner,
+        cell("", goes_on) + cell("Q2") + cell("210"),
+        '<w:trPr><w:gridBefore w:val="1"/></w:trPr>' + cell("Q3") + cell("220"),
+    )
+    table = "".join(f"<w:tr>{row}</w:tr>" for row in rows)
+    found = texts(read(docx(f"<w:tbl>{table}</w:tbl>"), "a.docx"))
+    assert found[-2:] == ["Region: North, Quarter: Q2, Sales: 210", "Quarter: Q3, Sales: 220"]
+
+
 def test_a_zip_bomb_is_refused_before_it_is_unpacked() -> None:
     body = "<w:p><w:r><w:t>boom boom boom boom</w:t></w:r></w:p>" * 200_000
     with pytest.raises(IndexingError, match="more than 200 times its size"):
