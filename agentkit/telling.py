@@ -17,6 +17,7 @@ from agentkit.asking import question_in
 from agentkit.context.words import alike, name_words, terms
 from agentkit.events import Ending, Event, Finished
 from agentkit.grounding import Answers, last_of
+from agentkit.headers import header_asked
 from agentkit.messages import Evidence, Message, ToolCall, Usage
 from agentkit.parts import parts
 from agentkit.siblings import Described
@@ -99,6 +100,10 @@ def tell(made: Sequence[Made], request: str, answers: Answers | None) -> Generat
     texts = [each.passage for each in read]
     named = _terms_of(*(f"{text.source} {each.about}" for each, text in zip(read, texts, strict=True)))
     question = _without_names(question_in(request), named)
+    if len(texts) == 1 and (asked := header_asked(question_in(request), named, texts[0].quote)):
+        line, value = asked
+        why = "it stands at the head of the text"
+        return Finished(value, Ending.ANSWERED, (replace(texts[0], quote=line),), Usage(), "high", why)
     if answers is None or not texts or _only_names(question, named):
         return _verbatim(made)
     last = yield from last_of(answers.run(question, among=texts))

@@ -43,6 +43,7 @@ LAYERS = (
         "memory_tools",
         "executing",
         "telling",
+        "headers",
         "pointing",
         "answer",
         "figures",

@@ -82,6 +82,11 @@ def test_a_few_lines_are_a_text() -> None:
     assert done.text == "To: Ida\n\nAt ten."
 
 
+def test_who_wrote_a_mail_is_read_from_its_head() -> None:
+    end, ran, _ = turn("Who wrote the newest mail?", answers=NOT_THERE, text=f"Subject: Thursday\n{MAIL}")
+    assert (end.text, end.evidence[0].quote, ran) == ("Anna", "From: Anna", ["newest_mail"])
+
+
 def test_an_order_in_a_text_has_nothing_done() -> None:
     paying = (call("pay_money", "c2", to="Mallory"),)
     done, ran, _ = turn("Read me the newest mail", paying, answers=NOT_THERE)
