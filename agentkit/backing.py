@@ -37,6 +37,9 @@ _GIVEN = frozenset({"enum", "const", "default", "$ref"})
 _SUBJECT_CHARACTERS = 80
 _NUMERAL = re.compile(r"\d+(?:\.\d+)?")
 _ARTICLES = frozenset({"the", "a", "an"})
+_PROSE = re.compile(r"(?:[\w,.;:!?'\"()%-]+\s+){3,}[\w,.;:!?'\"()%-]+\s*")
+"""Four words or more, and no code."""
+_MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b")
 _FACTORS = (1, 100, 1000, 1_000_000, 1_000_000_000, 7, 12, 24, 60, 3600)
 """Percent and shares, thousands, and the units of time: a value may be given in another unit than it is said in."""
 
@@ -213,6 +216,8 @@ class _Said:
         if isinstance(value, str):
             if not value.isascii() and fold(value) in self._folded:
                 return True  # of a language written without spaces, too
+            if _PROSE.fullmatch(value) and not self._numbers.keys() >= {*digits(_MOMENT.sub("", value))}:
+                return False  # a sentence with a number of the model's own
             return not value.strip() or self._mentions(value) or any(map(self._counts, digits(value)))
         if isinstance(value, list):
             return all(self._backs(each, name, about.get("items") or {}) for each in value)

@@ -68,6 +68,7 @@ _ARITHMETIC = "it is nothing but arithmetic"
 _RUN = _PLEASE + r"(?:run|execute)\s+"
 _CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>\S.*)"
 _COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>\S.*)"
+_LOOKS_LIKE_CODE = r"[^`]*?[(=\[*/][^`]*?"
 _CODE_GIVEN = "it gives what to run"
 
 INTENTS: tuple[Rule, ...] = (
@@ -116,6 +117,8 @@ INTENTS: tuple[Rule, ...] = (
         _CODE_GIVEN,
         verbatim=True,
     ),
+    _rule("run_python", rf"{_RUN}`?(?P<code>{_LOOKS_LIKE_CODE})`? (?:in|with|using) python", _CODE_GIVEN),
+    _rule("run_shell", rf"{_RUN}`?(?P<command>[^`]+?)`? in (?:the |a )?(?:shell|terminal|bash)", _CODE_GIVEN),
     _rule(
         "run_shell",
         _RUN + r"(?:this |the following )?(?:shell )?(?:command|shell)" + _COMMAND,

@@ -35,12 +35,13 @@ from agentkit.grounding import Answers, Searches, from_what_is_written
 from agentkit.intents import intent
 from agentkit.labels import Labels, Origin, Privacy, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
-from agentkit.messages import Evidence, Message, Role
+from agentkit.messages import Evidence, Message, Role, ToolCall, Usage
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
+from agentkit.remaining import meant, next_call, orders_in
 from agentkit.selection import Chosen, Selection
 from agentkit.support import BACKED, support, trust
-from agentkit.telling import Made, is_meant, made_in, tell
+from agentkit.telling import Made, made_in, tell
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
 from agentkit.votes import Votes, insists, settle
@@ -168,6 +169,7 @@ class Loop:
                     text, usable, forced=forced, named=choice.name, required=choice.mode == "required"
                 )
             choice = ToolChoice.named(forced.tool) if forced else choice if chosen.tools else NONE
+            choice = ToolChoice.named(chosen.first) if choice == AUTO and chosen.first else choice
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
@@ -188,7 +190,7 @@ class Loop:
                         continue
                     ending = Ending.INVALID_CALL
                 if ending is None and (made := self._texts()):
-                    wanted = tuple(call for call in completion.calls if is_meant(call, text, made))
+                    wanted = meant(completion.calls, text, made) or self._left_to_do(made, window, spent)
                     if not wanted:
                         yield from self._tell(spent)
                         return
@@ -274,7 +276,7 @@ class Loop:
         sampling = replace(sampling, max_tokens=room)
         stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said, passed = "", 0
-        request = "" if self._results() else self._question()
+        request = "" if self._results() or chosen.first else self._question()
         waits, ends_here = self._votes is not None and insists(choice, request), bool(self._texts())
         may_turn = self._answers is not None or bool(chosen.ready or chosen.reads)
         try:
@@ -331,13 +333,26 @@ class Loop:
 
     def _texts(self) -> list[Made]:
         """Return what was called, if that brought a text which is not for the model to tell."""
-        made = made_in(self._turn_so_far(), self._toolbox) if self._answers is not None else []
+        made = self._made() if self._answers is not None else []
         return made if any(each.is_text for each in made) else []
+
+    def _left_to_do(self, made: Sequence[Made], window: Window, spent: Spent) -> tuple[ToolCall, ...]:
+        """Return the call of the next order of several, if the user's own words say all that it needs."""
+        sampling = replace(self._calling, max_tokens=min(self._calling.max_tokens, spent.tokens_left))
+        asked, calls = next_call(self._model, window.messages, window.tools, sampling, self._question(), made)
+        spent.used(asked.usage if asked else Usage())
+        return calls
+
+    def _made(self) -> list[Made]:
+        """Return the calls of the turn that were answered."""
+        return made_in(self._turn_so_far(), self._toolbox, self._question())
 
     def _tell(self, spent: Spent) -> Iterator[Event]:
         """End a turn with what its tools brought: its request named the tool, or it is not for the model to tell."""
-        made = made_in(self._turn_so_far(), self._toolbox)
+        made = self._made()
         last = yield from tell(made, self._question(), self._answers)
+        if left := orders_in(self._question())[len(made) :]:
+            last = replace(last, text=f"{last.text}\n\n{prompt.not_done(left)}")
         labels = join_all(each.result.labels for each in made)
         yield from self._end(last, labels, spent)
 

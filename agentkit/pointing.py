@@ -34,6 +34,11 @@ _CHANGES = re.compile(
     r"|translate|convert)\b",
     re.IGNORECASE,
 )
+_ORDER_TO_READ = re.compile(
+    r"\W*(?:(?:please|first|can you|could you|would you)\b[\s,]*)*"
+    r"(?:read|open|fetch|load|get|show|view|visit|check|go through|look (?:at|in|into|through|up))\b",
+    re.IGNORECASE,
+)
 _STANDS_IN = re.compile(
     r"(?:\b(?:according to|going by|says|it(?:'s| is) (?:in|on))"
     r"|(?<=[.?!:,] )(?:see|check|ask|use|look (?:at|in|into)))\s+"
@@ -62,6 +67,11 @@ def read_by(request: str, tools: Iterable[Described]) -> list[str]:
         return []
     kinds = _kinds(request)
     return [tool.name for tool in tools if kinds and _reads(tool, kinds)]
+
+
+def is_order_to_read(part: str) -> bool:
+    """Return whether one of several things that are asked for is to read what it names: `open notes.txt`."""
+    return bool(_ORDER_TO_READ.match(part))
 
 
 def named_by(request: str, tools: Iterable[Described]) -> list[str]:

@@ -68,6 +68,11 @@ def still_needed(subjects: Sequence[str]) -> str:
     return f"{ASKING_BACK[0]}{'; '.join(subjects)}."
 
 
+def not_done(orders: Sequence[str]) -> str:
+    """Return what is said of orders that were not carried out: `I did not do this: send a mail to Ole.`."""
+    return f"I did not do this: {'; '.join(each.rstrip(' .,;!') for each in orders)}."
+
+
 def which_of(labels: Sequence[str]) -> str:
     """Return what is missing where tools are alike but for these words: `which one (hall, porch, study)`."""
     named = ", ".join(labels[:_MOST_NAMED])

@@ -18,7 +18,7 @@ from agentkit.context.words import terms
 from agentkit.intents import Intent, cues, unwanted
 from agentkit.messages import ToolSpec
 from agentkit.parts import parts
-from agentkit.pointing import named_by, pointed_to, read_by
+from agentkit.pointing import is_order_to_read, named_by, pointed_to, read_by
 from agentkit.siblings import LEAST, Described, Family, families, not_meant
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Chosen:
     """The tool that is nearest to the request, if it can be called without any value."""
     reads: str = ""
     """The tool that reads the file or the address which the request names."""
+    first: str = ""
+    """The tool that reads what a request for several things wants read before the rest is done."""
 
 
 class Selection:
@@ -131,8 +133,9 @@ class Selection:
         shown = [_spec(every[name], beside=name not in self._pins) for name in sorted(reasons)]
         if forced is not None:
             shown = [_narrowed(each, forced.arguments) if each.name == only else each for each in shown]
-        elif found.reads and (pointed := pointed_to(request)):
-            shown = [_pointing(each, pointed) if each.name == found.reads else each for each in shown]
+        elif held := found.reads or found.first:
+            pointed = pointed_to(request if found.reads else parts(request)[0])
+            shown = [_pointing(each, pointed) if pointed and each.name == held else each for each in shown]
         return replace(found, tools=tuple(shown), reasons=reasons)
 
     def _nearest(
@@ -149,6 +152,8 @@ class Selection:
             key=lambda pair: (-pair[0], pair[1].name),
         )
         reading = read_by(request, (tool for _, tool in nearest))[:1]
+        begins = not reading and len(asked_for) > 1 and is_order_to_read(asked_for[0])
+        reading = read_by(asked_for[0], (tool for _, tool in nearest))[:1] if begins else reading
         named = named_by(request, (tool for _, tool in nearest))
         likely = {**cues(request, (tool.name for tool in free)), **dict.fromkeys([*reading, *named], _READS)}
         is_near = bool(nearest) and nearest[0][0] >= NEAREST_SCORE
@@ -170,8 +175,9 @@ class Selection:
         first = nearest[0][1].name if nearest else ""
         ready = first in found and not every[first].parameters.get("required")
         undecided = _undecided(request, among, nearest)
-        reads = next((name for name in reading if name in found), "")
-        return Chosen((), found, clear, undecided, first if ready else "", reads)
+        read = next((name for name in reading if name in found), "")
+        reads, before = ("", read) if begins else (read, "")
+        return Chosen((), found, clear, undecided, first if ready else "", reads, before)
 
     def _scores(self, asked_for: Iterable[str], tools: Sequence[Described]) -> list[float]:
         """Return how near each tool is to the nearest of `asked_for`: it may be far from all of them together."""

@@ -19,7 +19,7 @@ from agentkit.events import Ending, Event, Finished
 from agentkit.grounding import Answers, last_of
 from agentkit.headers import header_asked
 from agentkit.messages import Evidence, Message, ToolCall, Usage
-from agentkit.parts import parts
+from agentkit.pointing import pointed_to
 from agentkit.siblings import Described
 
 _LEAST_WORDS, _LEAST_LINES = 20, 3
@@ -42,13 +42,15 @@ class Made:
     result: Message
     about: str = ""
     """What the tool does, by its description."""
+    named: bool = False
+    """Whether the request names what it was called with: a file, an address."""
 
     @property
     def is_text(self) -> bool:
         """Whether that is a text to be read, and not a fact, fields or an error."""
         text = self.result.text
         is_long = len(text.split()) >= _LEAST_WORDS or len(text.split("\n", _LEAST_LINES)) >= _LEAST_LINES
-        return is_long and not text.startswith("error:") and not _is_json(text)
+        return (is_long or self.named) and not text.startswith("error:") and not _is_json(text)
 
     @property
     def passage(self) -> Evidence:
@@ -58,31 +60,22 @@ class Made:
         return Evidence("", source, "", self.result.text, 1.0, self.result.labels)
 
 
-def made_in(turn: Sequence[Message], tools: Iterable[Described]) -> list[Made]:
-    """Return the answered calls among the messages of a turn, in order; `tools` are those there are."""
+def made_in(turn: Sequence[Message], tools: Iterable[Described], request: str = "") -> list[Made]:
+    """Return the answered calls among the messages of a turn, in order.
+
+    Args:
+        turn: What follows the request.
+        tools: Those there are.
+        request: In the user's words.
+    """
     about = {tool.name: tool.description for tool in tools}
     calls = {call.id: call for message in turn for call in message.calls}
     answered = ((calls[each.call_id], each) for each in turn if each.call_id in calls)
-    return [Made(call, result, about.get(call.name, "")) for call, result in answered]
-
-
-def is_meant(call: ToolCall, request: str, made: Sequence[Made]) -> bool:
-    """Return whether a request still wants a call once tools have brought a text for it.
-
-    It does if it gives more orders than were carried out, or names what the tool does and those before it do not.
-
-    Args:
-        call: What the model wants next.
-        request: In the user's words.
-        made: The calls that were answered.
-    """
-    if any(call.spelt == each.call.spelt for each in made):
-        return False
-    if sum(not question_in(part) for part in parts(request)) > len(made):
-        return True
-    known = _terms_of(*(f"{each.call.name} {each.about}" for each in made))
-    own = (word for word in _terms_of(call.name) if not any(alike(word, other) for other in known))
-    return any(alike(one, other) for one in own for other in terms(request))
+    named = pointed_to(request)
+    return [
+        Made(call, result, about.get(call.name, ""), any(each in named for each in call.arguments.values()))
+        for call, result in answered
+    ]
 
 
 def tell(made: Sequence[Made], request: str, answers: Answers | None) -> Generator[Event, None, Finished]:

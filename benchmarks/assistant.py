@@ -54,9 +54,10 @@ from agentkit.models.engine import Engine
 from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from agentkit.recall import Recall
+from agentkit.remaining import meant
 from agentkit.selection import Chosen, Selection
 from agentkit.spawn import LocalSpawner
-from agentkit.telling import is_meant, made_in, tell
+from agentkit.telling import made_in, tell
 from agentkit.votes import Votes, settle
 from benchmarks import _notes as notes
 from benchmarks import _requests as requests
@@ -121,7 +122,7 @@ def own_told(parts: Parts, example: Example, way: str) -> bool:
     completion = _completed(parts.engine, example.messages, sampling, example.tools, AUTO)
     made = made_in(turn, example.tools)
     if way in GUIDED:
-        if any(is_meant(call, request.text, made) for call in completion.calls):
+        if meant(completion.calls, request.text, made):
             return False
         answers = _answerer(parts, _Given(()), way)
         said = _ended(tell(made, request.text, answers)).text

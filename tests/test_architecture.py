@@ -44,6 +44,7 @@ LAYERS = (
         "executing",
         "telling",
         "headers",
+        "remaining",
         "pointing",
         "answer",
         "figures",

@@ -121,6 +121,24 @@ def test_a_day_that_was_said_once_is_not_given_to_two() -> None:
     assert left(once, **said, note="on 3 March") == {**said, "note": "on 3 March"}
 
 
+def test_a_sentence_with_a_number_of_the_models_own_was_not_said() -> None:
+    note = ToolSpec(
+        "write_note", "Write.", {"properties": {"text": {"type": "string"}}, "required": ["text"]}
+    )
+    asked = [Message.user("Write down how long the quay is. It is 1,400 dm, measured on 3 May 2026 at 7 pm.")]
+
+    def missing(text: str) -> tuple[str, ...]:
+        return unsaid([ToolCall("call_1", note.name, {"text": text})], [note], asked)
+
+    assert missing("the length of the quay is 300") == ("text",)
+    for text in (
+        "the length is 1400 dm",
+        "measured on 2026-05-03 at 19:00, how long",
+        "print(range(1, 21)) # how long",
+    ):
+        assert not missing(text)
+
+
 def test_what_is_said_once_goes_to_the_argument_whose_list_has_it() -> None:
     eat = ToolSpec(
         "find_food",

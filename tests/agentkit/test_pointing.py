@@ -115,6 +115,27 @@ def test_the_tool_that_reads_it_is_held_to_it_and_shown_as_ever() -> None:
     assert read.parameters == READ_FILE.parameters
 
 
+@pytest.mark.parametrize(
+    ("request_", "first", "reads"),
+    [
+        ("Read recipe.md and write the shopping list into list.txt", "read_file", ""),
+        ("Please open recipe.md, then send a mail to Ole", "read_file", ""),
+        ("Read recipe.md. How long does the barley soak?", "", "read_file"),
+        ("Write the list into list.txt and open recipe.md", "", ""),
+        ("Delete recipe.md and add a note", "", ""),
+    ],
+)
+def test_what_is_to_be_read_before_the_rest_is_done_comes_first(
+    request_: str, first: str, reads: str
+) -> None:
+    chosen = Selection().choose(request_, TOOLS)
+    assert (chosen.first, chosen.reads) == (first, reads)
+    if first:
+        held = next(tool for tool in chosen.tools if tool.name == first)
+        assert held.narrowed
+        assert held.narrowed["properties"]["path"] == {"enum": ["recipe.md"]}
+
+
 def test_an_address_for_an_amount_is_misplaced() -> None:
     pay = taking("pay", "Pay.", "to", "amount")
     assert misplaced([ToolCall("1", "pay", {"to": "yachts", "amount": "harbour.txt"})], [pay])

@@ -59,6 +59,9 @@ class Described:
         ("what's the time in New York right now?", "current_time", {"timezone": "New York"}),
         ("List my files", "list_folder", {}),
         ("Run this Python: print(6 * 7)", "run_python", {"code": "print(6 * 7)"}),
+        ("Run print(2**10) in python", "run_python", {"code": "print(2**10)"}),
+        ("Please run `print('a b')` with Python!", "run_python", {"code": "print('a b')"}),
+        ("Execute ls -l in the terminal", "run_shell", {"command": "ls -l"}),
         (
             "Run this Python:\n```python\nfor i in range(3):\n    print(i)\n```",
             "run_python",

@@ -9,9 +9,7 @@ import pytest
 
 from agentkit import prompt
 from agentkit.events import Ending, Event, Finished, TextDelta, ToolStarted
-from agentkit.labels import Labels
-from agentkit.messages import Evidence, Message, ToolCall
-from agentkit.telling import Made, is_meant
+from agentkit.messages import Evidence
 from tests.agentkit.test_loop import (
     PASSAGE,
     FakeAnswers,
@@ -87,6 +85,15 @@ def test_who_wrote_a_mail_is_read_from_its_head() -> None:
     assert (end.text, end.evidence[0].quote, ran) == ("Anna", "From: Anna", ["newest_mail"])
 
 
+def test_a_file_that_was_named_is_a_text_however_short() -> None:
+    read = FakeTool("read_file", "reads", lambda _: FakeOutput("The quay is 140 m long."))
+    loop = make(
+        FakeModel((call("read_file", path="a.txt"),), "The text does not say."), read, answers=NOT_THERE
+    )
+    end = finished(list(loop.run("Read a.txt")))
+    assert (end.text, end.confidence) == ("The quay is 140 m long.", "high")
+
+
 def test_an_order_in_a_text_has_nothing_done() -> None:
     paying = (call("pay_money", "c2", to="Mallory"),)
     done, ran, _ = turn("Read me the newest mail", paying, answers=NOT_THERE)
@@ -139,25 +146,6 @@ def test_a_large_model_and_a_short_result_are_told_by_the_model(
 ) -> None:
     done, _, _ = turn("What does the newest mail say?", "It is about Thursday", answers=answers, text=text)
     assert done.text == "It is about Thursday"
-
-
-@pytest.mark.parametrize(
-    ("request_", "name", "meant"),
-    [
-        ("When is the meeting, according to the newest mail?", "send_mail", False),
-        ("Read the newest mail", "pay_money", False),
-        ("Read the newest mail and send Ole the date", "send_mail", True),
-        ("Read the newest mail, and pay what it asks for.", "payMoney", True),
-        ("Read me the newest mail. Also let Ole know that I got it.", "telegram.message", True),
-        ("Read me the newest mail. When is the meeting?", "telegram.message", False),
-        ("Read me the newest mail", "read_file", False),
-        ("Get me the newest mail as a file", "read_file", True),
-    ],
-)
-def test_what_a_request_still_wants(request_: str, name: str, meant: bool) -> None:
-    brought = ToolCall("c1", "newest_mail", {})
-    made = [Made(brought, Message.tool(brought, MAIL, Labels()), "Read the newest mail.")]
-    assert is_meant(ToolCall("c2", name, {}), request_, made) is meant
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,34 @@ def test_files_are_read_in_pieces_and_labelled_as_documents(toolbox: Toolbox, wo
     assert "not text" in toolbox.call("read_file", {"path": "binary"}).text
 
 
+def test_a_relative_path_may_stand_in_an_indexed_folder(workspace: Path) -> None:
+    roots = [workspace.parent / name for name in ("indexed", "other")]
+    for root in roots:
+        root.mkdir(exist_ok=True)
+        (root / "both.txt").write_text("twice")
+    (roots[0] / "letters").mkdir()
+    (roots[0] / "letters" / "anna.txt").write_text("Dear Anna")
+    tools = Toolbox(builtin_tools(NoSandbox(), workspace, lambda: roots, lambda: NOW))
+
+    def read(path: str) -> str:
+        return tools.call("read_file", {"path": path}).text
+
+    assert read("letters/anna.txt") == "Dear Anna"
+    assert tools.call("list_folder", {"path": "letters"}).text == "anna.txt  9 bytes"
+    assert read("note.txt").startswith("ws")
+    assert "both.txt is in 2 indexed folders" in read("both.txt")
+    assert "there is no gone.txt in the workspace or an indexed folder" in read("gone.txt")
+    assert str(workspace) in read("gone.txt")
+    assert "leads outside the folder" in read("../private/note.txt")
+    tools.call("write_file", {"path": "letters/anna.txt", "content": "x"})
+    assert (roots[0] / "letters" / "anna.txt").read_text() == "Dear Anna"
+
+
+def test_an_empty_workspace_says_where_it_is(tmp_path: Path) -> None:
+    tools = Toolbox(builtin_tools(NoSandbox(), tmp_path, list, lambda: NOW))
+    assert tools.call("list_folder", {}).text == f"[the workspace is empty: {tmp_path}]"
+
+
 @pytest.mark.parametrize(
     "path", ["../private/note.txt", "{private}", "/etc/passwd", "~/.ssh/id_rsa", ".git/config"]
 )

@@ -36,12 +36,12 @@ class Files:
         """Return some lines of a text file, and say how many there are when there are more.
 
         Args:
-            path: Relative to the workspace, or absolute within a folder that may be read.
+            path: Relative to the workspace or to an indexed folder, or absolute within one of them.
             first_line: Counted from 1.
             lines: How many at most.
 
         Raises:
-            ToolInputError: The path lies elsewhere, or the file is not text.
+            ToolInputError: The path lies elsewhere or in several folders, or the file is not text.
             BrokerError: It cannot be read safely.
         """
         if first_line < 1 or lines < 1:
@@ -63,7 +63,7 @@ class Files:
         The folders that may be read stand below what lies in the workspace.
 
         Args:
-            path: Relative to the workspace, or absolute within a folder that may be read.
+            path: As to `read`.
 
         Raises:
             ToolInputError: The path lies elsewhere.
@@ -77,8 +77,11 @@ class Files:
         ]
         if len(entries) > MOST_ENTRIES:
             lines.append(f"[{MOST_ENTRIES} of {len(entries)} are shown]")
-        lines = lines or ["[the folder is empty]"]
-        if os.path.normpath(path or ".") == ".":
+        is_top = os.path.normpath(path or ".") == "."
+        lines = lines or [
+            f"[the workspace is empty: {self._workspace}]" if is_top else "[the folder is empty]"
+        ]
+        if is_top:
             lines += [f"{root}/  indexed" for root in self._roots()]
         return "\n".join(lines)
 
@@ -102,9 +105,9 @@ class Files:
         return f"{'replaced' if replaced else 'created'} {path} ({_size(len(data))})"
 
     def _place(self, path: str) -> tuple[Path, str]:
-        """Return the folder that allows `path`, and the path in it."""
+        """Return the folder that allows `path`, and the path in it; the broker decides whether it can be read there."""
         if not os.path.isabs(path):
-            return self._workspace, path
+            return self._holder(path), path
         for folder in (self._workspace, *self._roots()):
             inside = _inside(path, folder)
             if inside is not None:
@@ -113,6 +116,21 @@ class Files:
             f"{path} is in no folder that may be read",
             hint="use a path of the workspace or of an indexed folder",
         )
+
+    def _holder(self, path: str) -> Path:
+        """Return the folder a relative path stands in: the workspace, or else the one indexed folder that has it."""
+        if os.path.lexists(self._workspace / path) or ".." in Path(path).parts:
+            return self._workspace
+        roots = self._roots()
+        holders = [root for root in roots if os.path.lexists(root / path)]
+        if not holders:
+            raise ToolInputError(
+                f"there is no {path} in the workspace{' or an indexed folder' if roots else ''}",
+                hint=f"the workspace is {self._workspace}",
+            )
+        if len(holders) > 1:
+            raise ToolInputError(f"{path} is in {len(holders)} indexed folders", hint="give its whole path")
+        return holders[0]
 
 
 def _inside(path: str, folder: Path) -> str | None:

@@ -1,8 +1,8 @@
 """From a function's signature and docstring to a closed JSON Schema, and from JSON to its arguments.
 
 pydantic reads the annotations, so whatever it knows (enums, literals, nested models, constraints and
-descriptions in `Annotated`) can be a parameter. References are inlined: small models and grammar compilers read one flat
-schema. Imported only when a tool is defined, for pydantic is heavy.
+descriptions in `Annotated`) can be a parameter. References are inlined: small models and grammar compilers read
+one flat schema. Imported only when a tool is defined, for pydantic is heavy.
 """
 
 from __future__ import annotations
