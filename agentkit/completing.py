@@ -1,4 +1,4 @@
-"""The user's reply to a question for what his request left out, put to that request (pure, English).
+"""A message that leans on the request before it, put into full: a reply to a question back, `and in May?` (pure).
 
 "When is low tide?", "I still need to know: the harbour.", "Port Ellery" is one request, said in two messages. A small
 model reads it best as one, so that is what it is shown; the conversation keeps what was said as it was said. Of the
@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from agentkit import prompt
 from agentkit.asking import asks
+from agentkit.elliptic import whole
 from agentkit.messages import Message, Role
 
 _MOST_WORDS = 30
@@ -35,6 +36,8 @@ _ORDERS = re.compile(
 def completed(messages: Sequence[Message]) -> list[Message]:
     """Return a conversation in which every reply to a question for what is missing stands with its request.
 
+    A request that leaves out what the one before it said (`agentkit.elliptic`) says it.
+
     Args:
         messages: Those of the whole conversation, oldest first.
     """
@@ -46,6 +49,11 @@ def completed(messages: Sequence[Message]) -> list[Message]:
                 labels = request.labels.join(message.labels)
                 made[-2:] = [replace(message, text=f"{request.text}\n{message.text}", labels=labels)]
                 continue
+        before = next((each for each in reversed(made) if each.role is Role.USER), None)
+        if before is not None and message.role is Role.USER:
+            text = whole(message.text, before.text)
+            labels = message.labels if text == message.text else before.labels.join(message.labels)
+            message = replace(message, text=text, labels=labels)
         made.append(message)
     return made
 

@@ -35,6 +35,7 @@ LAYERS = (
         "siblings",
         "support",
         "completing",
+        "elliptic",
         "asking",
         "expected",
         "evidence",

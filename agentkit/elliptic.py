@@ -1,0 +1,56 @@
+"""A request that leaves out what the one before it said: `and of 120?` behind `what is 17% of 89?` (pure, English).
+
+Not covered: what replaces a plain word (`and the rent?` after `how much is the car?`), since nothing tells which.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = r"of|for|in|at|on|from|to|with|by|into|after|before|between"  # what a phrase begins with
+_LEADS = r"(?:and|or|then|(?:and )?(?:what|how) about|(?:and )?(?:the )?same (?:again )?(?=for|with|in|of))"
+_SHORT = re.compile(
+    rf"\W*(?:{_LEADS}\s+(?:(?P<word>{_WORDS})\s+)?|(?P<alone>{_WORDS})\s+(?=.*\?\s*$))(?P<rest>\S.{{0,40}}?)\s*[?.!]*\s*",
+    re.IGNORECASE,
+)
+_MOST_WORDS = 4
+_NUMBER = r"(?<![\w.,])\d+(?:[.,]\d+)*%?(?!\w)"
+_DAY = r"\b(?:today|tonight|tomorrow|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b"
+_INSIDE = r"(?<=[a-z,] )"
+_NAME = r"(?![A-Z][a-z]+day\b)[A-Z][\w-]*(?: [A-Z][\w-]*)*(?:'s\b)?"
+_CHARACTERS = 500
+_SAYS_MORE = re.compile(
+    r"\b(?:is|are|was|were|do|does|did|can|could|will|would|should|have|has|had|i|you|me|it|that|this|them|thanks?|please"
+    r"|what|which|who|when|where|why|how|also|not)\b",
+    re.IGNORECASE,
+)
+"""A sentence of its own, or it points back."""
+
+
+def whole(request: str, before: str) -> str:
+    """Return `request` with what it leaves out of the one `before` it, or as it stands.
+
+    A phrase takes the place of the last one with the same preposition; a number, a day or a name that of the last one.
+    """
+    found = _SHORT.fullmatch(request) if len(request) <= _CHARACTERS >= len(before) else None
+    if found is None or len(found["rest"].split()) > _MOST_WORDS or _SAYS_MORE.search(found["rest"]):
+        return request
+    rest, word = found["rest"], found["word"] or found["alone"]
+    if word:
+        phrase = rf"\b{word}\s+(?P<said>(?:[^?.!,;]|[.,](?=\d))+?)(?=\s+(?:{_WORDS})\b|[?.!,;](?!\d)|\s*$)"
+        last = _last(phrase, before, re.IGNORECASE)
+        if last is None:
+            return request
+        numbers = list(re.finditer(_NUMBER, last["said"]))
+        start, end = last.span("said")
+        if re.fullmatch(_NUMBER, rest) and len(numbers) == 1:  # its unit stays
+            start, end = start + numbers[0].start(), start + numbers[0].end()
+        return before[:start] + rest + before[end:]
+    for like, flags, ahead in ((_NUMBER, 0, ""), (_DAY, re.IGNORECASE, ""), (_NAME, 0, _INSIDE)):
+        if re.fullmatch(like, rest, flags) and (last := _last(ahead + like, before, flags)):
+            return before[: last.start()] + rest + before[last.end() :]
+    return request
+
+
+def _last(pattern: str, text: str, flags: int) -> re.Match[str] | None:
+    return next(iter(list(re.finditer(pattern, text, flags))[-1:]), None)
