@@ -32,6 +32,10 @@ FAR = "How far is it from Oslo to Bergen by car?"
         ("Is it dry in Oslo on Monday?", "and Bergen?", "Is it dry in Bergen on Monday?"),
         ("Convert 5 miles to km", "and to feet?", "Convert 5 miles to feet"),
         ("Set a timer for 5 minutes", "and for 10", "Set a timer for 10 minutes"),
+        ("How much do yachts pay?", "and fishing boats?", "How much do fishing boats pay?"),
+        ("How much do fishing boats pay a night?", "and yachts?", "How much do yachts pay a night?"),
+        ("How much is the car?", "and the rent?", "How much is the rent?"),
+        ("When does the shop open?", "and the bakery?", "When does the bakery open?"),
         (FAR, "and to Trondheim?", "How far is it from Oslo to Trondheim by car?"),
         (FAR, "and by train?", "How far is it from Oslo to Bergen by train?"),
     ],
@@ -61,6 +65,7 @@ def test_a_request_of_its_own_stays(request_: str) -> None:
 def test_what_the_request_before_has_no_place_for_stays() -> None:
     for request in ("and in Oslo?", "and 7?", "and tomorrow?", "and Ole?"):
         assert whole(request, "how much is the rent?") == request
+    assert whole("and the dentist?", "What is the name of the vet?") == "and the dentist?"
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
