@@ -41,3 +41,4 @@ def show_tools(output: Output, policy: str | None) -> None:
         ],
     )
     output.note(f"sandbox: {tier_of(said['sandbox'])}")
+    output.note(f"workspace: {said['workspace']}")

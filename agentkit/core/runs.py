@@ -312,7 +312,11 @@ class RunOps:
                     "reason": ruling.reason,
                 }
             )
-        return {"tools": listed, "sandbox": self._service.launcher.report()["sandbox"]}
+        return {
+            "tools": listed,
+            "sandbox": self._service.launcher.report()["sandbox"],
+            "workspace": str(self._service.home.workspace),
+        }
 
     # --- proof -----------------------------------------------------------------------------------------------
 

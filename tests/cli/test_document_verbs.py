@@ -195,12 +195,14 @@ def test_tools_shows_what_the_policy_says(core: Any, run: Any, tmp_path: Path) -
             }
         ],
         "sandbox": {"tier": "landlock", "reason": "bwrap is not installed"},
+        "workspace": "/home/ida/workspace",
     }
     policy = tmp_path / "policy.toml"
     policy.write_text("")
     ended = run("tools", "list", "--policy", str(policy))
     assert ended.out == "write_file\twrite_files\task\tWrite.\n"
     assert "landlock: bwrap is not installed" in ended.err
+    assert "workspace: /home/ida/workspace" in ended.err
     assert core.asked_for("tools")["policy"] == str(policy)
     assert json.loads(run("tools", "list", "--json").out)["tools"][0]["decision"] == "ask"
 
