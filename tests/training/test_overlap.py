@@ -65,13 +65,16 @@ def questions() -> tuple[str, ...]:
     for _ in range(5):
         for fact in grounded.facts():
             values = {name: each.draw(rng).said for name, each in fact.draws.items()}
-            made += [question.say(rng).fill(values) for question, _ in fact.asks]
+            made += [
+                each.say(rng).fill(values) for each in (*(asked for asked, _ in fact.asks), *fact.missing)
+            ]
         for profile in profiles.profiles():
             values = profiles.draw(profile, rng)
             made += [asked.say(rng).fill(values) for part in profile.parts for asked, _ in part.asks]
         for jotting in jottings.jottings():
             values = draw_values(jotting.draws, rng)
             made += [asked.say(rng).fill(values) for line in jotting.lines for asked, _ in line.asks]
+            made += [each.say(rng).fill(values) for each in jotting.missing]
             made += [asked.say(rng).fill(values) for asked in jotting.missing]
     return tuple(made)
 
