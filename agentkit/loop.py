@@ -192,7 +192,7 @@ class Loop:
                 if ending is None and (made := self._texts()):
                     wanted = meant(completion.calls, text, made) or self._left_to_do(made, window, spent)
                     if not wanted:
-                        yield from self._tell(spent)
+                        yield from self._tell(spent, left=orders_in(text)[len(made) :])
                         return
                     completion = replace(completion, calls=wanted)
                 again = ending is None and choice == AUTO and evidence and self._is_for_memory(completion)
@@ -347,11 +347,11 @@ class Loop:
         """Return the calls of the turn that were answered."""
         return made_in(self._turn_so_far(), self._toolbox, self._question())
 
-    def _tell(self, spent: Spent) -> Iterator[Event]:
+    def _tell(self, spent: Spent, *, left: Sequence[str] = ()) -> Iterator[Event]:
         """End a turn with what its tools brought: its request named the tool, or it is not for the model to tell."""
         made = self._made()
         last = yield from tell(made, self._question(), self._answers)
-        if left := orders_in(self._question())[len(made) :]:
+        if left:
             last = replace(last, text=f"{last.text}\n\n{prompt.not_done(left)}")
         labels = join_all(each.result.labels for each in made)
         yield from self._end(last, labels, spent)
