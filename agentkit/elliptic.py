@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from agentkit.dates import WEEKDAYS
+
 _PREPOSITIONS = r"of|for|in|at|on|from|to|with|by|into|after|before|between"
 _LEADS = r"(?:and|or|then|(?:and )?(?:what|how) about|(?:and )?(?:the )?same (?:again )?(?=for|with|in|of))"
 _SHORT = re.compile(
@@ -15,7 +17,7 @@ _SHORT = re.compile(
 )
 _MOST_WORDS = 4
 _NUMBER = r"(?<![\w.,])\d+(?:[.,]\d+)*%?(?!\w)"
-_DAY = r"\b(?:today|tonight|tomorrow|yesterday|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b"
+_DAY = rf"\b(?:today|tonight|tomorrow|yesterday|{'|'.join(WEEKDAYS)})\b"
 _INSIDE = r"(?<=[a-z,] )"
 _NAME = r"(?![A-Z][a-z]+day\b)[A-Z][\w-]*(?: [A-Z][\w-]*)*(?:'s\b)?"
 _THING = r"(?:(?:the|my|our|your|an?)\s+)?(?:[a-z][\w-]*\s+)??[a-z][\w-]*"
@@ -68,4 +70,5 @@ def whole(request: str, before: str) -> str:
 
 
 def _last(pattern: str, text: str, flags: int) -> re.Match[str] | None:
-    return next(iter(list(re.finditer(pattern, text, flags))[-1:]), None)
+    found = list(re.finditer(pattern, text, flags))
+    return found[-1] if found else None

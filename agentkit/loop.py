@@ -38,7 +38,7 @@ from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall, Usage
 from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
 from agentkit.models.usable import refusal
-from agentkit.remaining import meant, next_call, orders_in
+from agentkit.remaining import meant, next_call, orders_left
 from agentkit.selection import Chosen, Selection
 from agentkit.support import BACKED, support, trust
 from agentkit.telling import Made, made_in, tell
@@ -192,7 +192,7 @@ class Loop:
                 if ending is None and (made := self._texts()):
                     wanted = meant(completion.calls, text, made) or self._left_to_do(made, window, spent)
                     if not wanted:
-                        yield from self._tell(spent, left=orders_in(text)[len(made) :])
+                        yield from self._tell(spent, left=orders_left(text, made))
                         return
                     completion = replace(completion, calls=wanted)
                 again = ending is None and choice == AUTO and evidence and self._is_for_memory(completion)

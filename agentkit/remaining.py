@@ -11,17 +11,22 @@ from collections.abc import Collection, Iterable, Sequence
 
 from agentkit.asking import question_in
 from agentkit.backing import faults, trimmed
-from agentkit.context.words import alike, name_words, terms
+from agentkit.context.words import alike, terms
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.base import REQUIRED, Completion, Model, Sampling
 from agentkit.parts import parts
-from agentkit.telling import Made
+from agentkit.telling import Made, terms_of
 from agentkit.votes import tried
 
 
 def orders_in(request: str) -> list[str]:
     """Return what `request` wants to have done, each by itself; what it asks is none of it."""
     return [part for part in parts(request) if not question_in(part)]
+
+
+def orders_left(request: str, made: Sequence[Made]) -> list[str]:
+    """Return the orders of `request` that come after as many as there are answered calls."""
+    return orders_in(request)[len(made) :]
 
 
 def meant(calls: Iterable[ToolCall], request: str, made: Sequence[Made]) -> tuple[ToolCall, ...]:
@@ -34,9 +39,9 @@ def meant(calls: Iterable[ToolCall], request: str, made: Sequence[Made]) -> tupl
         request: In the user's words.
         made: The calls that were answered.
     """
-    done = list(made)
+    done, ordered = list(made), len(orders_in(request))
     for call in calls:
-        if _is_meant(call, request, done):
+        if _is_meant(call, request, ordered, done):
             done.append(Made(call, Message.user("")))
     return tuple(each.call for each in done[len(made) :])
 
@@ -64,7 +69,7 @@ def next_call(
     Returns:
         What the model made of it, and the call, or none.
     """
-    left = orders_in(request)[len(made) :]
+    left = orders_left(request, made)
     if not left or not tools:
         return None, ()
     completion = tried(model.complete(messages, tools=tools, choice=REQUIRED, sampling=sampling))
@@ -77,20 +82,16 @@ def next_call(
     return completion, calls
 
 
-def _is_meant(call: ToolCall, request: str, made: Sequence[Made]) -> bool:
+def _is_meant(call: ToolCall, request: str, ordered: int, made: Sequence[Made]) -> bool:
     if any(call.spelt == each.call.spelt for each in made):
         return False
-    if len(orders_in(request)) > len(made):
+    if ordered > len(made):
         return True
-    known = [term for each in made for text in (each.call.name, each.about) for term in _terms_of(text)]
+    known = terms_of(*(f"{each.call.name} {each.about}" for each in made))
     return _speaks_of(request, call.name, beside=known)
 
 
 def _speaks_of(request: str, name: str, *, beside: Collection[str] = ()) -> bool:
     """Return whether `request` has a word of a tool's name that is none of the stems `beside`."""
-    own = (word for word in _terms_of(name) if not any(alike(word, other) for other in beside))
+    own = (word for word in terms_of(name) if not any(alike(word, other) for other in beside))
     return any(alike(one, other) for one in own for other in terms(request))
-
-
-def _terms_of(text: str) -> list[str]:
-    return [*terms(text), *terms(" ".join(name_words(text)))]

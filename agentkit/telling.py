@@ -91,7 +91,7 @@ def tell(made: Sequence[Made], request: str, answers: Answers | None) -> Generat
     """
     read = [each for each in made if each.is_text]
     texts = [each.passage for each in read]
-    named = _terms_of(*(f"{text.source} {each.about}" for each, text in zip(read, texts, strict=True)))
+    named = terms_of(*(f"{text.source} {each.about}" for each, text in zip(read, texts, strict=True)))
     question = _without_names(question_in(request), named)
     if len(texts) == 1 and (asked := header_asked(question_in(request), named, texts[0].quote)):
         line, value = asked
@@ -133,7 +133,7 @@ def _only_names(question: str, named: Collection[str]) -> bool:
     return all(any(alike(term, other) for other in named) for term in terms(question))
 
 
-def _terms_of(*texts: str) -> list[str]:
+def terms_of(*texts: str) -> list[str]:
     """Return the content words of names and descriptions, those of `read_file` and of `harbour.txt` among them."""
     return [term for text in texts for term in (*terms(text), *terms(" ".join(name_words(text))))]
 
