@@ -96,7 +96,7 @@ class CallRefused:
 
 @dataclass(frozen=True, slots=True)
 class CallSettled:
-    """A doubtful call was asked for again, or something was left out of it (`agentkit.votes`)."""
+    """A doubtful call was asked for again, or something was left out of it (`agentkit.calling.votes`)."""
 
     voices: int
     """How many completions it was chosen from."""

@@ -17,8 +17,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit import prompt
-from agentkit.asking import tells_of_self
-from agentkit.completing import completed, is_helpless, may_be_helpless
+from agentkit.answering.grounding import Answers, Searches, from_what_is_written
+from agentkit.answering.support import BACKED, support, trust
+from agentkit.answering.telling import tell
+from agentkit.calling.brought import Made, made_in
+from agentkit.calling.executing import Approve, Executor
+from agentkit.calling.intents import intent
+from agentkit.calling.remaining import meant, next_call, orders_left
+from agentkit.calling.selection import Chosen, Selection
+from agentkit.calling.votes import Votes, insists, settle
 from agentkit.context.assemble import Context, Window
 from agentkit.errors import Cancelled, ConfigError
 from agentkit.events import (
@@ -30,26 +37,29 @@ from agentkit.events import (
     Recalled,
     TextDelta,
 )
-from agentkit.executing import Approve, Executor
-from agentkit.grounding import Answers, Searches, from_what_is_written
-from agentkit.intents import intent
 from agentkit.labels import Labels, Origin, Privacy, join_all
 from agentkit.limits import DEFAULT_LIMITS, Limits, Spent, add_usage
 from agentkit.messages import Evidence, Message, Role, ToolCall, Usage
-from agentkit.models.base import AUTO, NONE, Completion, Model, Refusal, Sampling, StopReason, ToolChoice
+from agentkit.models.base import (
+    AUTO,
+    GREEDY,
+    NONE,
+    Completion,
+    Model,
+    Refusal,
+    Sampling,
+    StopReason,
+    ToolChoice,
+)
 from agentkit.models.usable import refusal
-from agentkit.remaining import meant, next_call, orders_left
-from agentkit.selection import Chosen, Selection
-from agentkit.support import BACKED, support, trust
-from agentkit.telling import Made, made_in, tell
+from agentkit.request.asking import tells_of_self
+from agentkit.request.completing import completed, is_helpless, may_be_helpless
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
-from agentkit.votes import Votes, insists, settle
 
 if TYPE_CHECKING:
     from agentkit_tools import Policy, Tool, Toolbox
 
-GREEDY = Sampling()
 NO_TOOLS = Chosen((), {})
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from agentkit.evidence import find
+from agentkit.answering.evidence import find
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence
 from agentkit.rounds import KIND, expand

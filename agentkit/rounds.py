@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agentkit.context.words import STOP_WORDS, numbers
-from agentkit.dates import MONTHS, WEEKDAYS, dates, spell
 from agentkit.labels import join_all
 from agentkit.messages import Message, Role
+from agentkit.request.dates import MONTHS, WEEKDAYS, dates, spell
 
 if TYPE_CHECKING:
     from agentkit_memory import Embedder, NewRecord, Vault

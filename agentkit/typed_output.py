@@ -16,7 +16,8 @@ from functools import reduce
 from typing import Any
 
 from agentkit import prompt
-from agentkit.backing import faults
+from agentkit.calling.backing import faults
+from agentkit.calling.votes import Votes, tried
 from agentkit.context.assemble import Context, Window
 from agentkit.errors import ConfigError, OutputError
 from agentkit.limits import add_usage
@@ -26,7 +27,6 @@ from agentkit.models.formats.syntax import dump_json
 from agentkit.models.normalise import Normalised, SchemaError, normalise
 from agentkit.models.outline import outline
 from agentkit.models.schema_check import read_value
-from agentkit.votes import Votes, tried
 
 TRIES = 2
 """The second time the model is told what was wrong."""

@@ -15,7 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agentkit.answer import Answerer
+from agentkit.answering.answer import Answerer
+from agentkit.calling.selection import Selection
+from agentkit.calling.votes import Votes
 from agentkit.context.assemble import Context
 from agentkit.core.runs import TALKING
 from agentkit.demo.run import FACT_ANSWER, SUM_ANSWER
@@ -25,8 +27,6 @@ from agentkit.loop import Loop
 from agentkit.memory_tools import memory_tools
 from agentkit.models.base import Model, Sampling
 from agentkit.recall import Recall, Relevant
-from agentkit.selection import Selection
-from agentkit.votes import Votes
 from agentkit_memory import NewRecord, Vault
 from agentkit_memory.embed import Embedder
 from agentkit_tools import Policy, Toolbox

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentkit.intents import intent
+from agentkit.calling.intents import intent
+from agentkit.calling.selection import Chosen, Selection
 from agentkit.messages import ToolSpec
 from agentkit.models.base import AUTO, NONE, ToolChoice
-from agentkit.selection import Chosen, Selection
 
 
 def shown(

@@ -21,10 +21,10 @@ The others are given twice, for `rules` and `both`: a model alone names no sourc
 the passage is given among two of other questions, and the first source that is named has to be the right one.
 `notes`: questions on `examples/notes` (`notes.toml`), searched for in all of them: the answer and its source;
 `notes_demo`: rewordings of what the demonstration asks; `notes_absent`: what the notes do not say; `notes_agent`: the
-questions of `notes`, asked of an agent with all its tools. The thresholds of
-`agentkit.evidence` were set by hand on questions about these notes, among others, so these figures flatter it; those of
-`nq` and `hotpotqa` do not. `demo_*`: rewordings of what the demonstration has the agent do. The public questions are
-read from `AGENTKIT_DATA`, or `../shared/data`.
+questions of `notes`, asked of an agent with all its tools. The thresholds of `agentkit.answering.evidence` were set by
+hand on questions about these notes, among others, so these figures flatter it; those of `nq` and `hotpotqa` do not.
+`demo_*`: rewordings of what the demonstration has the agent do. The public questions are read from `AGENTKIT_DATA`, or
+`../shared/data`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,16 @@ from pathlib import Path
 from typing import Any
 
 from agentkit import prompt
-from agentkit.answer import NOT_FOUND, Answerer
+from agentkit.answering.answer import NOT_FOUND, Answerer
+from agentkit.answering.grounding import Searches
+from agentkit.answering.telling import tell
+from agentkit.calling.brought import made_in
+from agentkit.calling.remaining import meant
+from agentkit.calling.selection import Chosen, Selection
+from agentkit.calling.votes import Votes, settle
 from agentkit.core.runs import CALLING
 from agentkit.errors import EngineError
 from agentkit.events import Event, Finished
-from agentkit.grounding import Searches
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 from agentkit.models.adapters import Adapter
 from agentkit.models.base import AUTO, NONE, Completion, Model, Sampling, StopReason, ToolChoice
@@ -54,11 +59,7 @@ from agentkit.models.engine import Engine
 from agentkit.models.store import ModelStore
 from agentkit.paths import Home
 from agentkit.recall import Recall
-from agentkit.remaining import meant
-from agentkit.selection import Chosen, Selection
 from agentkit.spawn import LocalSpawner
-from agentkit.telling import made_in, tell
-from agentkit.votes import Votes, settle
 from benchmarks import _notes as notes
 from benchmarks import _requests as requests
 from benchmarks._adapter import shipped_path

@@ -37,6 +37,8 @@ from pathlib import Path
 from typing import Any
 
 from agentkit import prompt
+from agentkit.calling.selection import Chosen, Selection
+from agentkit.calling.votes import Votes, settle
 from agentkit.errors import AgentkitError
 from agentkit.messages import Message, ToolSpec
 from agentkit.models.adapters import Adapter
@@ -45,9 +47,7 @@ from agentkit.models.engine import Engine
 from agentkit.models.formats.families import FORMATS
 from agentkit.models.store import ModelStore
 from agentkit.paths import Home
-from agentkit.selection import Chosen, Selection
 from agentkit.spawn import LocalSpawner
-from agentkit.votes import Votes, settle
 from benchmarks._adapter import shipped_path
 from benchmarks._bfcl import CATEGORIES, NO_CALL, Question, data_folder, questions, score
 from benchmarks._data import evenly

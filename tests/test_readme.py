@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from agentkit.answer import NOT_FOUND
+from agentkit.answering.answer import NOT_FOUND
 from agentkit.cli.app import app
 from agentkit.client import CoreClient
 from agentkit.demo import run as demo

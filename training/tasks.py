@@ -83,7 +83,7 @@ def pick(rng: random.Random, known: Sequence[Tool]) -> Tool:
 
 _SHARES = (0.0, 0.4, 0.8, 1.0, 1.0)
 """How much of what may be left out is said. More than half: what a call has too much is seen and taken away
-(`agentkit.backing`), and what it leaves out is lost."""
+(`agentkit.calling.backing`), and what it leaves out is lost."""
 
 
 def ask(shown: Shown, rng: random.Random) -> Ask:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from agentkit.asking import asks
 from agentkit.cli.output import Output, excerpt, place_of, to_json
+from agentkit.request.asking import asks
 
 if TYPE_CHECKING:
     from agentkit.client import CoreClient

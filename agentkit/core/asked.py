@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from agentkit.calling.votes import MAX_COUNT, Votes
 from agentkit.core.server import Session
 from agentkit.errors import ConfigError
 from agentkit.models.base import Sampling, ToolChoice
 from agentkit.models.engine_wire import read_sampling
-from agentkit.votes import MAX_COUNT, Votes
 
 if TYPE_CHECKING:
     from agentkit.typed_output import Form

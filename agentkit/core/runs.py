@@ -26,10 +26,10 @@ from agentkit.models.catalogue import AGENT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from agentkit.calling.selection import Selection
     from agentkit.core.service import Service
     from agentkit.loop import Loop
     from agentkit.models.engine import Engine
-    from agentkit.selection import Selection
     from agentkit_tools import Policy, Tool, Toolbox
 
 MODES = ("agent", "ask", "chat")
@@ -127,7 +127,7 @@ class RunOps:
         if calling.adapter is None and AGENT in engine.adapters:
             calling = replace(calling, adapter=AGENT)
         adapted = calling.adapter == AGENT and calling.adapter_scale != 0
-        from agentkit.answer import Answerer
+        from agentkit.answering.answer import Answerer
         from agentkit.recall import Recall, Relevant
 
         embedder = self._service.embedder()
@@ -143,10 +143,10 @@ class RunOps:
 
         if mode == "ask":
             return answerer().run(text)
+        from agentkit.calling.votes import Votes
         from agentkit.context.assemble import Context
         from agentkit.loop import Loop
         from agentkit.transcript import Transcript
-        from agentkit.votes import Votes
 
         kept: list[dict[str, Any]] = []
         sink = None
@@ -244,7 +244,7 @@ class RunOps:
     def _select(
         self, model: Model, request: Mapping[str, Any], toolbox: Toolbox, *, declines: bool
     ) -> Selection:
-        from agentkit.selection import Selection
+        from agentkit.calling.selection import Selection
 
         pins = request.get("pinned_tools") or ()
         if unknown := sorted(set(pins) - set(toolbox.names())):

@@ -4,7 +4,7 @@ Everything shown is real: the engine's own words, the kernel's own answers, the 
 step passes only if what came out holds what it must; one that does not is shown as failed, and the exit code says
 so. The model runs with the adapter that agentkit comes with: untuned, where a tuned variant has none. What is
 helped along is only what any such request gets: where it names its tool and gives the values, the model must call
-that tool with those values, and the tool's result is the answer (`agentkit.selection`). So the Python of the
+that tool with those values, and the tool's result is the answer (`agentkit.calling.selection`). So the Python of the
 sandbox step was written by us and not by the model, which is too small to write one; it still travels as the
 argument of the model's call, through policy, approval and sandbox, and what comes back is what Python printed
 there. The demo answers the approvals itself, and says so.

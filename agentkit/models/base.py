@@ -122,6 +122,10 @@ class Sampling:
                 raise ValueError(f"logit_bias of token {token} is {bias}, outside -{MAX_BIAS} to {MAX_BIAS}")
 
 
+GREEDY = Sampling()
+"""The likeliest token every time, and no lever beside it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
     """Whether the model may, must not, or must call a tool."""

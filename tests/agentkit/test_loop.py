@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from agentkit import prompt
+from agentkit.calling.selection import Selection
+from agentkit.calling.votes import Votes
 from agentkit.context.assemble import Context
 from agentkit.context.budget import Budget
 from agentkit.errors import Cancelled, ConfigError, ContextOverflowError, WorkerLostError
@@ -43,9 +45,7 @@ from agentkit.models.base import (
     Stream,
     ToolChoice,
 )
-from agentkit.selection import Selection
 from agentkit.transcript import Transcript
-from agentkit.votes import Votes
 
 Reply = str | tuple[ToolCall, ...] | Refusal | Exception
 

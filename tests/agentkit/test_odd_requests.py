@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from agentkit.answer import NOT_FOUND, Answerer
+from agentkit.answering.answer import NOT_FOUND, Answerer
+from agentkit.calling.selection import Selection
+from agentkit.calling.votes import Votes
 from agentkit.context.assemble import Context
 from agentkit.core.runs import CALLING, TALKING
 from agentkit.events import Ending, Event, Finished, Prompted, Recalled, TextDelta, ToolStarted
@@ -19,9 +21,7 @@ from agentkit.messages import Evidence
 from agentkit.models.adapters import Adapter
 from agentkit.models.catalogue import AGENT, CATALOGUE, DEFAULT_CHAT
 from agentkit.models.engine import Engine
-from agentkit.selection import Selection
 from agentkit.spawn import LocalSpawner
-from agentkit.votes import Votes
 from agentkit_memory import MiniLMEmbedder
 from agentkit_tools import Policy, Tool, Toolbox, ToolOutput
 

@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
+from agentkit.calling.selection import Selection
+from agentkit.calling.votes import Votes
 from agentkit.context.assemble import Context
 from agentkit.errors import ConfigError, OutputError
 from agentkit.events import Ending, Finished, TextDelta
@@ -19,9 +21,7 @@ from agentkit.loop import Loop
 from agentkit.messages import Evidence, Message
 from agentkit.models.base import Sampling, Stream
 from agentkit.models.scripted import Script, ScriptedModel
-from agentkit.selection import Selection
 from agentkit.typed_output import Form, form_of, shape
-from agentkit.votes import Votes
 from agentkit_tools import Policy, Tool, Toolbox
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentkit import prompt
-from agentkit.answer import NOT_FOUND
+from agentkit.answering.answer import NOT_FOUND
+from agentkit.calling.votes import Votes
 from agentkit.messages import Message, ToolCall, ToolSpec
 from agentkit.models.scripted import Script, ScriptedModel
-from agentkit.votes import Votes
 from agentkit_memory import HashEmbedder
 from benchmarks import assistant
 from benchmarks._passages import Asked

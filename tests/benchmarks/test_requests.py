@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from agentkit.calling.votes import Votes
 from agentkit.demo import run as demo
 from agentkit.messages import ToolCall
 from agentkit.models.base import Sampling
 from agentkit.models.scripted import Script, ScriptedModel
-from agentkit.votes import Votes
 from agentkit_memory import HashEmbedder, KdfParameters, Vault
 from benchmarks._requests import ASKED, FACT, desk
 

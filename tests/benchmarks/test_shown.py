@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agentkit.calling.selection import Selection
 from agentkit.messages import ToolSpec
 from agentkit.models.base import AUTO, NONE, REQUIRED, ToolChoice
-from agentkit.selection import Selection
 from benchmarks._shown import shown
 
 CLOSED = {"type": "object", "properties": {}, "required": []}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from agentkit.calling.votes import Votes
 from agentkit.core.asked import read_votes
 from agentkit.errors import ConfigError
-from agentkit.votes import Votes
 
 
 @pytest.mark.parametrize(

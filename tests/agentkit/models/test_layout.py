@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from agentkit import prompt
+from agentkit.calling.intents import Intent
+from agentkit.calling.selection import Chosen, Selection
 from agentkit.context.assemble import Context
-from agentkit.intents import Intent
 from agentkit.labels import Labels
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 from agentkit.models.base import AUTO, NONE, Completion, Sampling, ToolChoice, finish
@@ -18,7 +19,6 @@ from agentkit.models.gguf import read_header
 from agentkit.models.prompt import render_prompt
 from agentkit.models.scripted import ScriptedModel
 from agentkit.models.template import ChatTemplate, Guard
-from agentkit.selection import Chosen, Selection
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ZONE = {"type": "object", "properties": {"zone": {"type": "string", "description": "Its name."}}}

@@ -1,0 +1,1 @@
+"""Which tools a request means, and which of the calls that a model writes are made."""

@@ -1,0 +1,1 @@
+"""What a request says, read from its words alone (pure, English)."""

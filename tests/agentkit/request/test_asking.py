@@ -1,0 +1,122 @@
+"""What sort of question a request is, and what a later one leans on."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentkit.labels import Labels
+from agentkit.messages import Message
+from agentkit.request.asking import asks, asks_for_passages, asks_of_own, owned, question_in, tells_of_self
+from agentkit.request.followup import CONVERSATION, about, told
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked", "own"),
+    [
+        ("Who is my dentist?", True, True),
+        ("please tell me where our passports are", True, True),
+        ("In which folder is the lease", True, False),
+        ("What should I do with my life?", True, False),
+        ("How do I mend my bicycle?", True, False),
+        ("Write to my landlord", False, False),
+        ("Remember that my dentist is Dr. Aksoy.", False, False),
+        ("", False, False),
+    ],
+)
+def test_a_question_and_one_about_what_is_the_users_own(request_: str, asked: bool, own: bool) -> None:
+    assert (asks(request_), asks_of_own(request_)) == (asked, own)
+
+
+@pytest.mark.parametrize(
+    ("request_", "question"),
+    [
+        ("How long is the quay?", "How long is the quay?"),
+        ("Since when is the light out? It's in harbour.txt.", "Since when is the light out?"),
+        ("Read harbour.txt and tell me how long the quay is", "tell me how long the quay is"),
+        ("harbour.txt: how long is the quay", "how long is the quay"),
+        ("In harbour.txt, who repairs the light. Thanks!", "who repairs the light."),
+        ("Is it open? What does it cost?", "Is it open?"),
+        ("The light has been out since Sunday?", "The light has been out since Sunday?"),
+        ("Read harbour.txt.", ""),
+        ("Show me harbour.txt and the log", ""),
+        ("", ""),
+    ],
+)
+def test_the_question_in_a_request(request_: str, question: str) -> None:
+    assert question_in(request_) == question
+
+
+@pytest.mark.parametrize(
+    ("request_", "passages"),
+    [
+        ("what's in my notes about Porto?", True),
+        ("What do my documents say about the boiler", True),
+        ("Who is Mila?", True),
+        ("Who is the landlady?", False),
+        ("Who is Mila's teacher in class 2a, and when can she be reached by telephone?", False),
+        ("What is the date on my papers?", False),
+    ],
+)
+def test_what_is_written_about_something_is_asked_for(request_: str, passages: bool) -> None:
+    assert asks_for_passages(request_) is passages
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ("what is my dog called?", "dog"),
+        ("What is our household insurance policy number?", "household insurance policy"),
+        ("What is the rent?", ""),
+    ],
+)
+def test_what_a_question_says_is_the_users_own(request_: str, words: str) -> None:
+    assert owned(request_) == words
+
+
+@pytest.mark.parametrize(
+    ("question", "earlier", "words"),
+    [
+        ("And how much did it cost?", ["Hello", "When was the dishwasher bought?"], "dishwasher bought"),
+        ("Is it still under warranty?", ["Where is the drill?", "What did it cost?"], "drill cost"),
+        ("How much was that?", ["We had the boiler inspected."], "boiler inspected"),
+        ("How much is the rent?", ["Where is the drill?"], ""),
+        ("What did it cost?", [], ""),
+    ],
+)
+def test_a_question_that_points_back_carries_the_words_it_points_to(
+    question: str, earlier: list[str], words: str
+) -> None:
+    assert about(question, earlier) == words
+
+
+def test_what_the_user_told_is_a_passage_and_what_was_asked_or_answered_is_not() -> None:
+    messages = [
+        Message.user("My cat is called Tux."),
+        Message.assistant("I see.", Labels()),
+        Message.user("When was the drill bought?"),
+        Message.user("And the dog is called Max."),
+    ]
+    found = told(messages)
+    assert [(each.quote, each.source) for each in found] == [
+        ("And the dog is called Max.", CONVERSATION),
+        ("My cat is called Tux.", CONVERSATION),
+    ]
+    assert len({each.record_id for each in found}) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "tells"),
+    [
+        ("I forgot my PIN", True),
+        ("Well, I need the number of my locker", True),
+        ("I can't remember where the key is", True),
+        ("I'm at the door without the code", True),
+        ("I need you to call the bank", False),
+        ("I want a table for two", False),
+        ("I'd like to book a room", False),
+        ("Change my PIN", False),
+        ("Iceland has my address", False),
+    ],
+)
+def test_what_a_speaker_says_of_himself_is_told_from_what_is_to_be_done(request_: str, tells: bool) -> None:
+    assert tells_of_self(request_) is tells
