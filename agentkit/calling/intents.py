@@ -68,8 +68,28 @@ _ARITHMETIC = "it is nothing but arithmetic"
 _RUN = _PLEASE + r"(?:run|execute)\s+"
 _CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>\S.*)"
 _COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>\S.*)"
+_PATH = rf"[\"'`]?(?P<path>(?:[\w-]+/)*{FILE})[\"'`]?"
+_INTO = (
+    r"\s+(?:(?:in)?to|onto|in|at the end of)\s+(?:the |my |a )?(?:new )?(?:(?:text )?file |list )?(?:called |named )?"
+    + _PATH
+)
+_ITEM = r"(?:(?:a |the )?(?:new )?(?:line|item|entry|text|words?)s?(?: saying| that says)?:? )?"
+_LEFT_OPEN = (
+    r"(?!['`\u2018]|(?:the|an?|some|any|all|every\w*|another|more|it|its|this|that|these|those|them|what\w*|which|who|when|where|how"
+    r"|today\S*|yesterday\S*)\b)"
+)
+"""Begins a description of what is to be written, not the words themselves."""
 _LOOKS_LIKE_CODE = r"[^`]*?[(=\[*/][^`]*?"
 _CODE_GIVEN = "it gives what to run"
+_TEXT_GIVEN = "it gives what to write"
+
+
+def _quoted(name: str) -> str:
+    """Match one text in quotes; two of them, and nobody knows where the first ends."""
+    double = r"[\"\u201c](?=[^\"\u201c\u201d]+[\"\u201d][^\"\u201c\u201d]*$)"
+    single = r"['`\u2018](?!.*['`],?\s(?:and|or)\s)"
+    return rf"(?:{double}|{single})(?P<{name}>.+?)[\"'`\u201d\u2019]"
+
 
 INTENTS: tuple[Rule, ...] = (
     _rule(
@@ -116,6 +136,19 @@ INTENTS: tuple[Rule, ...] = (
         _RUN + r"(?:this |the following )?python(?: code| program| script)?" + _CODE,
         _CODE_GIVEN,
         verbatim=True,
+    ),
+    _rule("append_file", rf"{_PLEASE}(?:add|append) {_ITEM}{_quoted('text')}{_INTO}", _TEXT_GIVEN),
+    _rule(
+        "append_file",
+        rf"{_PLEASE}(?:add|append) {_LEFT_OPEN}(?P<text>[^\"\u201c`]{{1,200}}?){_INTO}",
+        _TEXT_GIVEN,
+    ),
+    _rule("write_file", rf"{_PLEASE}(?:write|save) {_ITEM}{_quoted('content')}{_INTO}", _TEXT_GIVEN),
+    _rule(
+        "write_file",
+        rf"{_PLEASE}(?:create|make|write) (?:a |the )?(?:new )?(?:text )?file (?:called |named )?{_PATH},? "
+        rf"(?:with(?: the)?(?: text| content| words?)?|containing|saying):? {_quoted('content')}(?: in it| inside)?",
+        _TEXT_GIVEN,
     ),
     _rule("run_python", rf"{_RUN}`?(?P<code>{_LOOKS_LIKE_CODE})`? (?:in|with|using) python", _CODE_GIVEN),
     _rule("run_shell", rf"{_RUN}`?(?P<command>[^`]+?)`? in (?:the |a )?(?:shell|terminal|bash)", _CODE_GIVEN),
@@ -266,6 +299,7 @@ CUES: tuple[Cue, ...] = (
     _cue(
         "search_documents", r"(?:my|our|the) (?:notes?|documents?|files?|papers)\b", "it speaks of documents"
     ),
+    _cue("append_file", rf"(?:add|append)\b{_NEAR}{FILE}", "it names a file to add to"),
     _cue("write_file", rf"(?:write|save|create|put|store|make)\b{_NEAR}{FILE}", "it names a file to write"),
     _cue("read_file", FILE, "it names a file"),
 )

@@ -59,6 +59,7 @@ def test_their_names_capabilities_and_schemas_are_these(toolbox: Toolbox) -> Non
         "read_file": ["read_files"],
         "list_folder": ["read_files"],
         "write_file": ["write_files"],
+        "append_file": ["write_files"],
         "calculator": [],
         "current_time": [],
         "run_python": ["execute", "write_files"],
@@ -118,12 +119,11 @@ def test_an_empty_workspace_says_where_it_is(tmp_path: Path) -> None:
 )
 def test_files_elsewhere_are_refused(toolbox: Toolbox, workspace: Path, path: str) -> None:
     place = path.format(private=workspace.parent / "private" / "note.txt")
-    for name, more in (("read_file", {}), ("write_file", {"content": "x"}), ("list_folder", {})):
-        if (name, path[0]) != (
-            "write_file",
-            "~",
-        ):  # a folder named ~ in the workspace is an odd but safe place
-            assert toolbox.call(name, {"path": place, **more}).is_error
+    writing = {"write_file": {"content": "x"}, "append_file": {"text": "x"}}
+    for name, more in {"read_file": {}, "list_folder": {}, **writing}.items():
+        if path[0] == "~" and name in writing:
+            continue  # a folder named ~ in the workspace is an odd but safe place
+        assert toolbox.call(name, {"path": place, **more}).is_error
     assert (workspace.parent / "private" / "note.txt").read_text().startswith("private")
 
 
@@ -136,6 +136,34 @@ def test_only_the_workspace_is_written(toolbox: Toolbox, workspace: Path) -> Non
     indexed = workspace.parent / "indexed" / "note.txt"
     assert toolbox.call("write_file", {"path": str(indexed), "content": "x"}).is_error
     assert indexed.read_text().startswith("indexed")
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "after"),
+    [
+        (None, "eggs", b"eggs\n"),
+        (b"", "eggs\n", b"eggs\n"),
+        (b"milk\n", "eggs", b"milk\neggs\n"),
+        (b"milk", "eggs\nbread", b"milk\neggs\nbread\n"),
+        (b"milk\r\n", "eggs", b"milk\r\neggs\r\n"),
+        ("Öl\n".encode("latin-1"), "Öl", "Öl\n".encode("latin-1") + "Öl\n".encode()),
+    ],
+)
+def test_lines_are_added_and_nothing_else_changes(
+    toolbox: Toolbox, workspace: Path, before: bytes | None, text: str, after: bytes
+) -> None:
+    if before is not None:
+        (workspace / "list.txt").write_bytes(before)
+    done = toolbox.call("append_file", {"path": "list.txt", "text": text})
+    assert (workspace / "list.txt").read_bytes() == after
+    assert done.text.startswith("created list.txt" if before is None else "added ")
+
+
+def test_nothing_is_added_to_what_is_no_text(toolbox: Toolbox, workspace: Path) -> None:
+    (workspace / "photo.txt").write_bytes(b"\x89\0\1")
+    assert toolbox.call("append_file", {"path": "photo.txt", "text": "x"}).is_error
+    assert toolbox.call("append_file", {"path": str(workspace), "text": "x"}).is_error
+    assert (workspace / "photo.txt").read_bytes() == b"\x89\0\1"
 
 
 def test_arithmetic_and_the_clock(toolbox: Toolbox) -> None:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agentkit_tools import workspace
-from agentkit_tools.errors import BrokerError
+from agentkit_tools.errors import BrokerError, MissingError
 
 MOST_BYTES = 16 * 1024 * 1024
 MOST_PARTS = 64
@@ -253,7 +253,7 @@ def _must_be_plain(status: os.stat_result, path: str) -> None:
 def _trouble(error: OSError, path: str) -> BrokerError:
     match error.errno:
         case errno.ENOENT:
-            return BrokerError(f"there is no {path}")
+            return MissingError(f"there is no {path}")
         case errno.ELOOP | errno.EXDEV:
             return BrokerError(f"{path} is a link, or leads through one; links are not followed")
         case errno.ENOTDIR:

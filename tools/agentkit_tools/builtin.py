@@ -64,6 +64,16 @@ def builtin_tools(
         """
         return files.write(path, content)
 
+    @tool(capabilities=("write_files",))
+    def append_file(path: str, text: str) -> str:
+        """Add a line to the end of a text file in the workspace.
+
+        Args:
+            path: The file.
+            text: What to add.
+        """
+        return files.append(path, text)
+
     @tool(privacy="public")
     def calculator(expression: str) -> str:
         """Compute an arithmetic expression exactly.
@@ -100,4 +110,4 @@ def builtin_tools(
         """
         return run_code.run_shell(sandbox, workspace, command)
 
-    return [read_file, list_folder, write_file, calculator, current_time, run_python, run_shell]
+    return [read_file, list_folder, write_file, append_file, calculator, current_time, run_python, run_shell]

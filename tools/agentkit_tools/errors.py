@@ -6,6 +6,7 @@
     ├── ToolInputError        no such tool, or arguments it cannot take
     ├── ToolFailedError       the tool ran and failed
     │   └── BrokerError       a file is outside the root, protected, or not a plain file
+    │       └── MissingError  there is none
     ├── ToolDeniedError       policy or user said no
     ├── ToolTimeoutError      the tool outran its limit
     └── SandboxError          a program cannot be run safely here, so it was not run
@@ -56,6 +57,10 @@ class BrokerError(ToolFailedError):
     """A file is outside the root, protected, or not a plain file."""
 
     exit_code = 5
+
+
+class MissingError(BrokerError):
+    """There is no such file."""
 
 
 class ToolDeniedError(ToolError):

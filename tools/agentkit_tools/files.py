@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agentkit_tools.broker import Broker
-from agentkit_tools.errors import ToolInputError
+from agentkit_tools.errors import MissingError, ToolInputError
 
 MOST_READ_BYTES = 4 * 1024 * 1024
 MOST_ENTRIES = 500
+_TELLING_BYTES = 8192
+"""The beginning of a file, which tells whether it is text."""
 
 
 class Files:
@@ -48,7 +50,7 @@ class Files:
             raise ToolInputError("lines are counted from 1", hint="use first_line=1")
         folder, inside = self._place(path)
         content = Broker(str(folder)).read(inside, limit=MOST_READ_BYTES)
-        if b"\0" in content[:8192]:
+        if b"\0" in content[:_TELLING_BYTES]:
             raise ToolInputError(f"{path} is not text: it has {len(content)} bytes of something else")
         every = content.decode("utf-8", errors="replace").splitlines()
         shown = every[first_line - 1 : first_line - 1 + lines]
@@ -96,13 +98,44 @@ class Files:
             ToolInputError: The path lies outside the workspace.
             BrokerError: It cannot be written safely.
         """
-        if os.path.isabs(path):
-            path = _inside(path, self._workspace) or ""
-            if not path:
-                raise ToolInputError("only files of the workspace can be written", hint="use a relative path")
-        data = content.encode("utf-8")
+        path, data = self._writable(path), content.encode("utf-8")
         replaced = Broker(str(self._workspace)).write(path, data)
         return f"{'replaced' if replaced else 'created'} {path} ({_size(len(data))})"
+
+    def append(self, path: str, text: str) -> str:
+        """Add lines to the end of a text file of the workspace, made where there is none, and say so.
+
+        The file is replaced whole, with the lines, or stays as it was. What another program writes to it in that
+        moment is lost.
+
+        Args:
+            path: As to `write`.
+            text: A line, or several.
+
+        Raises:
+            ToolInputError: The path lies outside the workspace, or the file is not text.
+            BrokerError: It cannot be read or written safely.
+        """
+        path, broker = self._writable(path), Broker(str(self._workspace))
+        try:
+            before = broker.read(path)
+        except MissingError:
+            before = b""
+        if b"\0" in before[:_TELLING_BYTES]:
+            raise ToolInputError(f"{path} is not text: nothing can be added to it")
+        end = b"\r\n" if b"\r\n" in before[:_TELLING_BYTES] else b"\n"
+        lines = [line.encode("utf-8") for line in text.splitlines()]
+        gap = end if before and not before.endswith(b"\n") else b""
+        existed = broker.write(path, before + gap + end.join([*lines, b""]))
+        added = "1 line" if len(lines) == 1 else f"{len(lines)} lines"
+        return f"added {added} to {path}" if existed else f"created {path} with {added}"
+
+    def _writable(self, path: str) -> str:
+        """Return `path` relative to the workspace."""
+        inside = _inside(path, self._workspace) if os.path.isabs(path) else path
+        if not inside or inside == ".":
+            raise ToolInputError("only files of the workspace can be written", hint="use a relative path")
+        return inside
 
     def _place(self, path: str) -> tuple[Path, str]:
         """Return the folder that allows `path`, and the path in it; the broker decides whether it can be read there."""

@@ -78,6 +78,27 @@ class Described:
         ("Remember that Zo\u00eb\u2019s cat is Mia.", "remember", {"fact": "Zo\u00eb\u2019s cat is Mia"}),
         ("Remember that my password is Sunny2day!!", "remember", {"fact": "my password is Sunny2day!!"}),
         ("Remember that I am 40!", "remember", {"fact": "I am 40"}),
+        ("Add 'buy mum's cake' to todo.txt", "append_file", {"text": "buy mum's cake", "path": "todo.txt"}),
+        (
+            "please append the line \u201coil, 2 l\u201d to my list lists/shop-2.md!",
+            "append_file",
+            {"text": "oil, 2 l", "path": "lists/shop-2.md"},
+        ),
+        (
+            "Add call the plumber to todo.txt.",
+            "append_file",
+            {"text": "call the plumber", "path": "todo.txt"},
+        ),
+        (
+            "Write 'print(\"hi\")' into hello.py",
+            "write_file",
+            {"content": 'print("hi")', "path": "hello.py"},
+        ),
+        (
+            'Create a file called greet.txt with the text "Hello, you two."',
+            "write_file",
+            {"content": "Hello, you two.", "path": "greet.txt"},
+        ),
     ],
 )
 def test_a_request_that_names_its_tool_is_a_call_with_its_own_words(
@@ -116,6 +137,13 @@ def test_a_request_that_names_its_tool_is_a_call_with_its_own_words(
         "what is 1,5 + 2",
         "Don't use the calculator tool. Guess.",
         "What happens if I use the run_shell tool?",
+        "Add it to todo.txt",
+        "Add the opening hours to hours.txt",
+        "Add 'a' and 'b' to list.txt",
+        'Write "a" to b.txt and "c" to d.txt',
+        "Add eggs to todo.txt and read it to me",
+        "Don't add 'x' to todo.txt",
+        "Write a poem to poem.txt",
         "",
     ],
 )
@@ -126,6 +154,8 @@ def test_anything_less_plain_is_left_to_the_model(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "add " + "'a' to " * 3000,
+        "add " + "x to " * 3000 + "y.txt z",
         f"What is {' + '.join(['12'] * 2000)} euros",
         "1%-" * 3000 + "1 x",
         "(" * 50_000,
