@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit import prompt
-from agentkit.answering.grounding import Answers, Searches, from_what_is_written
+from agentkit.answering.grounding import Answers, Searches, from_what_is_written, noting
 from agentkit.answering.support import BACKED, support, trust
 from agentkit.answering.telling import tell
 from agentkit.calling.brought import Made, made_in
@@ -185,6 +185,11 @@ class Loop:
                 yield Recalled(tuple(evidence))
             if choice in (AUTO, NONE) and (yield from self._from_documents(evidence, chosen, spent)):
                 return
+            is_free = choice in (AUTO, NONE) and self._answers is not None
+            noted = noting(text, usable) if is_free else None
+            if noted and not chosen.tools:
+                yield from self._end(noted, Labels(Origin.MODEL, Privacy.PUBLIC), spent)
+                return
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
                 said = [*completed(self.transcript), *attempt]
@@ -207,6 +212,9 @@ class Loop:
                     completion = replace(completion, calls=wanted)
                 again = ending is None and choice == AUTO and evidence and self._is_for_memory(completion)
                 if again and (yield from self._from_documents(evidence, chosen, spent, searched=True)):
+                    return
+                if noted and ending is None and is_helpless(completion.text) and not self._results():
+                    yield from self._end(noted, window.labels, spent)
                     return
                 if held:
                     yield TextDelta(held)

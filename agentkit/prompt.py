@@ -35,6 +35,12 @@ NOT_RUN = "(not run)"
 CUT_OFF = "(stopped)"
 """Closes a turn that was cancelled or cut off."""
 
+NOTED = "I have noted that in this conversation."
+"""The answer to a statement that wants nothing."""
+
+NOTED_KEEPS = f'{NOTED} To have it kept for later, say "remember that ...".'
+"""The same where there is a tool that remembers."""
+
 _MOST_NAMED = 6
 """So many words of which the user should have said one are named to him."""
 

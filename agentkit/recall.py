@@ -5,19 +5,28 @@ What is found keeps its labels: a document stays a document's words, however it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agentkit.answering.evidence import find
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence
-from agentkit.rounds import KIND, expand
+from agentkit.request.asking import asks
+from agentkit.rounds import KIND, expand, told_in
 
 if TYPE_CHECKING:
     from agentkit_memory import Hit, Record, Vault
     from agentkit_memory.embed import Embedder
 
+_OF_A_TALK = re.compile(
+    r"\b(?:you|your|we|us|assistant|conversation|talk\w*|chat\w*|discuss\w*|said|say|told|mention\w*|last time"
+    r"|earlier)\b",
+    re.IGNORECASE,
+)
+"""Asks for what was said."""
 NEAREST_SCORE = 0.25
 """Cosine under which a passage that shares no word with the question is left out."""
 
@@ -58,8 +67,12 @@ class Recall:
         self._apart_from = apart_from
         self._now = now
 
-    def search(self, question: str) -> list[Evidence]:
+    def search(self, question: str, *, replies: bool = True) -> list[Evidence]:
         """Return the passages for `question`, best first by fused score; each carries its cosine.
+
+        Args:
+            question: In the user's words.
+            replies: Of a conversation also what the user asked and the assistant replied, not only what he told.
 
         Raises:
             StoreError: The vault cannot be read.
@@ -73,7 +86,10 @@ class Recall:
         hits = self._vault.search(asked, embedding, k=deep, where=Filter(kinds=self._kinds))
         near = [hit for hit in hits if hit.dense >= self._minimum_score or hit.lexical > 0]
         own = (KIND, self._apart_from)
-        return self._join([hit for hit in near if (hit.record.kind, hit.record.source) != own][: self._k])
+        others = [hit for hit in near if (hit.record.kind, hit.record.source) != own]
+        if not replies:
+            others = [told for hit in others if (told := _told(hit)) is not None]
+        return self._join(others[: self._k])
 
     def _own_rounds(self) -> int:
         from agentkit_memory import Filter
@@ -113,8 +129,18 @@ class Relevant:
         Raises:
             StoreError: The vault cannot be read.
         """
-        found = find(question, self._recall.search(question), embedder=self._embedder)
+        replies = not asks(question) or _OF_A_TALK.search(question) is not None
+        passages = self._recall.search(question, replies=replies)
+        found = find(question, passages, embedder=self._embedder)
         return list(found.quotes) if found.found else []
+
+
+def _told(hit: Hit) -> Hit | None:
+    """Return a hit without what an assistant said: a small model's guess is no source for its next one."""
+    if hit.record.kind != KIND:
+        return hit
+    told = told_in(hit.record.text)
+    return replace(hit, record=replace(hit.record, text=told)) if told else None
 
 
 def _evidence(hit: Hit, records: Sequence[Record]) -> Evidence:

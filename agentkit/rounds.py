@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from agentkit.context.words import STOP_WORDS, numbers
 from agentkit.labels import join_all
 from agentkit.messages import Message, Role
+from agentkit.request.asking import asks
 from agentkit.request.dates import MONTHS, WEEKDAYS, dates, spell
 
 if TYPE_CHECKING:
     from agentkit_memory import Embedder, NewRecord, Vault
 
 KIND = "round"
+_USER, _ASSISTANT = "user: ", "\nassistant: "
 MOST_KEYS = 12
 """Days, names and numbers of each sort; a pasted list is no key."""
 _NAME = re.compile(r"(?<![.!?:\n\"] )(?<!^)(?<!\n)\b[A-Z][\w'-]+(?: [A-Z][\w'-]+)*")
@@ -71,7 +73,7 @@ class Rounds:
         labels = join_all(message.labels for message in (asked[-1], turn[-1]))
         mine = Filter(kinds=(KIND,), source=self._conversation)
         record = new_round(
-            f"user: {asked[-1].text.strip()}\nassistant: {turn[-1].text.strip()}",
+            f"{_USER}{asked[-1].text.strip()}{_ASSISTANT}{turn[-1].text.strip()}",
             when,
             source=self._conversation,
             place=when.strftime("%Y-%m-%d %H:%M"),
@@ -83,6 +85,12 @@ class Rounds:
         vectors = embed_record(self._embedder, KIND, record.title, record.text)
         (record_id,) = self._vault.add([record], vectors, counts=[len(vectors)])
         return record_id
+
+
+def told_in(text: str) -> str:
+    """Return what the user told in the text of a round, or nothing where he asked."""
+    said = text.removeprefix(_USER).partition(_ASSISTANT)[0].strip()
+    return "" if asks(said) else said
 
 
 def new_round(text: str, when: datetime, **fields: Any) -> NewRecord:

@@ -6,13 +6,15 @@ checks what it says. Here is decided whether its answer ends a turn, or the mode
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from agentkit import prompt
+from agentkit.calling.siblings import Described
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted
-from agentkit.messages import Evidence, Message, Role
-from agentkit.request.asking import asks, asks_of_own
+from agentkit.messages import Evidence, Message, Role, Usage
+from agentkit.request.asking import asks, asks_for_passages, asks_of_own, states
 from agentkit.request.followup import about, told
 from agentkit.request.parts import parts
 
@@ -65,13 +67,28 @@ def last_of(events: Iterator[Event]) -> Generator[Event, None, Finished]:
     raise RuntimeError("an answer has an end")
 
 
+def noting(request: str, usable: Iterable[Described]) -> Finished | None:
+    """Return the answer to a statement that wants nothing: a small model goes on with a story of its own.
+
+    Args:
+        request: In the user's words.
+        usable: The tools there are; one that remembers is named.
+    """
+    if not states(request):
+        return None
+    keeps = any(tool.name == "remember" for tool in usable)
+    said = prompt.NOTED_KEEPS if keeps else prompt.NOTED
+    return Finished(said, Ending.ANSWERED, (), Usage(), "high", "nothing was asked")
+
+
 def from_what_is_written(
     answers: Answers, messages: Sequence[Message], *, nearby: bool, tools: bool, searched: bool = False
 ) -> Generator[Event, None, Finished | None]:
     """Return how the turn ends; `None` where it is not for the documents to end it.
 
     Where a tool is likely wanted, a mere quote is no answer. That nothing is written is an answer to what nobody else
-    can know. A few words that are near something (`wifi password`) ask for it.
+    can know, and to who somebody is: a small model has a story for every name. A few words that are near something
+    (`wifi password`) ask for it.
 
     Args:
         answers: Asks the documents.
@@ -93,4 +110,5 @@ def from_what_is_written(
     answered = last.ending is Ending.ANSWERED
     if answered and last.confidence != "low":
         return last
-    return last if not (tools or searched) and (asks_of_own(request) or (answered and nearby)) else None
+    for_documents = asks_of_own(request) or asks_for_passages(request) or (answered and nearby)
+    return last if for_documents and not (tools or searched) else None

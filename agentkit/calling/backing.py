@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentkit import prompt
+from agentkit.calling.pointing import pointed_to
 from agentkit.context.words import STOP_WORDS, alike, fold, lower, name_words, stem, terms, words
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
 from agentkit.request.dates import MONTHS, WEEKDAYS
@@ -36,6 +37,7 @@ _CODE_CHARACTERS = 3
 _GIVEN = frozenset({"enum", "const", "default", "$ref"})
 _SUBJECT_CHARACTERS = 80
 _NUMERAL = re.compile(r"\d+(?:\.\d+)?")
+_ENDS = " \n.!?"
 _ARTICLES = frozenset({"the", "a", "an"})
 _PROSE = re.compile(r"(?:[\w,.;:!?'\"()%-]+\s+){3,}[\w,.;:!?'\"()%-]+\s*")
 """Four words or more, and no code."""
@@ -152,6 +154,8 @@ class _Said:
         self._stems = frozenset(map(stem, self._words))
         self._numbers = Counter(spoken(text))
         self._folded = fold(text)
+        own = (message.text for message in messages if message.role is Role.USER)
+        self._pointing = {fold(each).strip(_ENDS) for each in own if pointed_to(each)}
 
     def lacks(self, call: ToolCall, tool: ToolSpec | None) -> list[str]:
         """Return the names of the arguments of `call` that were not said; where one is said once, the first has it."""
@@ -169,6 +173,9 @@ class _Said:
             if free and "default" in about and about["default"] == value:
                 continue  # it changes nothing
             within = free and "enum" not in about
+            if self._is_all(value) and len(call.arguments) > 1:
+                found.append(name)
+                continue
             spent = within and isinstance(value, str) and {*terms(value)} <= of_tool
             again = self._again(value, used, within=within) and not self._speaks_of(name)
             if (spent and terms(value)) or again or not self._backs(value, name, about, of_tool):
@@ -176,6 +183,10 @@ class _Said:
             else:
                 used += value if isinstance(value, list) else [value]
         return found
+
+    def _is_all(self, value: Any) -> bool:  # noqa: ANN401 - from JSON
+        """Say whether a value is a whole request that names a file or an address: it says more than what to write."""
+        return isinstance(value, str) and fold(value).strip(_ENDS) in self._pointing
 
     def _again(self, value: Any, used: Sequence[Any], *, within: bool) -> bool:  # noqa: ANN401 - from JSON
         """Say whether others of the call have a value as often as it was said, alone or `within` more.

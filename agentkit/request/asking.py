@@ -37,6 +37,22 @@ _TELLS_OF_SELF = re.compile(
     rf"\W*{_POLITELY}i\b(?!(?:'d like| would like|'d love| would love| want| need) (?:you |to\b|an?\b))",
     re.IGNORECASE,
 )
+_STATES = re.compile(
+    rf"\W*{_POLITELY}"
+    r"(?:i (?:have got|live|work|study|speak|drive|own|prefer|like|was born)\b|i've got\b"
+    r"|i have\b(?! to\b| an? (?:\w+ )?(?:question|problem|request|idea|favou?r)\b)"
+    r"|(?:i'm|i am) (?:an?|the|from|called|named|allergic|vegan|vegetarian|married|\d+)\b"
+    r"|(?:my|our) (?:[\w'-]+ ){1,4}?"
+    r"(?:is|are|was|were|has|have|lives?|works?|likes?|plays?|speaks?|studies|drives?|comes?|starts?)\b)",
+    re.IGNORECASE,
+)
+_ORDERS_TOO = re.compile(
+    r"[,;.:!]\s+(?:and |so |then |but )*"
+    r"(?:please\b|can\b|could\b|let's\b|[a-z]+ (?:me|us|my|our|it|that|this|the|an?)\b)"
+    r"|\b(?:please|so that|need|want)\b|\band [a-z]+ (?:me|us|it)\b",
+    re.IGNORECASE,
+)
+_MOST_STATED = 30
 _OWNED = re.compile(r"\b(?:my|our)\s+((?:[\w'-]+\s*){1,3})", re.IGNORECASE)
 _SAID_OF_IT = frozenset(
     "called named cost costs weigh weighs live lives work works born due bought".split()  # noqa: SIM905 - readable
@@ -70,6 +86,14 @@ def asks_of_own(request: str) -> bool:
 def tells_of_self(request: str) -> bool:
     """Return whether `request` says something of its speaker, in place of what is to be done: `I forgot my PIN`."""
     return _TELLS_OF_SELF.match(request[:_READ_CHARACTERS]) is not None
+
+
+def states(request: str) -> bool:
+    """Return whether `request` states a fact about its speaker and wants nothing: `My sister lives in Bergen`."""
+    is_short = len(request.split()) <= _MOST_STATED
+    return (
+        is_short and _STATES.match(request) is not None and not (asks(request) or _ORDERS_TOO.search(request))
+    )
 
 
 def is_yes_or_no(question: str) -> bool:

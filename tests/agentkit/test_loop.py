@@ -541,6 +541,23 @@ def test_a_few_words_ask_for_what_is_written_of_them(text: str, said: str) -> No
     assert finished(list(loop.run(text))).text == said
 
 
+@pytest.mark.parametrize(
+    ("tools", "said"), [((), prompt.NOTED), (("remember",), prompt.NOTED_KEEPS), (("weather",), prompt.NOTED)]
+)
+def test_a_statement_that_wants_nothing_is_noted(tools: tuple[str, ...], said: str) -> None:
+    """A small model makes up cats of its own; one that sees a tool may still call it."""
+    shown = [
+        weather() if name == "weather" else FakeTool(name, "", lambda _: FakeOutput("")) for name in tools
+    ]
+    model = FakeModel(prompt.UNABLE if tools == ("weather",) else "I have a cat named Max")
+    selection = Selection(pins=["weather"])
+    loop = make(model, *shown, selection=selection, answers=FakeAnswers("", Ending.NOT_FOUND))
+    events = list(loop.run("I have two cats."))
+    assert [each.text for each in events if isinstance(each, TextDelta)] == [said]
+    assert len(model.prompts) == (tools == ("weather",))
+    well_formed(loop.transcript)
+
+
 def searching() -> FakeTool:
     return FakeTool(
         "recall",

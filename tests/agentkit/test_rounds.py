@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Message
-from agentkit.recall import Recall
+from agentkit.recall import Recall, Relevant
 from agentkit.rounds import Rounds, expand, keys
 from agentkit_memory import Filter, HashEmbedder, NewRecord, Vault
 
@@ -114,3 +114,20 @@ def test_what_is_said_late_in_a_long_turn_is_near_and_the_whole_round_is_served(
     (whole,) = EMBEDDER.embed([hit.record.text]) @ asked
     assert hit.dense > 2 * whole
     assert vault.count() == 6
+
+
+def test_what_a_model_said_once_is_no_source_for_what_is_asked_again(vault: Vault) -> None:
+    """A guess would become a fact by being repeated; asked what was said, it is found."""
+    rounds = Rounds(vault, EMBEDDER, "people")
+    rounds.keep(_turn("who is Ole?", "Ole is a Norwegian footballer."), FRIDAY)
+    rounds.keep(_turn("My dentist is called Marta Berg.", "Your dentist is called Paul Klee."), FRIDAY)
+    recall = Recall(vault, EMBEDDER, minimum_score=-1)
+    assert [each.quote for each in recall.search("Ole", replies=False)] == [
+        "My dentist is called Marta Berg."
+    ]
+
+    def quoted(question: str) -> str:
+        return " ".join(each.quote for each in Relevant(vault, EMBEDDER).search(question))
+
+    assert quoted("What is my dentist called?") == "My dentist is called Marta Berg."
+    assert "Paul Klee" in quoted("What did you say: is your dentist called Paul Klee?")

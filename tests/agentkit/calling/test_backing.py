@@ -370,6 +370,18 @@ def test_words_for_a_time_are_numbers(told: str, hours: int, *, is_said: bool) -
     assert (asked_for(request, **{**SAID, "hours": hours}) == ()) is is_said
 
 
+def test_a_request_that_names_a_file_is_not_what_is_written_into_it() -> None:
+    properties = {"path": {"type": "string"}, "text": {"type": "string", "description": "What to add."}}
+    tool = ToolSpec("append_file", "Add a line.", {"properties": properties, "required": ["path", "text"]})
+
+    def asked(request: str, text: str) -> tuple[str, ...]:
+        calls = [call("append_file", path="todo.txt", text=text)]
+        return unsaid(calls, [tool], [Message.user(request)])
+
+    assert asked("Add it to todo.txt", "Add it to todo.txt.") == ("what to add",)
+    assert asked("Add the word eggs to todo.txt", "eggs") == ()
+
+
 def test_what_is_part_of_another_value_is_said_and_left_out_where_it_may_be() -> None:
     request = "Tides in feet at Ellery Sound, Norway on 4 March 2027 for 12 hours"
     values = {**SAID, "harbour": "Ellery Sound, Norway", "unit": "Norway"}

@@ -6,7 +6,15 @@ import pytest
 
 from agentkit.labels import Labels
 from agentkit.messages import Message
-from agentkit.request.asking import asks, asks_for_passages, asks_of_own, owned, question_in, tells_of_self
+from agentkit.request.asking import (
+    asks,
+    asks_for_passages,
+    asks_of_own,
+    owned,
+    question_in,
+    states,
+    tells_of_self,
+)
 from agentkit.request.followup import CONVERSATION, about, told
 
 
@@ -120,3 +128,25 @@ def test_what_the_user_told_is_a_passage_and_what_was_asked_or_answered_is_not()
 )
 def test_what_a_speaker_says_of_himself_is_told_from_what_is_to_be_done(request_: str, tells: bool) -> None:
     assert tells_of_self(request_) is tells
+
+
+@pytest.mark.parametrize(
+    ("request_", "stated"),
+    [
+        ("my sister Anna lives in Bergen", True),
+        ("I have two cats.", True),
+        ("I'm allergic to nuts", True),
+        ("Hi, our boiler is from 2011.", True),
+        ("I have to go", False),
+        ("I have a quick question", False),
+        ("I have a flight at 9, wake me at 7", False),
+        ("My screen is broken. Please order another", False),
+        ("My sister is called what?", False),
+        ("I want to have cats", False),
+        ("My files", False),
+        ("Write to my sister", False),
+        ("", False),
+    ],
+)
+def test_a_statement_that_wants_nothing(request_: str, stated: bool) -> None:
+    assert states(request_) is stated
