@@ -91,8 +91,10 @@ def levers(
     }
     now = set_levers(store, model, **{name: value for name, value in changes.items() if value is not None})
     profile = read_profile(store, model)
-    runs, _ = as_tuned(store, name)
+    runs, given = as_tuned(store, name)
     need = need_with(read_header(runs), now)
+    adapters = {each: adapter.path.stat().st_size for each, adapter in given.get("adapters", {}).items()}
+    memory = need.total_bytes + sum(adapters.values())
     variant = profile.variant if profile else None
     output = Output(as_json=as_json)
     output.json(
@@ -103,7 +105,8 @@ def levers(
             "context_tokens": need.context_tokens,
             "kv_bytes_per_token": need.kv_bytes_per_token,
             "kv_bytes": need.kv_bytes,
-            "memory_bytes": need.total_bytes,
+            "adapters": adapters,
+            "memory_bytes": memory,
         }
     )
     for what, said in (
@@ -119,9 +122,10 @@ def levers(
         ("tool format", now.tool_format),
         ("gpu", "as many layers as there are, if there is one" if now.gpu.layers is None else now.gpu.layers),
         ("cache", f"{need.kv_bytes_per_token:,} bytes a token, {size(need.kv_bytes)} in all"),
-        ("memory", f"{size(need.total_bytes)}: weights, cache and buffers"),
+        ("adapter", ", ".join(f"{each}, {size(taken)}" for each, taken in adapters.items()) or "none"),
+        ("memory", f"{size(memory)}: weights, adapter, cache and buffers"),
     ):
-        output.line(f"{what:8} {said}")
+        output.line(f"{what:11} {said}")
     if now != before or reset:
         output.note("it counts from the next start of the engine: `agentkit stop` ends one that runs")
 

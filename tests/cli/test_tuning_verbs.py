@@ -95,6 +95,8 @@ def test_tuning_says_when_the_variant_goes_without_the_adapter(
     ended = run("models", "tune", "tiny", *LEVELS)
     assert ("which runs without it" in ended.err) is goes_without
     assert ("adapters" in as_tuned(store, "tiny")[1]) is (adapter is not None and not goes_without)
+    levers = json.loads(run("models", "levers", "tiny", "--json").out)
+    assert (levers["adapters"] == {}) is (adapter is None or goes_without)
 
 
 def test_the_memory_shown_is_that_of_what_runs(run: Any, store: ModelStore, tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_the_memory_shown_is_that_of_what_runs(run: Any, store: ModelStore, tmp_
     )
     need = need_with(read_header(larger), levers).total_bytes
     assert json.loads(run("models", "levers", "tiny", "--json").out)["memory_bytes"] == need
-    assert f"{need / 1e6:.1f} MB: weights, cache and buffers" in run("models", "levers", "tiny").out
+    assert f"{need / 1e6:.1f} MB: weights, adapter, cache and buffers" in run("models", "levers", "tiny").out
 
 
 def test_tuning_without_a_gain_leaves_the_file_as_it_came(run: Any, store: ModelStore, bench: Any) -> None:
