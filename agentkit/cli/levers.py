@@ -63,8 +63,9 @@ def levers(
     docs/levers.md says what each does. `models tune` finds the best for speed; what is set here counts from the next
     start of the engine.
     """
+    from agentkit.models.catalogue import AGENT, shipped_adapter
     from agentkit.models.gguf import read_header
-    from agentkit.models.profile import as_tuned, forget_profile, levers_of, read_profile, set_levers
+    from agentkit.models.profile import forget_profile, levers_of, read_profile, set_levers
     from agentkit.models.ram_need import need_with
     from agentkit.models.store import ModelStore
     from agentkit.paths import Home
@@ -91,11 +92,12 @@ def levers(
     }
     now = set_levers(store, model, **{name: value for name, value in changes.items() if value is not None})
     profile = read_profile(store, model)
-    runs, given = as_tuned(store, name)
-    need = need_with(read_header(runs), now)
-    adapters = {each: adapter.path.stat().st_size for each, adapter in given.get("adapters", {}).items()}
-    memory = need.total_bytes + sum(adapters.values())
     variant = profile.variant if profile else None
+    runs = store.get(variant or name)
+    need = need_with(read_header(runs.path), now)
+    shipped = shipped_adapter(*runs.origin)
+    adapters = {AGENT: shipped.size_bytes} if shipped else {}
+    memory = need.total_bytes + sum(adapters.values())
     output = Output(as_json=as_json)
     output.json(
         {
