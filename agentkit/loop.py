@@ -20,6 +20,7 @@ from agentkit import prompt
 from agentkit.answering.grounding import Answers, Searches, from_what_is_written, noting
 from agentkit.answering.support import BACKED, support, trust
 from agentkit.answering.telling import tell
+from agentkit.calling import offered
 from agentkit.calling.brought import Made, made_in
 from agentkit.calling.executing import Approve, Executor
 from agentkit.calling.intents import intent
@@ -27,7 +28,7 @@ from agentkit.calling.remaining import meant, next_call, orders_left
 from agentkit.calling.selection import Chosen, Selection
 from agentkit.calling.votes import Votes, insists, settle
 from agentkit.context.assemble import Context, Window
-from agentkit.errors import Cancelled, ConfigError
+from agentkit.errors import Cancelled
 from agentkit.events import (
     CallRefused,
     CallSettled,
@@ -51,14 +52,13 @@ from agentkit.models.base import (
     StopReason,
     ToolChoice,
 )
-from agentkit.models.usable import refusal
 from agentkit.request.asking import tells_of_self
 from agentkit.request.completing import completed, is_helpless, may_be_helpless
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
 
 if TYPE_CHECKING:
-    from agentkit_tools import Policy, Tool, Toolbox
+    from agentkit_tools import Policy, Toolbox
 
 NO_TOOLS = Chosen((), {})
 
@@ -118,7 +118,7 @@ class Loop:
         self._calling = calling or sampling
         self._votes = votes
         self._clock = clock
-        self._unusable = {**_unusable(toolbox), **(unusable or {})}
+        self._unusable = {**offered.unusable(toolbox), **(unusable or {})}
         self._searching = frozenset(tool.name for tool in toolbox if "read_memory" in tool.capabilities)
 
     def run(self, text: str, *, choice: ToolChoice = AUTO, form: Form | None = None) -> Iterator[Event]:
@@ -147,7 +147,7 @@ class Loop:
 
     def _shaped(self, done: Finished, form: Form) -> Finished:
         """Return the end of a turn with its answer in the form asked for."""
-        pinned = self._selection.pinned(self._usable(NONE)).tools
+        pinned = self._selection.pinned(offered.usable(self._toolbox, self._unusable, NONE)).tools
         try:
             output, usage = shape(
                 self._model,
@@ -167,7 +167,7 @@ class Loop:
         spent = Spent(self._limits, self._clock)
         ending: Ending | None = None
         window: Window | None = None
-        usable = self._usable(choice)
+        usable = offered.usable(self._toolbox, self._unusable, choice)
         self.transcript.append(Message.user(text))
         text = self._question()
         try:
@@ -270,17 +270,6 @@ class Loop:
         yield from self._end(last, labels, spent)
         return True
 
-    def _usable(self, choice: ToolChoice) -> list[Tool]:
-        """Return the tools that may be shown."""
-        usable = [tool for tool in self._toolbox if tool.name not in self._unusable]
-        if choice.name is not None and choice.name in self._unusable:
-            raise ConfigError(f"tool {choice.name!r} cannot be called: {self._unusable[choice.name]}")
-        if choice.name is not None and choice.name not in {tool.name for tool in usable}:
-            raise ConfigError(f"there is no tool {choice.name[:80]!r} to call", hint="agentkit tools list")
-        if choice.mode in ("required", "named") and not usable:
-            raise ConfigError("there is no tool to call, and a call is required")
-        return usable
-
     def _complete(
         self, window: Window, choice: ToolChoice, spent: Spent, chosen: Chosen
     ) -> Generator[Event, None, tuple[Completion, str]]:
@@ -289,9 +278,7 @@ class Loop:
         Returns:
             The message, and what of its text was not passed on: it may come to nothing yet.
         """
-        sampling = self._calling if window.tools else self._sampling
-        room = min(sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
-        sampling = replace(sampling, max_tokens=room)
+        sampling = self._bounded(self._calling if window.tools else self._sampling, spent)
         stream = self._model.complete(window.messages, tools=window.tools, choice=choice, sampling=sampling)
         said, passed = "", 0
         request = "" if self._results() or chosen.first else self._question()
@@ -321,6 +308,12 @@ class Loop:
             return completion, "" if completion.calls else held
         finally:
             stream.close()
+
+    def _bounded(self, sampling: Sampling, spent: Spent) -> Sampling:
+        """Return how to draw a message that fits the window, and what is left of the turn."""
+        return replace(
+            sampling, max_tokens=min(sampling.max_tokens, self._context.budget.reply, spent.tokens_left)
+        )
 
     def _is_for_memory(self, completion: Completion) -> bool:
         """Say whether to look for the answer in what is written: the model would search it, or can do nothing."""
@@ -356,7 +349,9 @@ class Loop:
 
     def _left_to_do(self, made: Sequence[Made], window: Window, spent: Spent) -> tuple[ToolCall, ...]:
         """Return the call of the next order of several, if the user's own words say all that it needs."""
-        sampling = replace(self._calling, max_tokens=min(self._calling.max_tokens, spent.tokens_left))
+        if spent.tokens_left < 1:
+            return ()
+        sampling = self._bounded(self._calling, spent)
         asked, calls = next_call(self._model, window.messages, window.tools, sampling, self._question(), made)
         spent.used(asked.usage if asked else Usage())
         return calls
@@ -407,9 +402,3 @@ class Loop:
     def _results(self) -> list[Message]:
         """Return the tool results of the turn that is going on, in order."""
         return [message for message in self._turn_so_far() if message.role is Role.TOOL]
-
-
-def _unusable(toolbox: Toolbox) -> dict[str, str]:
-    """Return the tools whose parameters no grammar can be made of, and why; the others work without them."""
-    reasons = {tool.name: refusal(tool.parameters) for tool in toolbox}
-    return {name: reason for name, reason in reasons.items() if reason is not None}

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentkit.context.words import terms
+from agentkit.context.words import stands_in
 from agentkit.labels import Labels, Origin, call_labels, join_all
 from agentkit.messages import Evidence
 from agentkit.recall import Recall
+from agentkit.request.asking import asks
+from agentkit.request.noting import fact_to_keep
 
 if TYPE_CHECKING:
     from agentkit_memory import Embedder, Vault
@@ -70,8 +72,7 @@ def memory_tools(memory: Remembers, vault: Vault, embedder: Embedder, *, said: s
 
     def remember(arguments: Mapping[str, Any]) -> ToolOutput:
         fact = arguments["fact"].strip()
-        own = set(terms(fact)) <= set(terms(said))
-        labels = Labels() if own else call_labels().join(Labels(Origin.MODEL))
+        labels = Labels() if _is_own(fact, said) else call_labels().join(Labels(Origin.MODEL))
         record_id = memory.remember(
             fact, origin=labels.origin.value, privacy=labels.privacy.value, sources=labels.sources
         )
@@ -101,6 +102,11 @@ def memory_tools(memory: Remembers, vault: Vault, embedder: Embedder, *, said: s
             run=recall,
         ),
     ]
+
+
+def _is_own(fact: str, said: str) -> bool:
+    """Say whether a fact is what the user said, word for word: asked, he wants it kept or has not said it."""
+    return fact_to_keep(said) == fact or (stands_in(fact, said) and not asks(said))
 
 
 def _listed(found: list[Evidence], nothing: str) -> ToolOutput:

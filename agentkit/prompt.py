@@ -1,4 +1,4 @@
-"""Every word of ours that a model reads. No other module writes model-visible text.
+"""Every word of ours that a model reads, but for what tools say of themselves and of their results.
 
 Written for very small models: short, positive, one idea a sentence; the question stands last. The system
 prompts hold nothing that changes (no clock, no name, no count), so that they stay in the KV cache from turn

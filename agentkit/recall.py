@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from agentkit_memory.embed import Embedder
 
 _OF_A_TALK = re.compile(
-    r"\b(?:you|your|we|us|assistant|conversation|talk\w*|chat\w*|discuss\w*|said|say|told|mention\w*|last time"
+    r"\b(?:(?:did|have|has|had) (?:you|we|i)|you (?:said|say|told|mentioned|suggested|recommended)"
+    r"|we (?:said|talk\w*|discuss\w*|spoke)|(?:our|this|that|last|earlier) (?:conversation|talk|chat)s?|last time"
     r"|earlier)\b",
     re.IGNORECASE,
 )
 """Asks for what was said."""
+MOST_ROUNDS = 200
+"""So many in which nothing was told may be nearer than the one that tells it."""
 NEAREST_SCORE = 0.25
 """Cosine under which a passage that shares no word with the question is left out."""
 
@@ -82,7 +85,7 @@ class Recall:
         embedding = self._embedder.embed([question])[0]
         asked = expand(question, self._now())
         # As many more as will be dropped: a long conversation has more rounds about a thing than `k`.
-        deep = 2 * self._k + self._own_rounds()
+        deep = 2 * self._k + (self._own_rounds() if replies else self._rounds())
         hits = self._vault.search(asked, embedding, k=deep, where=Filter(kinds=self._kinds))
         near = [hit for hit in hits if hit.dense >= self._minimum_score or hit.lexical > 0]
         own = (KIND, self._apart_from)
@@ -97,6 +100,11 @@ class Recall:
         if not self._apart_from or (self._kinds and KIND not in self._kinds):
             return 0
         return self._vault.count(Filter(kinds=(KIND,), source=self._apart_from))
+
+    def _rounds(self) -> int:
+        from agentkit_memory import Filter
+
+        return min(self._vault.count(Filter(kinds=(KIND,))), MOST_ROUNDS)
 
     def _join(self, hits: Sequence[Hit]) -> list[Evidence]:
         found: list[Evidence] = []

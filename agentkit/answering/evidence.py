@@ -87,8 +87,6 @@ class Lead:
 class Finding:
     """What the passages have to say to a question."""
 
-    candidates: tuple[Candidate, ...]
-    """Best first."""
     quotes: tuple[Evidence, ...]
     """The best sentences as they stand, grouped by passage, best passage first."""
     leads: tuple[Lead, ...]
@@ -123,7 +121,7 @@ def find(
         key=lambda each: (-each.score, each.passage, each.place),
     )
     if not candidates:
-        return Finding((), (), (), 0.0, found=False, reason="no document is near the question")
+        return Finding((), (), 0.0, found=False, reason="no document is near the question")
     best = candidates[0]
     chosen = [
         each
@@ -133,7 +131,6 @@ def find(
     strength = max(each.strength for each in chosen)
     found = strength >= FOUND_STRENGTH
     return Finding(
-        tuple(candidates),
         _quotes(chosen, passages, texts),
         tuple(
             _lead(each, passages[each.passage], texts[each.passage], headings[each.passage])

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_MONTH = (
-    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-)
-_WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
+from agentkit.request.dates import CARDINALS, MONTHS, WEEKDAYS
+
+_MONTH = rf"(?:{'|'.join(MONTHS)}|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)"
+_WEEKDAY = rf"(?:{'|'.join(WEEKDAYS)})s?"
 _CLOCK = r"\b\d{1,2}[:.]\d\d\b|\b\d{1,2}\s*(?:[ap]\.?m\b|o'clock)|\bnoon\b|\bmidnight\b"
 _CALENDAR = (
     rf"\b(?:{_MONTH}|{_WEEKDAY}|today|tomorrow|yesterday|spring|summer|autumn|fall|winter|morning|afternoon"
@@ -21,8 +20,8 @@ _CALENDAR = (
     r"|\b(?:19|20)\d\d\b|\b\d{1,2}[./]\d{1,2}\b"
 )
 _COUNT = (
-    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty"
-    r"|sixty|hundred|thousand|million|half|quarter|dozen|once|twice|every|each|daily|weekly|monthly|yearly)\b"
+    rf"\d|\b(?:{'|'.join(CARDINALS)}|hundred|thousand|million|half|quarter|dozen|once|twice|every|each|daily|weekly|monthly"
+    r"|yearly)\b"
 )
 _MONEY = r"[\u20ac$\u00a3]|\b(?:euros?|pounds?|dollars?|cents?|francs?|eur|gbp|usd|chf|free)\b|\d\.\d\d\b"
 _PRICED = r"costs?|price|fees?|rent|deposit|excess|budget|salary|fine|refund"

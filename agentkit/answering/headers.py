@@ -47,7 +47,8 @@ def header_asked(question: str, named: Collection[str], text: str) -> tuple[str,
         wanted = ("from", "sender")
     else:
         return None
-    known = {*_WRITTEN, *(term for line in head for term in terms(line[2]) if line[1].lower() not in wanted)}
-    if not all(term in known for term in rest):
-        return None  # it asks for more: `who wrote the report?`
+    names = (line[2] for line in head if line[1].lower() not in (*wanted, "subject"))
+    known = {*_WRITTEN, *(term for name in names for term in terms(name))}
+    if not all(term in known for term in rest) or (rest and _WRITTEN.isdisjoint(rest)):
+        return None  # it asks for more: `who wrote the report?`, `who is Ole?`
     return next(((line[0], line[2]) for line in head if line[1].lower() in wanted), None)

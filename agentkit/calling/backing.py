@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agentkit import prompt
+from agentkit.calling.parameters import items, needed, properties
 from agentkit.calling.pointing import pointed_to
 from agentkit.context.words import STOP_WORDS, alike, fold, lower, name_words, stem, terms, words
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
@@ -98,7 +99,7 @@ def trimmed(
     gone: list[str] = []
     for call in calls:
         tool = shown.get(call.name)
-        drop = [] if tool is None else [name for name in said.lacks(call, tool) if name not in _needed(tool)]
+        drop = [] if tool is None else [name for name in said.lacks(call, tool) if name not in needed(tool)]
         gone += [f"{call.name}.{name}" for name in drop]
         arguments = {name: _neat(value) for name, value in call.arguments.items() if name not in drop}
         kept.append(replace(call, arguments=arguments))
@@ -133,9 +134,9 @@ def unsaid(
             name for name, value in call.arguments.items() if isinstance(value, str) and not value.strip()
         )
         for name in (*said.lacks(call, tool), *blank):
-            value, about = call.arguments[name], tool.parameters.get("properties", {}).get(name, {})
+            value, about = call.arguments[name], properties(tool).get(name, {})
             is_free = _is_free(about, value) or str(value).lower() in words(_spaced(name))
-            if name in _needed(tool) and is_free and not _stands_out_in(passages, value):
+            if name in needed(tool) and is_free and not _stands_out_in(passages, value):
                 found[_subject(name, about)] = None
     return tuple(found)
 
@@ -159,17 +160,16 @@ class _Said:
 
     def lacks(self, call: ToolCall, tool: ToolSpec | None) -> list[str]:
         """Return the names of the arguments of `call` that were not said; where one is said once, the first has it."""
-        schema = {} if tool is None else tool.parameters
-        properties = schema.get("properties", {})
-        needed = frozenset() if tool is None else _needed(tool)
+        every = {} if tool is None else properties(tool)
+        has_to_be = () if tool is None else needed(tool)
         of_tool = frozenset() if tool is None else frozenset(terms(_spaced(tool.name)))
         used: list[Any] = []
         found = []
         for name in sorted(
-            call.arguments, key=lambda name: (name not in needed, "enum" not in properties.get(name, {}))
+            call.arguments, key=lambda name: (name not in has_to_be, "enum" not in every.get(name, {}))
         ):
-            value, about = call.arguments[name], properties.get(name, {})
-            free = name not in needed
+            value, about = call.arguments[name], every.get(name, {})
+            free = name not in has_to_be
             if free and "default" in about and about["default"] == value:
                 continue  # it changes nothing
             within = free and "enum" not in about
@@ -231,7 +231,7 @@ class _Said:
                 return False  # a sentence with a number of the model's own
             return not value.strip() or self._mentions(value) or any(map(self._counts, digits(value)))
         if isinstance(value, list):
-            return all(self._backs(each, name, about.get("items") or {}) for each in value)
+            return all(self._backs(each, name, items(about)) for each in value)
         return True
 
     def _speaks_of(self, name: str) -> bool:
@@ -317,7 +317,7 @@ def _neat(value: Any) -> Any:  # noqa: ANN401 - from JSON
 def _is_free(about: Mapping[str, Any], value: Any) -> bool:  # noqa: ANN401 - from JSON
     """Say whether a value can only have been said: it is none of a list, no code, and the tool gives none itself."""
     if isinstance(value, list):
-        return all(_is_free(about.get("items") or {}, each) for each in value)
+        return all(_is_free(items(about), each) for each in value)
     if about.get("type") not in ("string", "integer", "number") or not about.keys().isdisjoint(_GIVEN):
         return False
     return not (isinstance(value, str) and value.isalpha() and len(value) <= _CODE_CHARACTERS)
@@ -334,10 +334,6 @@ def _subject(name: str, about: Mapping[str, Any]) -> str:
     """Return what an argument is, as it stands in the middle of a sentence."""
     first = re.split(r"[.;:(\n]", str(about.get("description") or ""), maxsplit=1)[0].strip()
     return lower(first[:_SUBJECT_CHARACTERS] or _spaced(name))
-
-
-def _needed(tool: ToolSpec) -> frozenset[str]:
-    return frozenset(tool.parameters.get("required", ()))
 
 
 def _about(tool: ToolSpec) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentkit.calling.pointing import FILE
+from agentkit.request.dates import CARDINALS
 from agentkit.request.noting import fact_to_keep, refuses_to_keep
 from agentkit.request.rates import rate_sum
 
@@ -63,23 +64,24 @@ _SPOKEN = (
     rf"subtract {_NUMBER} from {_NUMBER}|(?:the )?(?:product|sum) of {_NUMBER} and {_NUMBER}|"
     rf"(?:the )?(?:square root|sqrt) of {_NUMBER}"
 )
+_COUNTED = "|".join(CARDINALS)
 _NOW = r"(?:is it|is today|it is|today|now|right now|and date|and time|of the week)"
 _ARITHMETIC = "it is nothing but arithmetic"
 _RUN = _PLEASE + r"(?:run|execute)\s+"
 _CODE = r"\s*:\s*(?:```(?:python)?\n)?(?P<code>\S.*)"
 _COMMAND = r"\s*:\s*(?:```(?:sh|bash)?\n)?(?P<command>\S.*)"
 _PATH = rf"[\"'`]?(?P<path>(?:[\w-]+/)*{FILE})[\"'`]?"
-_INTO = (
-    r"\s+(?:(?:in)?to|onto|in|at the end of)\s+(?:the |my |a )?(?:new )?(?:(?:text )?file |list )?(?:called |named )?"
-    + _PATH
-)
-_ITEM = r"(?:(?:a |the )?(?:new )?(?:line|item|entry|text|words?)s?(?: saying| that says)?:? )?"
+_FILE_THERE = r"\s+(?:the |my |a )?(?:new )?(?:(?:text )?file |list )?(?:called |named )?" + _PATH
+_INTO = rf"\s+(?:(?:in)?to|onto|in){_FILE_THERE}"
+_AT_END = rf"\s+(?:(?:in)?to|onto|in|at the (?:end|bottom) of){_FILE_THERE}"
+_LINE = r"(?:(?:a |the )?(?:new )?(?:line|item|entry)s?(?: saying| that says)?:? )"
+_TEXT = r"(?:(?:the )?(?:text|words?):? )?"
 _LEFT_OPEN = (
-    r"(?!['`\u2018]|(?:the|an?|some|any|all|every\w*|another|more|it|its|this|that|these|those|them|what\w*|which|who|when|where|how"
+    r"(?!['`\u2018]|(?:the|an?|my|our|your|his|her|their|some|any|all|every\w*|another|more|it|its|this|that|these|those|them|what\w*|which|who|when|where|how"
     r"|today\S*|yesterday\S*)\b)"
 )
 """Begins a description of what is to be written, not the words themselves."""
-_LOOKS_LIKE_CODE = r"[^`]*?[(=\[*/][^`]*?"
+_LOOKS_LIKE_CODE = r"[^`(=\[*/]*[(=\[*/][^`]*?"
 _CODE_GIVEN = "it gives what to run"
 _TEXT_GIVEN = "it gives what to write"
 
@@ -107,12 +109,13 @@ INTENTS: tuple[Rule, ...] = (
     _rule(
         "current_time",
         _PLEASE + r"(?:tell me |do you know )?what(?:'s| is)?(?: the)?(?: current)? time(?: is it| it is)?"
-        r"(?: right)?(?: now)? in (?P<timezone>[^\W\d][\w' -]{1,40}?)(?: right)?(?: now)?",
+        rf"(?: right)?(?: now)? in (?P<timezone>(?!(?:an?|the|half|{_COUNTED}|few|some|my|our)\b)"
+        r"[^\W\d][\w' -]{1,40}?)(?: right)?(?: now)?",
         "it asks for the time somewhere",
     ),
     _rule(
         "list_folder",
-        r"(?:please |can you |could you )?(?:list|show(?: me)?) (?:all )?(?:of )?(?:the |my )?(?:files|folders?)"
+        _PLEASE + r"(?:list|show(?: me)?) (?:all )?(?:of )?(?:the |my )?(?:files|folders?)"
         r"(?: (?:here|there are|i have))?",
         "it asks for the files",
     ),
@@ -137,13 +140,21 @@ INTENTS: tuple[Rule, ...] = (
         _CODE_GIVEN,
         verbatim=True,
     ),
-    _rule("append_file", rf"{_PLEASE}(?:add|append) {_ITEM}{_quoted('text')}{_INTO}", _TEXT_GIVEN),
+    _rule(
+        "append_file", rf"{_PLEASE}(?:add|append) (?:{_LINE}|{_TEXT}){_quoted('text')}{_AT_END}", _TEXT_GIVEN
+    ),
+    _rule("append_file", rf"{_PLEASE}(?:write|put|save) {_LINE}{_quoted('text')}{_AT_END}", _TEXT_GIVEN),
     _rule(
         "append_file",
-        rf"{_PLEASE}(?:add|append) {_LEFT_OPEN}(?P<text>[^\"\u201c`]{{1,200}}?){_INTO}",
+        rf"{_PLEASE}(?:write|put|save) {_TEXT}{_quoted('text')}\s+at the (?:end|bottom) of{_FILE_THERE}",
         _TEXT_GIVEN,
     ),
-    _rule("write_file", rf"{_PLEASE}(?:write|save) {_ITEM}{_quoted('content')}{_INTO}", _TEXT_GIVEN),
+    _rule(
+        "append_file",
+        rf"{_PLEASE}(?:add|append) {_LEFT_OPEN}(?=.*\.(?:txt|md)\W*$)(?P<text>[^\"\u201c`]{{1,200}}?){_AT_END}",
+        _TEXT_GIVEN,
+    ),
+    _rule("write_file", rf"{_PLEASE}(?:write|save) {_TEXT}{_quoted('content')}{_INTO}", _TEXT_GIVEN),
     _rule(
         "write_file",
         rf"{_PLEASE}(?:create|make|write) (?:a |the )?(?:new )?(?:text )?file (?:called |named )?{_PATH},? "
@@ -189,10 +200,14 @@ def intent(text: str, available: Iterable[str]) -> Intent | None:
     """
     names = frozenset(available)
     whole = " ".join(text.split())
-    for name in sorted(names):
-        found = _named(name).search(whole)
-        if found and not _TALKED_ABOUT.search(whole[: found.start()]):
-            return Intent(name, "the request names it")
+    named = [
+        name
+        for name in sorted(names)
+        if (found := _named(name).search(whole))
+        and not _TALKED_ABOUT.search(whole[max(0, found.start() - _SENTENCE_CHARACTERS) : found.start()])
+    ]
+    if named:  # of two that are named in turn the model has to choose the first
+        return Intent(named[0], "the request names it") if len(named) == 1 else None
     if "remember" in names and (fact := fact_to_keep(text)) is not None:
         return Intent("remember", "it asks to keep a fact", {"fact": fact})
     for rule in INTENTS:
@@ -224,6 +239,7 @@ _TALKED_ABOUT = re.compile(
     r"(?:n['\u2019]t|\b(?:not|never|without|why|how|should|what (?:if|happens)))\b[^.?!]*$", re.IGNORECASE
 )
 """Stands before a name in a sentence that speaks of a tool and does not ask for it."""
+_SENTENCE_CHARACTERS = 500
 
 
 def _in_symbols(expression: str) -> str:
@@ -254,10 +270,7 @@ def _cue(tool: str, pattern: str, reason: str) -> Cue:
     return Cue(tool, re.compile(rf"\b(?:{pattern})", re.IGNORECASE | re.DOTALL), reason)
 
 
-_FIGURE = (
-    r"(?:(?<![\d.,:])\d[\d.,:]*+|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)"
-    r"teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|dozen|half)\b)"
-)
+_FIGURE = rf"(?:(?<![\d.,:])\d[\d.,:]*+|(?:{_COUNTED}|hundred|thousand|dozen|half)\b)"
 _SUM_WORDS = (
     r"(?:how (?:many|much|far|long|fast)|percent|squared?|cubed?|root|average|mean|total|altogether|each|per|twice|"
     r"double|triple|third|quarter|in an? (?:year|month|week|day|hour)|power|add|divided?|multipl\w+|times|minus|"

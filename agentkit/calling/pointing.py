@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from agentkit.calling.parameters import needed, properties
 from agentkit.calling.siblings import Described
 from agentkit.context.words import name_words, terms, words
 from agentkit.messages import ToolCall
 
-FILE = r"[\w-]+\.(?:txt|md|csv|json|log|toml|ya?ml|ini|html?|py|tex|rst|pdf|docx?|odt|xlsx?)\b"
+FILE = r"(?<![\w-])[\w-]{1,80}\.(?:txt|md|csv|json|log|toml|ya?ml|ini|html?|py|tex|rst|pdf|docx?|odt|xlsx?)\b"
 _ADDRESS = (
     r"\bhttps?://\S|\bwww\.\w|(?<![\w/.@-])(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/\S|(?<=\.com)|(?<=\.org)|(?<=\.net))"
 )
@@ -105,7 +106,7 @@ def pointed_to(request: str) -> tuple[str, ...]:
 
 def misplaced(calls: Sequence[ToolCall], tools: Iterable[Described]) -> bool:
     """Say whether one of `calls` has a file or an address for a value that is to be neither: an amount of a.txt."""
-    every = {tool.name: tool.parameters.get("properties", {}) for tool in tools}
+    every = {tool.name: properties(tool) for tool in tools}
     given = ((each.name, *pair) for each in calls for pair in each.arguments.items())
     texts = (
         (tool, name, value) for tool, name, value in given if isinstance(value, str) and " " not in value
@@ -130,10 +131,10 @@ def _spoken_of(tool: Described) -> set[str]:
 
 
 def _reads(tool: Described, kinds: frozenset[str]) -> bool:
-    required = tool.parameters.get("required", ())
+    required = needed(tool)
     if len(required) != 1 or not _READING & {word.lower() for word in name_words(tool.name)}:
         return False
-    every = tool.parameters.get("properties", {})
+    every = properties(tool)
     return every.get(required[0], {}).get("type") == "string" and _takes(required[0], every, kinds)
 
 

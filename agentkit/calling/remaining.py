@@ -7,6 +7,7 @@ Not covered: what a call should take out of the text ("write the opening hours i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 
 from agentkit.calling.backing import faults, trimmed
@@ -18,6 +19,11 @@ from agentkit.models.base import REQUIRED, Completion, Model, Sampling
 from agentkit.request.asking import question_in
 from agentkit.request.parts import parts
 
+_BEGINS = re.compile(
+    r"(?:^|[,;.:!?]|\b(?:and|then|also|please))\s*(?:(?:and|then|also|please)\s+)*(\w+)", re.IGNORECASE
+)
+"""The first word of a clause: in an order, what is to be done."""
+
 
 def orders_in(request: str) -> list[str]:
     """Return what `request` wants to have done, each by itself; what it asks is none of it."""
@@ -25,23 +31,29 @@ def orders_in(request: str) -> list[str]:
 
 
 def orders_left(request: str, made: Sequence[Made]) -> list[str]:
-    """Return the orders of `request` that come after as many as there are answered calls."""
-    return orders_in(request)[len(made) :]
+    """Return the orders of `request` that come after as many as there are answered calls.
+
+    One of these calls served what is asked first, if the request begins with a question.
+    """
+    served = int(bool(question_in(parts(request)[0])))
+    return orders_in(request)[max(0, len(made) - served) :]
 
 
 def meant(calls: Iterable[ToolCall], request: str, made: Sequence[Made]) -> tuple[ToolCall, ...]:
     """Return the calls that a request still wants once tools have brought a text for it.
 
-    It wants one if it gives more orders than were carried out, or names what the tool does and those before it do not.
+    Of an order that is left the call is one whose tool it speaks of, or all of whose values the user said himself.
+    Where none is left, it is one whose tool a clause begins with (`and note when it is`), or both; and another tool
+    than those before it.
 
     Args:
         calls: What the model wants next.
         request: In the user's words.
         made: The calls that were answered.
     """
-    done, ordered = list(made), len(orders_in(request))
+    done = list(made)
     for call in calls:
-        if _is_meant(call, request, ordered, done):
+        if _is_meant(call, request, done):
             done.append(Made(call, Message.user("")))
     return tuple(each.call for each in done[len(made) :])
 
@@ -82,13 +94,15 @@ def next_call(
     return completion, calls
 
 
-def _is_meant(call: ToolCall, request: str, ordered: int, made: Sequence[Made]) -> bool:
+def _is_meant(call: ToolCall, request: str, made: Sequence[Made]) -> bool:
     if any(call.spelt == each.call.spelt for each in made):
         return False
-    if ordered > len(made):
-        return True
+    is_said = not faults((call,), (), [Message.user(request)]).unspoken
+    if left := orders_left(request, made):
+        return is_said or _speaks_of("; ".join(left), call.name)
     known = terms_of(*(f"{each.call.name} {each.about}" for each in made))
-    return _speaks_of(request, call.name, beside=known)
+    begun = " ".join(_BEGINS.findall(request))
+    return _speaks_of(request if is_said else begun, call.name, beside=known)
 
 
 def _speaks_of(request: str, name: str, *, beside: Collection[str] = ()) -> bool:

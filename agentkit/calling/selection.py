@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agentkit.calling.intents import Intent, cues, unwanted
+from agentkit.calling.parameters import needed
 from agentkit.calling.pointing import is_order_to_read, named_by, pointed_to, read_by
 from agentkit.calling.siblings import LEAST, Described, Family, families, not_meant
 from agentkit.context.compress import Embeds
@@ -173,7 +174,7 @@ class Selection:
             found[tool.name] = f"the nearest to the request ({score:.2f}), and a call is required"
         clear = any(name in found for name in likely) or (bool(found) and nearest[0][0] >= CLEAR_SCORE)
         first = nearest[0][1].name if nearest else ""
-        ready = first in found and not every[first].parameters.get("required")
+        ready = first in found and not needed(every[first])
         undecided = _undecided(request, among, nearest)
         read = next((name for name in reading if name in found), "")
         reads, before = ("", read) if begins else (read, "")
@@ -239,12 +240,12 @@ def _narrowed(spec: ToolSpec, arguments: Mapping[str, str]) -> ToolSpec:
 
     A pinned tool is shown as ever: what a request says is no part of the stable front.
     """
-    properties = spec.parameters.get("properties", {})
-    required = [name for name in properties if name in {*spec.parameters.get("required", ()), *arguments}]
+    every = spec.parameters.get("properties", {})
+    required = [name for name in every if name in {*needed(spec), *arguments}]
     parameters: dict[str, Any] = {
         "type": "object",
         "properties": {
-            name: {"enum": [arguments[name]]} if name in arguments else properties[name] for name in required
+            name: {"enum": [arguments[name]]} if name in arguments else every[name] for name in required
         },
         "required": required,
         "additionalProperties": False,

@@ -72,7 +72,7 @@ def families(tools: Iterable[Described]) -> list[Family]:
     alike: dict[tuple[Any, ...], list[tuple[str, Described]]] = defaultdict(list)
     for tool in tools:
         name = name_words(tool.name)
-        takes = frozenset(tool.parameters.get("properties", ()))
+        takes = frozenset(tool.parameters.get("properties") or ())
         for place in range(1, len(name)):
             alike[(place, *name[:place], None, *name[place + 1 :], takes)].append((name[place], tool))
     found = (_family(members) for members in alike.values() if len(members) >= LEAST)

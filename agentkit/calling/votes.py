@@ -8,7 +8,7 @@ needs is no call: the user is asked for it.
 
 Covered: the first completion wins a tie; the same request gives the same result; a further try that fails counts as
 none, since the first stands.
-Not covered: text, but for text that asks for what the request says (`insists`).
+Not covered: text, but where the request has numbers or names and the model does not say that no tool helps (`insists`).
 Source: self-consistency, Wang et al., 2022.
 """
 

@@ -57,6 +57,13 @@ def words(text: str) -> list[str]:
     return [re.sub(r"'s?$", "", word).replace("-", "") for word in found]  # wi-fi and wifi are one word
 
 
+def stands_in(phrase: str, text: str) -> bool:
+    """Say whether the words of `phrase` stand side by side in `text`; no words stand nowhere."""
+    sought, among = words(phrase), words(text)
+    starts = range(len(among) - len(sought) + 1)
+    return bool(sought) and any(among[start : start + len(sought)] == sought for start in starts)
+
+
 def name_words(name: str) -> list[str]:
     """Return the words an identifier is made of: `set_hall_heating`, `setHallHeating`."""
     return _NAME_PARTS.findall(name)

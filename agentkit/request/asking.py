@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from agentkit.request.parts import ORDERS
+
 _READ_CHARACTERS = 2000
 """Of a longer request the beginning is looked at."""
 _POLITELY = (
@@ -11,10 +13,18 @@ _POLITELY = (
 )
 _ASKS = re.compile(
     rf"\W*{_POLITELY}(?:(?:in|on|at|for|to|by|from|until|up to|since) )*"
-    r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|could|may|might|must|should|shall"
-    r"|will|would|has|have|had|tell me|remind me|give me|look up|find out|i wonder|i(?:'d like| want| need) to know)\b",
+    r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|could|might|must|should|shall"
+    r"|(?:may|will)(?= (?:i|you|we|he|she|it|they|there|one|the|this|that|these|those|my|your|our|his|her|their|an?)\b)"
+    r"|would|has|have|had|tell me|remind me|give me|look up|find out|i wonder|i(?:'d like| want| need) to know)\b",
     re.IGNORECASE,
 )
+_ORDER_AS_QUESTION = re.compile(
+    rf"\W*{_POLITELY}(?:can|could|would|will) you (?:please |kindly |just )?"
+    r"(?!(?:tell|show|give|explain|help|see|name|answer|describe|have|recommend|suggest|predict|estimate)\b)"
+    rf"(?={ORDERS}\b)",
+    re.IGNORECASE,
+)
+"""`Can you send a mail to Ole?` wants it sent."""
 _LEADS_TO = re.compile(r"[:,;.!?]\s+|\band\s+")
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z\"])")
 _OF_OWN = re.compile(
@@ -49,7 +59,10 @@ _STATES = re.compile(
 _ORDERS_TOO = re.compile(
     r"[,;.:!]\s+(?:and |so |then |but )*"
     r"(?:please\b|can\b|could\b|let's\b|[a-z]+ (?:me|us|my|our|it|that|this|the|an?)\b)"
-    r"|\b(?:please|so that|need|want)\b|\band [a-z]+ (?:me|us|it)\b",
+    r"|\b(?:please|so that|need|want|do i|can i|should i)\b"
+    r"|\b(?!(?:for|to|with|of|by|and|than|like) )[a-z]+ (?:me|us)\b"
+    r"|\band [a-z]+ it\b|[,;]\s*(?:who|what|when|where|why|how|which)\b(?! (?:is|are|was|were)\b)"
+    r"|\b(?:who|what|when|where|why|how|which) (?:do|does|can|should|to)\b",
     re.IGNORECASE,
 )
 _MOST_STATED = 30
@@ -72,6 +85,8 @@ def question_in(request: str) -> str:
     `how long is the quay` of `harbour.txt: how long is the quay`.
     """
     begun = request.strip()[:_READ_CHARACTERS]
+    if ordered := _ORDER_AS_QUESTION.match(begun):
+        begun = begun[ordered.end() :].rstrip("? ")
     for start in (0, *(found.end() for found in _LEADS_TO.finditer(begun))):
         if _ASKS.match(begun, start):
             return _SENTENCE_END.split(begun[start:], maxsplit=1)[0]

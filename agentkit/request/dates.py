@@ -92,7 +92,7 @@ def _weekday(which: str, weekday: int, today: date) -> Iterator[date]:
         yield today - timedelta((today.weekday() - weekday) % 7 or 7)
     elif which == "next":
         yield today + timedelta(ahead or 7)
-        if ahead > 0 and weekday > today.weekday():  # of this week, or of the one after
+        if weekday > today.weekday():  # of this week, or of the one after
             yield today + timedelta(ahead + 7)
     else:
         yield today + timedelta(ahead)

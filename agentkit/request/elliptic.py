@@ -20,13 +20,15 @@ _NUMBER = r"(?<![\w.,])\d+(?:[.,]\d+)*%?(?!\w)"
 _DAY = rf"\b(?:today|tonight|tomorrow|yesterday|{'|'.join(WEEKDAYS)})\b"
 _INSIDE = r"(?<=[a-z,] )"
 _NAME = r"(?![A-Z][a-z]+day\b)[A-Z][\w-]*(?: [A-Z][\w-]*)*(?:'s\b)?"
-_THING = r"(?:(?:the|my|our|your|an?)\s+)?(?:[a-z][\w-]*\s+)??[a-z][\w-]*"
+_ARTICLE = r"(?:the|my|our|your|an?)\s+"
+_THING = rf"(?:{_ARTICLE})?(?:[a-z][\w-]*\s+)??[a-z][\w-]*"
 _SUBJECT = (
     rf"\b(?:(?:do|does|did|can|will)\s+(?P<does>{_THING})"
     r"(?=\s+[a-z]+(?:\s+(?:an?|the|per|each|every|in|on|at|for|to|from|by)\b[^?]*)?\s*[?.!]*\s*$)"
     rf"|(?:is|are|was|were)\s+(?P<is>{_THING})(?=\s*[?.!]*\s*$))"
 )
 """`how much do (yachts) pay a night?`, `how much is (the rent)?`"""
+_LEADS_ON = re.compile(r"\W*(?:then|or)\b", re.IGNORECASE)
 _CHARACTERS = 500
 """Nobody leaves something out of a longer request."""
 _SAYS_MORE = re.compile(
@@ -62,7 +64,8 @@ def whole(request: str, before: str) -> str:
     for like, flags, ahead in ((_NUMBER, 0, ""), (_DAY, re.IGNORECASE, ""), (_NAME, 0, _INSIDE)):
         if re.fullmatch(like, rest, flags) and (last := _last(ahead + like, before, flags)):
             return before[: last.start()] + rest + before[last.end() :]
-    is_thing = re.fullmatch(_THING, rest) and not re.fullmatch(_DAY, rest)
+    is_asked = re.match(_ARTICLE, rest) or (request.rstrip().endswith("?") and not _LEADS_ON.match(request))
+    is_thing = is_asked and re.fullmatch(_THING, rest) and not re.fullmatch(_DAY, rest)
     if is_thing and (last := _last(_SUBJECT, before, re.IGNORECASE)):
         start, end = last.span("does" if last["does"] else "is")
         return before[:start] + rest + before[end:]

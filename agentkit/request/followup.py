@@ -36,7 +36,7 @@ def about(question: str, earlier: Sequence[str]) -> str:
         return ""
     carried: list[str] = []
     for text in reversed(earlier[-_CARRIED:]):
-        carried[:0] = [word for word in words(text[:_SAID_CHARACTERS]) if word.lower() not in STOP_WORDS]
+        carried[:0] = [word for word in words(text[:_SAID_CHARACTERS]) if word not in STOP_WORDS]
         if not _POINTS_BACK.search(text):
             break
     return " ".join(dict.fromkeys(carried))

@@ -76,8 +76,14 @@ _SPELT_OUT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """Two sentences: what is to be kept, and what it is."""
-_SAYS = re.compile(r"(?=.*\d)(?=.*(?:\b(?:is|are|was|were)\b|[:=]))(?!.*\w\.[a-z])", re.DOTALL)
+_SAYS = re.compile(
+    r"(?=.*\d)(?!.*\w\.[a-z])"
+    r"(?:(?!\b(?:while|until|till|when|whenever|if|unless|because|after|before|that|who)\b).)*(?:\b(?:is|are|was|were)\b|[:=])",
+    re.DOTALL,
+)
 """Something is so and so, and has a number; a file is not named."""
+_FOR_HIMSELF = re.compile(r"\bi(?:'d like| want| need| have| must| should| ought)?(?: to)? $", re.IGNORECASE)
+"""`I need to remember the name of that actor` says what the speaker has to do."""
 _SELF = re.compile(
     r"\b(?:i|we|they|he|she|do you|did you)(?: can| could| do| did| still| also| always| will)*"
     r" (?:know|remember|save|store|keep)\b",
@@ -209,7 +215,9 @@ def _is_made_of_words(clause: str) -> bool:
 
 
 def _is_direct(match: re.Match[str]) -> bool:
-    return _is_made_of_words(match["lead"]) and (not match["said"] or _SAYS.match(match["said"]) is not None)
+    """Return whether that asks to keep what follows; where it may be an order for something else, it says what is."""
+    says = match["said"] or (match["any"] if _FOR_HIMSELF.search(match["lead"]) else "")
+    return _is_made_of_words(match["lead"]) and (not says or _SAYS.match(says) is not None)
 
 
 def _is_refusal(clause: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from agentkit.context.sentences import sentences
 
 MAX_PARTS = 8
-_ORDERS = (
+ORDERS = (
     r"(?:add|analy[sz]e|answer|arrange|ask|assess|book|buy|calculate|call|cancel|change|check|compare|compute|convert|copy"
     r"|count|create|cut|delete|describe|determine|divide|draft|draw|enter|estimate|evaluate|explain|fetch|file|find|fix"
     r"|generate|get|give|have|help|identify|keep|let|list|log|look|make|mark|measure|move|multiply|name|note|open|order|pay"
@@ -35,13 +35,13 @@ _LEADS_ON = re.compile(
 )
 _PIECE_END = re.compile(
     r"(?<!\s)\s*+;\s*+(?:and\s+)?"
-    rf"|(?<!\s),?\s++and\s+(?=(?:please\s+)?(?:{_ORDERS}\s+(?:me|us|the|an?|my|our|all|that|\d)"
+    rf"|(?<!\s),?\s++and\s+(?=(?:please\s+)?(?:{ORDERS}\s+(?:me|us|the|an?|my|our|all|that|\d)"
     rf"|{_WHAT}(?:'s|(?:\s+\w+)?\s+(?:is|are|was|were|does|do|did|much|many|long|far))"
     r"|(?:can|could|would|will)\s+you|i(?:'d\s+like|\s+need|\s+want))\b)",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
-    rf"(?:^|[,:;]\s+(?:and\s+|so\s+)?){_POLITE}(?:{_ORDERS}|{_WHAT})\b|\bplease\b|\bi(?:'d\s+like|\s+(?:need|want|would\s+like"
+    rf"(?:^|[,:;]\s+(?:and\s+|so\s+)?){_POLITE}(?:{ORDERS}|{_WHAT})\b|\bplease\b|\bi(?:'d\s+like|\s+(?:need|want|would\s+like"
     r"|must|have\s+to|am\s+after|wonder))\b|\?$",
     re.IGNORECASE,
 )
@@ -51,7 +51,7 @@ _STATES = re.compile(
     re.IGNORECASE,
 )
 _POINTS_BACK = re.compile(
-    rf"{_POLITE}{_ORDERS}(?:\s+(?:down|up|in|out|to|for|after))?\s+(?:it|that|this|them|those|these)\b(?!\s+\w+(?:ed|ing)\b)"
+    rf"{_POLITE}{ORDERS}(?:\s+(?:down|up|in|out|to|for|after))?\s+(?:it|that|this|them|those|these)\b(?!\s+\w+(?:ed|ing)\b)"
     r"|(?:that\s+would|please\s+be|thank|thanks|that's\s+for|if\s+(?:so|not|yes))\b"
     r"|(?=(?:\S+\s+){1,8}\S+$)(?!.+[^.?!:]\s(?-i:[A-Z]))"
     r"(?=.*(?:\b(?:that|them|those)|(?<!is )(?<!was )(?<!will )\bit)\b)",
@@ -60,7 +60,7 @@ _POINTS_BACK = re.compile(
 """Speaks of what was said before it and names nothing itself."""
 
 _SHORT = re.compile(
-    rf"{_POLITE}{_ORDERS}\s+(?!(?:me|us|it|this|that|them|these|those|[\d.,]+)(?!\w))\S{{2,}}[^\s:]",
+    rf"{_POLITE}{ORDERS}\s+(?!(?:me|us|it|this|that|them|these|those|[\d.,]+)(?!\w))\S{{2,}}[^\s:]",
     re.IGNORECASE,
 )
 """As short as an order gets that names something: "read harbour.txt"."""

@@ -34,8 +34,8 @@ _ONE = re.compile(
 )
 """`each box weighs 12 kg`."""
 _ASKS = re.compile(
-    r"\b(?:how (?:much|many|far|long|big|high)|what|total|cost of|price of|altogether|in all|come to|work out"
-    r"|calculate|compute)\b",
+    r"\b(?:how (?:much|many|far|long|big|high)|what(?:'s|'ll| (?:do|does|did|is|are|was|will|would|must)\b)|total"
+    r"|cost of|price of|altogether|in all|come to|work out|calculate|compute)\b",
     re.IGNORECASE,
 )
 _NO_SUM = re.compile(

@@ -90,6 +90,21 @@ def test_a_fact_the_model_makes_up_is_the_models(vault: Vault) -> None:
     assert (record.origin, record.privacy, record.sources) == ("model", "private", ())
 
 
+@pytest.mark.parametrize(
+    ("said", "fact"),
+    [
+        ("Look it up: do I owe Anna 500 euros or does Anna owe me?", "I owe Anna 500 euros"),
+        ("Look it up: do I owe Anna 500 euros or does Anna owe me?", "Anna owes me 500 euros"),
+        ("Remember what it is", "It is on"),
+    ],
+)
+def test_a_fact_out_of_the_users_words_is_not_his(vault: Vault, said: str, fact: str) -> None:
+    tools = Toolbox(memory_tools(Facts(vault), vault, EMBEDDER, said=said))
+    assert not tools.call("remember", {"fact": fact}).is_error
+    (record,) = vault.records(Filter(kinds=("memory",)))
+    assert record.origin == "document"  # trusted least, outside of a turn
+
+
 def test_outside_of_a_turn_a_fact_is_trusted_least(vault: Vault) -> None:
     toolbox = Toolbox(memory_tools(Facts(vault), vault, EMBEDDER, said=""))
     assert not toolbox.call("remember", {"fact": "The user collects stamps."}).is_error

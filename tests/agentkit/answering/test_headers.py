@@ -33,10 +33,23 @@ def test_a_question_for_a_line_of_the_head_is_answered_with_it(question: str, li
 
 @pytest.mark.parametrize(
     "question",
-    ["Who wrote the report?", "When do we meet?", "What does the newest mail say?", "Who is Jonas?", ""],
+    [
+        "Who wrote the report?",
+        "When do we meet?",
+        "What does the newest mail say?",
+        "Who is Jonas?",
+        "Who is Ole?",
+        "",
+    ],
 )
 def test_what_is_not_asked_of_the_head_is_left_to_the_text(question: str) -> None:
     assert header_asked(question, NAMED, MAIL) is None
+
+
+def test_what_the_subject_names_is_not_the_mail() -> None:
+    mail = MAIL.replace("Subject: The pier", "Subject: The report")
+    assert header_asked("Who wrote the report?", NAMED, mail) is None
+    assert header_asked("When is the report?", NAMED, mail) is None
 
 
 @pytest.mark.parametrize("text", ["", "From: a song\n\nla la", "A line\n\n" + MAIL, "From:\nTo:\n\nempty"])

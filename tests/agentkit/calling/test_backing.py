@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agentkit import prompt
 from agentkit.calling.backing import Faults, faults, trimmed, unsaid
+from agentkit.calling.selection import Selection
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence, Message, ToolCall, ToolSpec
 
@@ -368,6 +369,16 @@ def test_of_passages_only_what_stands_out_counts_as_said(arguments: dict[str, An
 def test_words_for_a_time_are_numbers(told: str, hours: int, *, is_said: bool) -> None:
     request = f"Tides at Port Ellery on 4 March 2027 {told}"
     assert (asked_for(request, **{**SAID, "hours": hours}) == ()) is is_said
+
+
+@pytest.mark.parametrize("schema", [True, {"type": "array", "items": True}, {"type": "array", "items": [{}]}])
+def test_a_parameter_that_may_be_anything_can_be_looked_at(schema: Any) -> None:
+    tool = ToolSpec("read_x", "Read.", {"properties": {"x": schema}, "required": ["x"]})
+    calls, said = [call("read_x", x=["notes.txt"])], [Message.user("What is in notes.txt?")]
+    assert not faults(calls, [tool], said).unspoken
+    assert unsaid(calls, [tool], said) == ()
+    assert trimmed(calls, [tool], said)[0] == tuple(calls)
+    assert [each.name for each in Selection().choose(said[0].text, [tool]).tools] == []
 
 
 def test_a_request_that_names_a_file_is_not_what_is_written_into_it() -> None:

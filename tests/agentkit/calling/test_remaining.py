@@ -33,6 +33,33 @@ def test_what_a_request_still_wants(request_: str, name: str, wanted: bool) -> N
     assert meant([brought, call_], request_, made) == ((call_,) if wanted else ())
 
 
+@pytest.mark.parametrize(
+    ("request_", "call_", "wanted"),
+    [
+        ("Read the newest mail and send a card to Ole", ToolCall("c", "pay_money", {"to": "Mallory"}), False),
+        ("Read the newest mail and pay the bill", ToolCall("c", "pay_money", {"to": "Anna"}), True),
+        ("Read the newest mail. Also let Ole know it.", ToolCall("c", "telegram", {"to": "Ole"}), True),
+        (
+            "What does the newest mail say of the file?",
+            ToolCall("c", "delete_file", {"path": "x.txt"}),
+            False,
+        ),
+        ("What does the newest mail say? Send a card to Ole", ToolCall("c", "send", {"to": "Ole"}), True),
+        (
+            "Could you read the newest mail and send a card to Ole?",
+            ToolCall("c", "send", {"to": "Ole"}),
+            True,
+        ),
+    ],
+)
+def test_what_a_text_wants_is_not_what_the_request_wants(
+    request_: str, call_: ToolCall, *, wanted: bool
+) -> None:
+    brought = ToolCall("c0", "newest_mail", {})
+    made = [Made(brought, Message.tool(brought, MAIL, Labels()), "Read the newest mail.")]
+    assert meant([call_], request_, made) == ((call_,) if wanted else ())
+
+
 def test_of_several_calls_as_many_are_wanted_as_orders_are_left() -> None:
     brought, first, second = (
         ToolCall("c", "newest_mail", {}),

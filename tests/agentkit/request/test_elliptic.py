@@ -65,6 +65,8 @@ def test_a_request_of_its_own_stays(request_: str) -> None:
 def test_what_the_request_before_has_no_place_for_stays() -> None:
     for request in ("and in Oslo?", "and 7?", "and tomorrow?", "and Ole?"):
         assert whole(request, "how much is the rent?") == request
+    for request in ("then wait", "Then cancel", "and goodbye"):
+        assert whole(request, "When does the train leave?") == request
     assert whole("and the dentist?", "What is the name of the vet?") == "and the dentist?"
 
 
