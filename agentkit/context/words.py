@@ -133,6 +133,11 @@ def lower(text: str) -> str:
     return text if is_kept else text[:1].lower() + text[1:]
 
 
+def forget_words() -> None:
+    """Forget the words whose stems are kept at hand: they are those of questions and documents."""
+    stem.cache_clear()
+
+
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """Return `word` without its commonest English endings; a wrong stem that is always the same is no harm.

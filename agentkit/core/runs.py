@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkit.context.words import forget_words
 from agentkit.core.asked import callers_tools, read_choice, read_form, read_levers, read_votes
 from agentkit.core.launcher import LaunchedSandbox
 from agentkit.core.server import Handler, Session
@@ -66,6 +67,7 @@ class RunOps:
         Its cache is a prompt, and a prompt may hold what was just forgotten.
         """
         self.close()
+        forget_words()
         states = self._service.states
         if states is not None and conversation is not None:
             states.delete(conversation)

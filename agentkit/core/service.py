@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentkit.context.words import forget_words
 from agentkit.core.launcher import LauncherClient
 from agentkit.core.lock import Receipt
 from agentkit.core.namespaces import hidden_from_debuggers
@@ -107,6 +108,7 @@ class Service:
         if previous is not None:
             self.index.stop_watching()
             previous.close()
+            forget_words()
 
     def _open_states(self, vault: Vault) -> KvStore | None:
         from agentkit.core.kv_store import KvStore

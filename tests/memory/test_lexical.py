@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentkit_memory import NewRecord
 from agentkit_memory.catalogue import Entry
 from agentkit_memory.postings import K1, B, LexicalIndex
-from agentkit_memory.terms import TERM_LIMIT, of_question, pack, unpack
+from agentkit_memory.terms import TERM_LIMIT, _term, of_question, pack, unpack
 from tests.memory.conftest import EMBEDDER
 
 if TYPE_CHECKING:
@@ -158,6 +158,10 @@ def test_deleted_words_leave_the_memory_too(vaults: Vaults) -> None:
     assert any(term >> 16 in segment.terms for segment in segments)
     vault.forget(ids[:1])
     assert not any(term >> 16 in segment.terms for segment in segments)
+    assert _term.cache_info().currsize == 0
+    vaults.search(vault, "kitchen")
+    vault.close()
+    assert _term.cache_info().currsize == 0
 
 
 def test_more_postings_than_are_sorted_at_once_are_put_in_parts() -> None:

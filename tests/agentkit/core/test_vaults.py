@@ -14,6 +14,7 @@ from keyring.backend import KeyringBackend
 from keyring.backends import fail
 from keyring.errors import PasswordDeleteError
 
+from agentkit.context.words import stem
 from agentkit.core import launcher
 from agentkit.core.service import Service
 from agentkit.errors import CoreError
@@ -101,6 +102,15 @@ def opened(home: Home, kept: Keyring) -> Iterator[Opened]:
     vault.ask("keyring", on=True)
     yield vault
     vault.service.close()
+
+
+def test_locking_and_forgetting_leave_no_word_at_hand(opened: Opened) -> None:
+    stem("zinnias")
+    opened.service.runs.forget_prompts()
+    assert stem.cache_info().currsize == 0
+    stem("zinnias")
+    opened.ask("lock")
+    assert stem.cache_info().currsize == 0
 
 
 def test_two_clients_that_unlock_at_once_both_find_it_open(opened: Opened) -> None:
