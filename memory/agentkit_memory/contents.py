@@ -21,6 +21,7 @@ from agentkit_memory.record import FileState, Filter, Hit, NewRecord, Record
 from agentkit_memory.reembedding import Reembedded
 from agentkit_memory.search import EVERYTHING, Finder
 from agentkit_memory.snapshot import Snapshot
+from agentkit_memory.terms import forget_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,6 +186,7 @@ class Contents(Ledger):
                 told(every)
             with self._access.reading() as database:
                 found = forgetting.prove(database, self._finder, records, vectors, redacted.words)
+        forget_words()  # the proof has looked for them
         blank = redacted.messages, redacted.conversations
         return Forgotten(tuple(gone), len(gone) - named, *blank, *found)
 
