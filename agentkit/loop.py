@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit import prompt
-from agentkit.answering.grounding import Answers, Searches, from_what_is_written, noting
+from agentkit.answering.at_once import declining, naming_tools, noting
+from agentkit.answering.grounding import Answers, Searches, from_what_is_written
 from agentkit.answering.support import BACKED, support, trust
 from agentkit.answering.telling import tell
 from agentkit.calling import offered
@@ -183,12 +184,13 @@ class Loop:
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
-            if choice in (AUTO, NONE) and (yield from self._from_documents(evidence, chosen, spent)):
-                return
             is_free = choice in (AUTO, NONE) and self._answers is not None
+            at_once = (naming_tools(text, usable) or declining(text, usable)) if is_free else None
+            if not at_once and is_free and (yield from self._from_documents(evidence, chosen, spent)):
+                return
             noted = noting(text, usable) if is_free else None
-            if noted and not chosen.tools:
-                yield from self._end(noted, Labels(Origin.MODEL, Privacy.PUBLIC), spent)
+            if at_once := at_once or (noted if not chosen.tools else None):
+                yield from self._end(at_once, Labels(Origin.MODEL, Privacy.PUBLIC), spent)
                 return
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:

@@ -7,7 +7,7 @@ to turn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agentkit.messages import Evidence
 
@@ -77,6 +77,14 @@ def still_needed(subjects: Sequence[str]) -> str:
 def not_done(orders: Sequence[str]) -> str:
     """Return what is said of orders that were not carried out: `I did not do this: send a mail to Ole.`."""
     return f"I did not do this: {'; '.join(each.rstrip(' .,;!') for each in orders)}."
+
+
+def abilities(does: Mapping[str, str]) -> str:
+    """Return what an assistant says that it can do, by what each of its tools does."""
+    lines = (f"- {name}: {what}" if what else f"- {name}" for name, what in does.items())
+    return "\n".join(
+        ("I answer from your documents and from what you tell me, and these are my tools:", *lines)
+    )
 
 
 def which_of(labels: Sequence[str]) -> str:

@@ -6,15 +6,13 @@ checks what it says. Here is decided whether its answer ends a turn, or the mode
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
-from agentkit import prompt
-from agentkit.calling.siblings import Described
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted
-from agentkit.messages import Evidence, Message, Role, Usage
-from agentkit.request.asking import asks, asks_for_passages, asks_of_own, states
+from agentkit.messages import Evidence, Message, Role
+from agentkit.request.asking import asks, asks_for_passages, asks_of_own
 from agentkit.request.followup import about, told
 from agentkit.request.parts import parts
 
@@ -65,20 +63,6 @@ def last_of(events: Iterator[Event]) -> Generator[Event, None, Finished]:
                 raise Cancelled("the turn was stopped")
             return event
     raise RuntimeError("an answer has an end")
-
-
-def noting(request: str, usable: Iterable[Described]) -> Finished | None:
-    """Return the answer to a statement that wants nothing: a small model goes on with a story of its own.
-
-    Args:
-        request: In the user's words.
-        usable: The tools there are; one that remembers is named.
-    """
-    if not states(request):
-        return None
-    keeps = any(tool.name == "remember" for tool in usable)
-    said = prompt.NOTED_KEEPS if keeps else prompt.NOTED
-    return Finished(said, Ending.ANSWERED, (), Usage(), "high", "nothing was asked")
 
 
 def from_what_is_written(

@@ -65,6 +65,24 @@ _ORDERS_TOO = re.compile(
     r"|\b(?:who|what|when|where|why|how|which) (?:do|does|can|should|to)\b",
     re.IGNORECASE,
 )
+_CHANGES = re.compile(
+    rf"\W*{_POLITELY}(?:(?:can|could|would|will) you (?:please )?)?"
+    r"(?:(?:delete|erase|rename|move|e-?mail|mail|forward|upload|download|install|uninstall|pay|phone|ring|unlock"
+    r"|restart|reboot|(?:turn|switch) (?:on|off|up|down))\b|(?:order|book|buy)(?: me| us)?\b|send(?! (?:me|us)\b))\s+"
+    r"(?:(?:the|an?|my|our|all|it|this|that|these|those|every\w*|him|her|them)\b|\d|(?-i:[A-Z])|[\w/-]+\.\w)"
+    rf"|\W*{_POLITELY}buy \w",
+    re.IGNORECASE,
+)
+_WHAT_IT_CAN = re.compile(
+    rf"\W*{_POLITELY}(?:"
+    r"what (?:can|could|do|are) (?:you|u) (?:do|able to do|capable of)(?: for me)?"
+    r"|(?:what|which) (?:tools?|functions?|abilities|skills|commands)"
+    r" (?:do you have|can you use|have you got|are there)"
+    r"|(?:which|what) (?:things|tasks|kinds? of things) (?:can you do|do you do)"
+    r"|(?:how|what) can you help(?: me)?(?: with)?|what are your (?:tools|skills|abilities|capabilities|functions)"
+    r"|list (?:all )?your (?:tools|skills|abilities|capabilities|functions)|help)\W*$",
+    re.IGNORECASE,
+)
 _MOST_STATED = 30
 _OWNED = re.compile(r"\b(?:my|our)\s+((?:[\w'-]+\s*){1,3})", re.IGNORECASE)
 _SAID_OF_IT = frozenset(
@@ -109,6 +127,16 @@ def states(request: str) -> bool:
     return (
         is_short and _STATES.match(request) is not None and not (asks(request) or _ORDERS_TOO.search(request))
     )
+
+
+def orders_a_change(request: str) -> bool:
+    """Return whether `request` wants something done to the world, which nothing that only reads can: `Rename a.txt`."""
+    return _CHANGES.match(request[:_READ_CHARACTERS]) is not None
+
+
+def asks_what_it_can(request: str) -> bool:
+    """Return whether `request` asks what the assistant can do: `What can you do?`, `help`."""
+    return len(request) <= _READ_CHARACTERS and _WHAT_IT_CAN.match(request) is not None
 
 
 def is_yes_or_no(question: str) -> bool:

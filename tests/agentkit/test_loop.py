@@ -558,6 +558,35 @@ def test_a_statement_that_wants_nothing_is_noted(tools: tuple[str, ...], said: s
     well_formed(loop.transcript)
 
 
+def test_what_it_can_do_is_told_from_its_tools() -> None:
+    """A small model tells what it likes of itself; without tools it is asked all the same."""
+    asked = "What can you do?"
+    model = FakeModel("I can cook")
+    tools = [weather(), FakeTool("bare", "", lambda _: FakeOutput(""))]
+    loop = make(model, *tools, answers=FakeAnswers("985 euros."), recall=FakeRecall(PASSAGE))
+    said = finished(list(loop.run(asked))).text.splitlines()
+    assert [line for line in said if line.startswith("- ")] == ["- weather: the weather of a city", "- bare"]
+    assert not model.prompts
+    assert (
+        finished(list(make(model, answers=FakeAnswers("", Ending.NOT_FOUND)).run(asked))).text == "I can cook"
+    )
+    well_formed(loop.transcript)
+
+
+@pytest.mark.parametrize(
+    ("names", "called"), [(("read_file", "write_file"), 0), (("read_file", "rename"), 1)]
+)
+def test_an_order_that_no_tool_of_ours_carries_out_is_declined(names: tuple[str, ...], called: int) -> None:
+    """A small model writes something into the file; of somebody else's tool nothing is known."""
+    tools = [FakeTool(name, "of files", lambda _: FakeOutput("done")) for name in names]
+    model = FakeModel((call(names[1]),), "Done")
+    loop = make(model, *tools, selection=Selection(pins=names), answers=FakeAnswers("985 euros."))
+    events = list(loop.run("Rename a.txt to b.txt"))
+    assert len([each for each in events if isinstance(each, ToolStarted)]) == called
+    assert (finished(events).text == prompt.UNABLE) is (called == 0)
+    well_formed(loop.transcript)
+
+
 def searching() -> FakeTool:
     return FakeTool(
         "recall",

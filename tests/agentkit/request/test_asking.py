@@ -10,6 +10,8 @@ from agentkit.request.asking import (
     asks,
     asks_for_passages,
     asks_of_own,
+    asks_what_it_can,
+    orders_a_change,
     owned,
     question_in,
     states,
@@ -160,3 +162,45 @@ def test_what_a_speaker_says_of_himself_is_told_from_what_is_to_be_done(request_
 )
 def test_a_statement_that_wants_nothing(request_: str, stated: bool) -> None:
     assert states(request_) is stated
+
+
+@pytest.mark.parametrize(
+    ("request_", "changes"),
+    [
+        ("Delete notes.txt", True),
+        ("Could you please rename the folder?", True),
+        ("Hi! Please send a mail to Anna", True),
+        ("Turn off the radio", True),
+        ("Book me a table for two", True),
+        ("buy walnuts", True),
+        ("Send me the opening hours", False),
+        ("Book club is on Tuesday", False),
+        ("Mail from Anna?", False),
+        ("Order of the speakers", False),
+        ("Turn left at the crossing", False),
+        ("Why did they delete the file?", False),
+        ("Remember to buy walnuts", False),
+        ("Write 'delete this' to a.txt", False),
+        ("", False),
+    ],
+)
+def test_an_order_that_nothing_which_reads_can_carry_out(request_: str, changes: bool) -> None:
+    assert orders_a_change(request_) is changes
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked"),
+    [
+        ("What can you do?", True),
+        ("hello, what can you do for me", True),
+        ("Which tools do you have?", True),
+        ("What tools do you have?", True),
+        ("help", True),
+        ("Help me with my tax return", False),
+        ("What can you do about the noise?", False),
+        ("What are you doing on Sunday?", False),
+        ("", False),
+    ],
+)
+def test_what_an_assistant_can_do_is_asked(request_: str, asked: bool) -> None:
+    assert asks_what_it_can(request_) is asked
