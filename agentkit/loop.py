@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from agentkit import prompt
 from agentkit.answering.at_once import declining, naming_tools, noting
-from agentkit.answering.grounding import Answers, Searches, from_what_is_written
+from agentkit.answering.grounding import Answers, Searches, Written, from_what_is_written
 from agentkit.answering.support import BACKED, support, trust
 from agentkit.answering.telling import tell
 from agentkit.calling import offered
@@ -54,7 +54,7 @@ from agentkit.models.base import (
     ToolChoice,
 )
 from agentkit.request.asking import tells_of_self
-from agentkit.request.completing import completed, is_helpless, may_be_helpless
+from agentkit.request.completing import asks_back, completed, is_helpless, may_be_helpless
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
 
@@ -186,11 +186,12 @@ class Loop:
                 yield Recalled(tuple(evidence))
             is_free = choice in (AUTO, NONE) and self._answers is not None
             at_once = (naming_tools(text, usable) or declining(text, usable)) if is_free else None
-            if not at_once and is_free and (yield from self._from_documents(evidence, chosen, spent)):
-                return
+            written = None if at_once or not is_free else (yield from self._written(evidence, chosen))
             noted = noting(text, usable) if is_free else None
+            if written and written.ends:
+                at_once = written.last
             if at_once := at_once or (noted if not chosen.tools else None):
-                yield from self._end(at_once, Labels(Origin.MODEL, Privacy.PUBLIC), spent)
+                yield from self._end(at_once, spent)
                 return
             attempt: list[Message] = []
             while (ending := spent.before_step()) is None:
@@ -212,12 +213,16 @@ class Loop:
                         yield from self._tell(spent, left=orders_left(text, made))
                         return
                     completion = replace(completion, calls=wanted)
-                again = ending is None and choice == AUTO and evidence and self._is_for_memory(completion)
-                if again and (yield from self._from_documents(evidence, chosen, spent, searched=True)):
-                    return
-                if noted and ending is None and is_helpless(completion.text) and not self._results():
-                    yield from self._end(noted, window.labels, spent)
-                    return
+                if ending is None and choice == AUTO and evidence and self._is_for_memory(completion):
+                    found = yield from self._written(evidence, chosen, searched=True)
+                    if found and found.ends:
+                        yield from self._end(found.last, spent)
+                        return
+                if ending is None and is_helpless(completion.text) and not self._results():
+                    asked = asks_back(completion.text) and chosen.clear
+                    if better := noted or (written.last if written and not asked else None):
+                        yield from self._end(better, spent, window.labels)
+                        return
                 if held:
                     yield TextDelta(held)
                 free = choice in (AUTO, NONE) and bool(chosen.tools)
@@ -255,22 +260,17 @@ class Loop:
         finally:
             self.transcript.repair(prompt.stopped(ending) if ending else prompt.CUT_OFF)
 
-    def _from_documents(
-        self, evidence: Sequence[Evidence], chosen: Chosen, spent: Spent, *, searched: bool = False
-    ) -> Generator[Event, None, bool]:
-        """End the turn with what is written or was told, and say whether that ended it; `searched`: see there."""
+    def _written(
+        self, evidence: Sequence[Evidence], chosen: Chosen, *, searched: bool = False
+    ) -> Generator[Event, None, Written | None]:
+        """Return what is written, or was told, about the request, if that is asked of the documents."""
         if self._answers is None:
-            return False
+            return None
         said = completed(self.transcript)
         near, tools = bool(evidence), chosen.clear
-        last = yield from from_what_is_written(
-            self._answers, said, nearby=near, tools=tools, searched=searched
+        return (
+            yield from from_what_is_written(self._answers, said, nearby=near, tools=tools, searched=searched)
         )
-        if last is None:
-            return False
-        labels = join_all(each.labels for each in last.evidence).join(Labels(Origin.MODEL, Privacy.PUBLIC))
-        yield from self._end(last, labels, spent)
-        return True
 
     def _complete(
         self, window: Window, choice: ToolChoice, spent: Spent, chosen: Chosen
@@ -369,10 +369,12 @@ class Loop:
         if left:
             last = replace(last, text=f"{last.text}\n\n{prompt.not_done(left)}")
         labels = join_all(each.result.labels for each in made)
-        yield from self._end(last, labels, spent)
+        yield from self._end(last, spent, labels)
 
-    def _end(self, last: Finished, labels: Labels, spent: Spent) -> Iterator[Event]:
-        """End a turn with an answer that is not the model's own message."""
+    def _end(self, last: Finished, spent: Spent, read: Labels | None = None) -> Iterator[Event]:
+        """End a turn with an answer that is not the model's own message, but made of its evidence and what was read."""
+        quoted = join_all(each.labels for each in last.evidence).join(Labels(Origin.MODEL, Privacy.PUBLIC))
+        labels = read.join(quoted) if read else quoted
         spent.used(last.usage)
         self.transcript.append(Message.assistant(last.text, labels))
         yield TextDelta(last.text)

@@ -28,7 +28,7 @@ from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
 from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, Usage
 from agentkit.models.base import GREEDY, Completion, Model, Sampling, StopReason, finish
-from agentkit.request.asking import asks_for_passages, is_yes_or_no
+from agentkit.request.asking import is_yes_or_no, topic
 
 NOT_FOUND = "That is not in your documents."
 """Said by agentkit, not by the model."""
@@ -109,6 +109,8 @@ class Answerer:
             EngineError: The model's worker failed.
             StoreError: The vault cannot be read.
         """
+        for_passages = bool(topic(question))
+        question = topic(question) or question
         searched = self._recall.search(f"{question} {about}".strip()) if among is None else among
         passages = [*told, *searched]
         finding = find(question, passages, about=about, embedder=self._embedder)
@@ -120,7 +122,7 @@ class Answerer:
             return
         # a small model says yes to anything: what a text says of it, the user weighs
         is_weighed = among is not None and is_yes_or_no(question)
-        if is_weighed or (finding.found and asks_for_passages(question)):
+        if is_weighed or (finding.found and for_passages):
             text = _quoted(finding.quotes, source)
             yield TextDelta(text)
             sure = "medium" if finding.found else "low"

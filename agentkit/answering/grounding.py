@@ -7,12 +7,13 @@ checks what it says. Here is decided whether its answer ends a turn, or the mode
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted
 from agentkit.messages import Evidence, Message, Role
-from agentkit.request.asking import asks, asks_for_passages, asks_of_own
+from agentkit.request.asking import asks, asks_of_own, topic
 from agentkit.request.followup import about, told
 from agentkit.request.parts import parts
 
@@ -49,6 +50,15 @@ class Answers(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is written, or was told, about a request."""
+
+    last: Finished
+    ends: bool
+    """It ends the turn; else the model goes on, and it is better than a model that can do nothing."""
+
+
 def last_of(events: Iterator[Event]) -> Generator[Event, None, Finished]:
     """Return how an answer ends; of what comes before it, pass on what was prompted.
 
@@ -67,8 +77,8 @@ def last_of(events: Iterator[Event]) -> Generator[Event, None, Finished]:
 
 def from_what_is_written(
     answers: Answers, messages: Sequence[Message], *, nearby: bool, tools: bool, searched: bool = False
-) -> Generator[Event, None, Finished | None]:
-    """Return how the turn ends; `None` where it is not for the documents to end it.
+) -> Generator[Event, None, Written | None]:
+    """Return what is written about the request; `None` where it is not asked of the documents.
 
     Where a tool is likely wanted, a mere quote is no answer. That nothing is written is an answer to what nobody else
     can know, and to who somebody is: a small model has a story for every name. A few words that are near something
@@ -87,12 +97,12 @@ def from_what_is_written(
     *earlier, text = (message for message in messages if message.role is Role.USER)
     request = text.text
     named = nearby and not tools and len(request.split()) <= _FEW_WORDS
-    if (named or asks(request)) is searched or len(parts(request)) > 1:
+    for_passages = bool(topic(request))
+    if (named or for_passages or asks(request)) is searched or len(parts(request)) > 1:
         return None
     leaning = about(request, [message.text for message in earlier])
     last = yield from last_of(answers.run(request, about=leaning, told=told(earlier)))
     answered = last.ending is Ending.ANSWERED
-    if answered and last.confidence != "low":
-        return last
-    for_documents = asks_of_own(request) or asks_for_passages(request) or (answered and nearby)
-    return last if for_documents and not (tools or searched) else None
+    for_documents = asks_of_own(request) or for_passages or (answered and nearby)
+    is_sure = answered and last.confidence != "low"
+    return Written(last, ends=is_sure or (for_documents and not (tools or searched)))

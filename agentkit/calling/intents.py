@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentkit.calling.pointing import FILE
+from agentkit.request.asking import asks
 from agentkit.request.dates import CARDINALS
 from agentkit.request.noting import fact_to_keep, refuses_to_keep
 from agentkit.request.rates import rate_sum
@@ -324,8 +325,10 @@ BUILT_IN = frozenset({"remember", *(rule.tool for rule in INTENTS), *(cue.tool f
 
 
 def unwanted(text: str) -> frozenset[str]:
-    """Return the tools that a request says are not to be used: "don't save this"."""
-    return frozenset({"remember"}) if refuses_to_keep(text[:CUED_CHARACTERS]) else frozenset()
+    """Return the tools that are not to be used for a request: `remember` for "don't save this", and for a question."""
+    begun = text[:CUED_CHARACTERS]
+    is_question = asks(text) and not cues(begun, ("remember",))
+    return frozenset({"remember"}) if is_question or refuses_to_keep(begun) else frozenset()
 
 
 def speaks_of_arithmetic(text: str) -> bool:

@@ -33,16 +33,34 @@ _OF_OWN = re.compile(
     r"(?!.*\b(?:should|could|would|can|might|best|mean|means)\b).*\b(?:my|our|mine|ours)\b",
     re.IGNORECASE | re.DOTALL,
 )
+_CONTACT = re.compile(
+    rf"\W*{_POLITELY}(?:whom? (?:should|do|can|could|must|may) (?:i|we)"
+    r" (?:call|phone|ring|contact|write|e-?mail|ask|reach|turn to)\b"
+    r"|(?:what|which)\b.*\b(?:(?:tele)?phone number|e-?mail address|hotline)\b)",
+    re.IGNORECASE,
+)
 _YES_OR_NO = re.compile(
     r"\s*(?:is|are|am|was|were|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b",
     re.IGNORECASE,
 )
-_FOR_PASSAGES = re.compile(
-    rf"\W*{_POLITELY}"
-    r"(?:what(?:'s| is| are| do| does| did)?\b.*\b(?:notes?|documents?|files?|papers?)\b.*\b(?:about|on|say)\b"
-    r"|what do you know about\b|who (?:is|are|was|were) (?-i:[A-Z])[\w' -]+\W*$)",
+_TEXTS = r"(?:notes?|documents?|files?|papers?)"
+_MINE = r"(?:of )?(?:my|our|the|these|those)?"
+_TOPIC = re.compile(
+    rf"\W*{_POLITELY}(?:(?:can|could|would|will) you (?:please )?)?(?:"
+    rf"what(?:'s| is| are| do| does| did)?\b.*\b{_TEXTS}\b.*\b(?:about|on|say(?: about| on)?)"
+    rf"|(?:which|what) {_MINE} ?{_TEXTS} (?:mention|name|talk about|speak of|deal with|are about|say anything about"
+    r"|tell (?:me )?(?:about|of)|hold anything (?:about|on))"
+    rf"|(?:where in|in which(?: of)?) {_MINE} ?{_TEXTS} (?:is|are)"
+    rf"|(?:is|are) there (?:anything|something|any {_TEXTS}) (?:about|on|of)"
+    rf"|do (?:my|our|the|any(?: of (?:my|our|the))?) {_TEXTS} (?:mention|name|say anything about|speak of|talk about)"
+    rf"|find (?:me )?(?:all |every )?{_MINE} ?{_TEXTS} (?:about|on)"
+    r"|what do you know about"
+    r"|summari[sz]e|sum up|give me (?:a|the) (?:short )?summary of"
+    r")\s+(?P<topic>\S.*?)"
+    rf"(?: in {_MINE} ?{_TEXTS})?[\s?.!]*$",
     re.IGNORECASE | re.DOTALL,
 )
+_WHO_IS = re.compile(rf"\W*{_POLITELY}who (?:is|are|was|were) (?-i:[A-Z])[\w' -]+\W*$", re.IGNORECASE)
 _TELLS_OF_SELF = re.compile(
     rf"\W*{_POLITELY}i\b(?!(?:'d like| would like|'d love| would love| want| need) (?:you |to\b|an?\b))",
     re.IGNORECASE,
@@ -84,6 +102,7 @@ _WHAT_IT_CAN = re.compile(
     re.IGNORECASE,
 )
 _MOST_STATED = 30
+_TOPIC_CHARACTERS = 300
 _OWNED = re.compile(r"\b(?:my|our)\s+((?:[\w'-]+\s*){1,3})", re.IGNORECASE)
 _SAID_OF_IT = frozenset(
     "called named cost costs weigh weighs live lives work works born due bought".split()  # noqa: SIM905 - readable
@@ -112,8 +131,9 @@ def question_in(request: str) -> str:
 
 
 def asks_of_own(request: str) -> bool:
-    """Return whether `request` asks for a fact about what is the user's own: no model knows it of itself."""
-    return _OF_OWN.match(request[:_READ_CHARACTERS]) is not None
+    """Return whether `request` asks for a fact about what is the user's own, or whom to call: no model knows it."""
+    begun = request[:_READ_CHARACTERS]
+    return _OF_OWN.match(begun) is not None or _CONTACT.match(begun) is not None
 
 
 def tells_of_self(request: str) -> bool:
@@ -144,9 +164,17 @@ def is_yes_or_no(question: str) -> bool:
     return _YES_OR_NO.match(question) is not None
 
 
-def asks_for_passages(request: str) -> bool:
-    """Return whether `request` asks what is written about something, rather than for one thing."""
-    return _FOR_PASSAGES.match(request[:_READ_CHARACTERS]) is not None
+def topic(request: str) -> str:
+    """Return what it is about which `request` asks for all that is written, or nothing where it asks for one thing.
+
+    `the boiler` of `What do my notes say about the boiler?` and of `Summarise the boiler`; who somebody is, is asked so
+    as well.
+    """
+    begun = request[:_READ_CHARACTERS]
+    if _WHO_IS.match(begun):
+        return begun
+    found = _TOPIC.match(request) if len(request) <= _TOPIC_CHARACTERS else None
+    return found["topic"] if found else ""
 
 
 def owned(request: str) -> str:

@@ -625,6 +625,31 @@ def test_what_is_to_be_done_is_not_answered_with_what_is_written_about_it(text: 
     assert finished(events).text == prompt.UNABLE
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (prompt.UNABLE, "985 euros."),
+        (prompt.still_needed(["the sum"]), "985 euros."),
+        ("Nobody knows.", "Nobody knows."),
+    ],
+)
+def test_where_the_model_can_do_nothing_for_a_question_what_is_written_counts(reply: str, said: str) -> None:
+    """With low confidence, or that it is not there: both say more than that no tool helps."""
+    answers = FakeAnswers("985 euros.", confidence="low")
+    loop = make(FakeModel(reply), weather(), selection=Selection(), answers=answers)
+    events = list(loop.run("How much do we pay for the flat?"))
+    assert "".join(each.text for each in events if isinstance(each, TextDelta)) == said
+    assert finished(events).confidence == "low"
+    well_formed(loop.transcript)
+
+
+def test_what_a_tool_that_is_meant_still_needs_is_asked_for_all_the_same() -> None:
+    asking = prompt.still_needed(["the city"])
+    answers = FakeAnswers("Not there.", Ending.NOT_FOUND)
+    loop = make(FakeModel(asking), weather(), answers=answers)
+    assert finished(list(loop.run("How is the weather?"))).text == asking
+
+
 def test_where_nothing_written_answers_the_search_is_made() -> None:
     answers = FakeAnswers("Not there.", Ending.NOT_FOUND)
     model = FakeModel((call("recall", query="rent"),), "The rent is 985 euros.")

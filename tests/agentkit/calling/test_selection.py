@@ -434,6 +434,19 @@ def test_what_a_request_says_is_not_to_be_kept_has_no_tool_to_keep_it() -> None:
     assert set(Selection().choose("Don't save this: my code is 12", tools).reasons) == {"recall"}
 
 
+@pytest.mark.parametrize(
+    ("request_", "kept"),
+    [
+        ("Who repairs it when a fact about the user changes?", False),
+        ("Can you remember a fact about the user for later?", True),
+        ("Remember a fact about the user", True),
+    ],
+)
+def test_a_question_is_no_fact_to_be_kept(request_: str, kept: bool) -> None:
+    tools = [Described("remember", "Remember a fact about the user."), Described("pay", "Pay a bill.")]
+    assert ("remember" in Selection().choose(request_, tools).reasons) is kept
+
+
 def test_a_cue_for_a_tool_that_is_not_offered_is_passed_over() -> None:
     assert cues("remember that 2 and 2 are 4", ["remember"]) == {"remember": "it speaks of remembering"}
 
