@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit import prompt
-from agentkit.answering.at_once import declining, naming_tools, noting
+from agentkit.answering.at_once import declining, naming_tools, noting, unknowing
 from agentkit.answering.grounding import Answers, Searches, Written, from_what_is_written
 from agentkit.answering.support import BACKED, support, trust
 from agentkit.answering.telling import tell
@@ -190,6 +190,8 @@ class Loop:
             noted = noting(text, usable) if is_free else None
             if written and written.ends:
                 at_once = written.last
+            elif is_free:
+                at_once = at_once or unknowing(text, usable)
             if at_once := at_once or (noted if not chosen.tools else None):
                 yield from self._end(at_once, spent)
                 return

@@ -11,24 +11,25 @@ leaves a question open (`declines`) is asked about sentences they are not sure o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agentkit import prompt
-from agentkit.answering.evidence import POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find
+from agentkit.answering.evidence import POSSIBLE_STRENGTH, SURE_STRENGTH, Finding, Lead, find, title
 from agentkit.answering.expected import Kind, expected
 from agentkit.answering.grounding import Searches
 from agentkit.answering.support import support
 from agentkit.context.assemble import Context, Window
 from agentkit.context.budget import Budget
 from agentkit.context.compress import Embeds
-from agentkit.context.words import numbers, respelt
+from agentkit.context.words import numbers, respelt, terms
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Recalled, TextDelta
 from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, Usage
 from agentkit.models.base import GREEDY, Completion, Model, Sampling, StopReason, finish
-from agentkit.request.asking import is_yes_or_no, topic
+from agentkit.request.asking import contents, is_yes_or_no, topic
 
 NOT_FOUND = "That is not in your documents."
 """Said by agentkit, not by the model."""
@@ -40,6 +41,7 @@ REPLY_TOKENS = 48
 """An answer is short; a small model that goes on makes things up."""
 LEAST_SHARE = 0.8
 """Share of an answer's own words that must stand in the sentence it was made from."""
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,16 @@ class Answerer:
             EngineError: The model's worker failed.
             StoreError: The vault cannot be read.
         """
-        for_passages = bool(topic(question))
+        name, for_passages = contents(question) or topic(question), bool(topic(question))
         question = topic(question) or question
         searched = self._recall.search(f"{question} {about}".strip()) if among is None else among
         passages = [*told, *searched]
+        if name and (whole := _of_text(name, searched)):
+            yield Recalled(whole)
+            text = IN_DOCUMENTS.strip() + "\n\n" + "\n[...]\n".join(each.quote for each in whole)
+            yield TextDelta(text)
+            yield Finished(text, Ending.ANSWERED, whole, Usage(), "medium", "it is the text of that name")
+            return
         finding = find(question, passages, about=about, embedder=self._embedder)
         yield Recalled(finding.quotes)
         least, source = (POSSIBLE_STRENGTH, IN_DOCUMENTS) if among is None else (POINTED_STRENGTH, IN_TEXTS)
@@ -228,6 +236,20 @@ def _gives(kind: Kind, said: str) -> bool:
     """Return whether an answer holds such a thing: a name alone is one, and what a number is of, the sentence says."""
     counted = kind.name not in ("a name", "a colour") and bool(numbers(said))
     return counted or kind.answer.search(f"it is {said}") is not None
+
+
+def _of_text(name: str, passages: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """Return the passages of the first text that is called so, in their order."""
+    called = set(terms(name))
+    source = next((each.source for each in passages if called and called == set(terms(title(each)))), None)
+    found = [each for each in passages if each.source == source]
+    return tuple(sorted(found, key=_first_line))
+
+
+def _first_line(passage: Evidence) -> int:
+    """Return the first number of its place: `9` of `lines 9-13`."""
+    found = _DIGITS.search(passage.place)
+    return int(found[0]) if found else 0
 
 
 def _absent(used: Usage, confidence: str, reason: str) -> Iterator[Event]:

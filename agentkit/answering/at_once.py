@@ -10,7 +10,7 @@ from agentkit.calling.siblings import Described
 from agentkit.context.sentences import sentences
 from agentkit.events import Ending, Finished
 from agentkit.messages import Usage
-from agentkit.request.asking import asks_what_it_can, orders_a_change, states
+from agentkit.request.asking import asks_of_today, asks_what_it_can, orders_a_change, states
 
 
 def noting(request: str, usable: Sequence[Described]) -> Finished | None:
@@ -42,14 +42,28 @@ def naming_tools(request: str, usable: Sequence[Described]) -> Finished | None:
 
 
 def declining(request: str, usable: Sequence[Described]) -> Finished | None:
-    """Return the answer to an order for which there is no tool: a small model takes another, or promises it.
+    """Return the answer to an order that no tool of ours carries out: a small model takes another, or promises it.
 
     Args:
         request: In the user's words.
         usable: The tools there are; what one that agentkit does not come with may do, is not known here.
     """
+    return _unable(usable) if orders_a_change(request) else None
+
+
+def unknowing(request: str, usable: Sequence[Described]) -> Finished | None:
+    """Return the answer to what only the network could tell, and no document does: a small model makes it up.
+
+    Args:
+        request: In the user's words.
+        usable: As in `declining`.
+    """
+    return _unable(usable) if asks_of_today(request) else None
+
+
+def _unable(usable: Sequence[Described]) -> Finished | None:
     only_ours = usable and BUILT_IN.issuperset(tool.name for tool in usable)
-    return _answer(prompt.UNABLE, "no tool does this") if only_ours and orders_a_change(request) else None
+    return _answer(prompt.UNABLE, "no tool does this") if only_ours else None
 
 
 def _answer(text: str, reason: str) -> Finished:

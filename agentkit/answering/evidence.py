@@ -164,11 +164,11 @@ def _candidates(
     ]
     made: list[Candidate] = []
     for passage, row in enumerate(rank(sought, texts, embedder=embedder, contexts=contexts)):
-        title = _title(passages[passage])
+        named = title(passages[passage])
         for place, scored in enumerate(row):
             text = scored.sentence.text
             own = set(terms(text))
-            around = own | set(terms(f"{title} {texts[passage][0].text} {contexts[passage][place]}"))
+            around = own | set(terms(f"{named} {texts[passage][0].text} {contexts[passage][place]}"))
             said = _share(core, own)
             coverage = _share(core, around)
             fits = (kind is None or bool(kind.answer.search(text))) and _share(things, around) in (None, 1.0)
@@ -252,7 +252,8 @@ def _without_bullet(text: str) -> str:
     return _BULLET.sub("", text)
 
 
-def _title(passage: Evidence) -> str:
+def title(passage: Evidence) -> str:
+    """Return what the file of a passage is called, in words."""
     name = passage.source.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     return re.sub(r"[_-]+", " ", name)
 

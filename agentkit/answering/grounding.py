@@ -13,7 +13,7 @@ from typing import Protocol
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted
 from agentkit.messages import Evidence, Message, Role
-from agentkit.request.asking import asks, asks_of_own, topic
+from agentkit.request.asking import asks, asks_of_own, contents, topic
 from agentkit.request.followup import about, told
 from agentkit.request.parts import parts
 
@@ -97,7 +97,7 @@ def from_what_is_written(
     *earlier, text = (message for message in messages if message.role is Role.USER)
     request = text.text
     named = nearby and not tools and len(request.split()) <= _FEW_WORDS
-    for_passages = bool(topic(request))
+    for_passages = bool(topic(request) or contents(request))
     if (named or for_passages or asks(request)) is searched or len(parts(request)) > 1:
         return None
     leaning = about(request, [message.text for message in earlier])

@@ -114,14 +114,16 @@ def show_end(finished: Mapping[str, Any], output: Output) -> None:
 
 
 def show_sources(finished: Mapping[str, Any], output: Output) -> None:
-    """Write the passages the answer rests on, and how sure it is and why."""
+    """Write the passages the answer rests on, if it is not made of them, and how sure it is and why."""
     evidence = finished.get("evidence") or ()
+    said = " ".join(str(finished.get("text", "")).split())
     if evidence:
         output.line()
         output.line("sources:", "bold")
     for each in evidence:
         output.line(f"  {place_of(each)}")
-        output.line(f"    \u201c{excerpt(each['quote'], 400)}\u201d", "dim")
+        if " ".join(each["quote"].split()) not in said:
+            output.line(f"    \u201c{excerpt(each['quote'], 400)}\u201d", "dim")
     if finished.get("confidence"):
         output.line(f"confidence: {finished['confidence']} ({finished['confidence_reason']})")
 

@@ -60,6 +60,12 @@ _TOPIC = re.compile(
     rf"(?: in {_MINE} ?{_TEXTS})?[\s?.!]*$",
     re.IGNORECASE | re.DOTALL,
 )
+_CONTENTS = re.compile(
+    rf"\W*{_POLITELY}(?:what(?:'s| is| are)? (?:on|in|written (?:on|in))|what (?:does|do)"
+    r"|(?:show|read) (?:me |out )?|open|what(?:'s| is) the text of)"
+    r"\s*(?:my|our|the)\s+(?P<name>[\w' -]+?)(?: say| hold| contain| tell)?[\s?.!]*$",
+    re.IGNORECASE,
+)
 _WHO_IS = re.compile(rf"\W*{_POLITELY}who (?:is|are|was|were) (?-i:[A-Z])[\w' -]+\W*$", re.IGNORECASE)
 _TELLS_OF_SELF = re.compile(
     rf"\W*{_POLITELY}i\b(?!(?:'d like| would like|'d love| would love| want| need) (?:you |to\b|an?\b))",
@@ -88,7 +94,16 @@ _CHANGES = re.compile(
     r"(?:(?:delete|erase|rename|move|e-?mail|mail|forward|upload|download|install|uninstall|pay|phone|ring|unlock"
     r"|restart|reboot|(?:turn|switch) (?:on|off|up|down))\b|(?:order|book|buy)(?: me| us)?\b|send(?! (?:me|us)\b))\s+"
     r"(?:(?:the|an?|my|our|all|it|this|that|these|those|every\w*|him|her|them)\b|\d|(?-i:[A-Z])|[\w/-]+\.\w)"
-    rf"|\W*{_POLITELY}buy \w",
+    rf"|\W*{_POLITELY}(?:buy \w|(?:remind|wake) me (?:to|at|in|on|about|up|tomorrow|tonight|when)\b"
+    r"|set (?:an?|the|my) (?:alarm|timer|reminder)\b)",
+    re.IGNORECASE,
+)
+_CURRENCY = r"(?:euros?|dollars?|pounds?|francs?|yen|eur|usd|gbp|chf|jpy)"
+_OF_TODAY = re.compile(
+    rf"\W*{_POLITELY}(?:(?:what(?:'s| is| are| will)|how(?:'s| is| will)|will it|is it)\b.*"
+    r"\b(?:weather|forecast|raining|rain (?:today|tonight|tomorrow)|snowing|news|headlines|stock price|exchange rate)\b"
+    rf"|(?:what(?:'s| is| are)|how (?:much|many)|convert)\b.*\b{_CURRENCY} (?:in|to|into|is|are in)"
+    rf" (?:\w+ )?{_CURRENCY}\b)",
     re.IGNORECASE,
 )
 _WHAT_IT_CAN = re.compile(
@@ -154,9 +169,23 @@ def orders_a_change(request: str) -> bool:
     return _CHANGES.match(request[:_READ_CHARACTERS]) is not None
 
 
+def asks_of_today(request: str) -> bool:
+    """Return whether `request` asks how the world is just now, which only the network could tell: `the weather`."""
+    return _OF_TODAY.match(request[:_READ_CHARACTERS]) is not None
+
+
 def asks_what_it_can(request: str) -> bool:
     """Return whether `request` asks what the assistant can do: `What can you do?`, `help`."""
     return len(request) <= _READ_CHARACTERS and _WHAT_IT_CAN.match(request) is not None
+
+
+def contents(request: str) -> str:
+    """Return the name of the text of which `request` wants to see what it holds, or nothing.
+
+    `shopping list` of `What is on my shopping list?`.
+    """
+    found = _CONTENTS.match(request) if len(request) <= _TOPIC_CHARACTERS else None
+    return found["name"] if found else ""
 
 
 def is_yes_or_no(question: str) -> bool:

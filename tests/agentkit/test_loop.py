@@ -587,6 +587,14 @@ def test_an_order_that_no_tool_of_ours_carries_out_is_declined(names: tuple[str,
     well_formed(loop.transcript)
 
 
+@pytest.mark.parametrize(("confidence", "said"), [("high", "985 euros."), ("low", prompt.UNABLE)])
+def test_what_only_the_network_could_tell_is_answered_by_documents_alone(confidence: str, said: str) -> None:
+    """A small model has a weather for every town."""
+    answers = FakeAnswers("985 euros.", confidence=confidence)
+    loop = make(FakeModel("Sunny"), searching(), selection=Selection(), answers=answers)
+    assert finished(list(loop.run("What is the exchange rate?"))).text == said
+
+
 def searching() -> FakeTool:
     return FakeTool(
         "recall",

@@ -93,6 +93,13 @@ def test_what_an_agent_says_stands_with_what_it_rests_on(core: Any, run: Any) ->
     assert "sources:\n  /notes/boiler.md" in run("run", "when was it?").out
 
 
+def test_a_passage_that_the_answer_repeats_is_not_written_twice(core: Any, run: Any) -> None:
+    core.answers["run"] = says(finished(f"Your documents say: {EVIDENCE.quote}", evidence=(EVIDENCE,)))
+    out = run("ask", "what does it say?").out
+    assert out.count(EVIDENCE.quote) == 1
+    assert "sources:\n  /notes/boiler.md, lines 1-2\nconfidence" in out
+
+
 @pytest.mark.parametrize(("request_", "told"), [("Who won?", True), ("Hello", False)])
 def test_a_question_answered_from_nothing_is_marked_and_talk_is_not(
     request_: str, told: bool, core: Any, run: Any

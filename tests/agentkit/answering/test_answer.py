@@ -96,6 +96,18 @@ def test_a_short_answer_is_one(text: str, question: str, said: str) -> None:
     assert done.confidence == "high"
 
 
+@pytest.mark.parametrize("question", ["Show me the lease", "What does the lease say?", "Summarise the lease"])
+def test_a_text_that_is_named_is_shown_in_its_order(question: str) -> None:
+    later, other = (
+        replace(LEASE, record_id="r3", place="line 12", quote="Pets are"),
+        replace(LEASE, source="a.md"),
+    )
+    done, events = ask(question, found=(later, LEASE, other))
+    assert done.text == f"Your documents say:\n\n{LEASE.quote}\n[...]\nPets are"
+    assert done.evidence == (LEASE, later)
+    assert not any(isinstance(each, Prompted) for each in events)
+
+
 def test_what_is_not_in_the_documents_is_said_without_asking_the_model() -> None:
     done, events = ask("What is the capital of Australia?")  # the script is empty: a completion would raise
     assert (done.text, done.ending) == (NOT_FOUND, Ending.NOT_FOUND)

@@ -9,7 +9,9 @@ from agentkit.messages import Message
 from agentkit.request.asking import (
     asks,
     asks_of_own,
+    asks_of_today,
     asks_what_it_can,
+    contents,
     orders_a_change,
     owned,
     question_in,
@@ -186,6 +188,10 @@ def test_a_statement_that_wants_nothing(request_: str, stated: bool) -> None:
         ("Turn off the radio", True),
         ("Book me a table for two", True),
         ("buy walnuts", True),
+        ("Remind me to call Anna tomorrow", True),
+        ("Set a timer for 10 minutes", True),
+        ("Remind me what I said of Anna", False),
+        ("Set the table", False),
         ("Send me the opening hours", False),
         ("Book club is on Tuesday", False),
         ("Mail from Anna?", False),
@@ -217,3 +223,35 @@ def test_an_order_that_nothing_which_reads_can_carry_out(request_: str, changes:
 )
 def test_what_an_assistant_can_do_is_asked(request_: str, asked: bool) -> None:
     assert asks_what_it_can(request_) is asked
+
+
+@pytest.mark.parametrize(
+    ("request_", "of_today"),
+    [
+        ("What's the weather like in Oslo?", True),
+        ("will it be raining on Sunday", True),
+        ("How much are 12 euros in dollars?", True),
+        ("What did the minutes say about the weather?", False),
+        ("How much is the rent in euros?", False),
+        ("Weather the storm", False),
+        ("", False),
+    ],
+)
+def test_what_only_the_network_could_tell(request_: str, of_today: bool) -> None:
+    assert asks_of_today(request_) is of_today
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        ("What is on my shopping list?", "shopping list"),
+        ("Show me the lease", "lease"),
+        ("what does the lease say", "lease"),
+        ("Read me the packing list, please", ""),
+        ("What does it say?", ""),
+        ("Show me how", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_named_text_holds_is_asked_for(request_: str, name: str) -> None:
+    assert contents(request_) == name
