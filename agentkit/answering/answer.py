@@ -41,6 +41,9 @@ REPLY_TOKENS = 48
 """An answer is short; a small model that goes on makes things up."""
 LEAST_SHARE = 0.8
 """Share of an answer's own words that must stand in the sentence it was made from."""
+_OR = re.compile(r"\bor\b", re.IGNORECASE)
+_WHOLE_WORDS = 4
+"""So many make a sentence, which may say yes or no in other words."""
 _DIGITS = re.compile(r"\d+")
 
 
@@ -119,7 +122,7 @@ class Answerer:
             yield Recalled(whole)
             text = IN_DOCUMENTS.strip() + "\n\n" + "\n[...]\n".join(each.quote for each in whole)
             yield TextDelta(text)
-            yield Finished(text, Ending.ANSWERED, whole, Usage(), "medium", "it is the text of that name")
+            yield Finished(text, Ending.ANSWERED, whole, Usage(), "high", "it is the text of that name")
             return
         finding = find(question, passages, about=about, embedder=self._embedder)
         yield Recalled(finding.quotes)
@@ -226,6 +229,8 @@ def _fault(question: str, completion: Completion, text: str) -> str | None:
         return "the model only repeated the question"
     if backing.share < LEAST_SHARE:
         return "the documents do not bear out what the model said"
+    if is_yes_or_no(question) and not _OR.search(question) and len(said.split()) < _WHOLE_WORDS:
+        return "the model said neither yes nor no"
     kind = expected(question)
     if kind is not None and kind.answer.search(text) and not _gives(kind, said):
         return f"the model did not give {kind.name}"

@@ -7,17 +7,20 @@ checks what it says. Here is decided whether its answer ends a turn, or the mode
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Protocol
 
 from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted
+from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, Role
 from agentkit.request.asking import asks, asks_of_own, contents, topic
 from agentkit.request.followup import about, told
 from agentkit.request.parts import parts
 
 _FEW_WORDS = 6
+_MOST_QUESTIONS = 4
 
 
 class Searches(Protocol):
@@ -82,7 +85,7 @@ def from_what_is_written(
 
     Where a tool is likely wanted, a mere quote is no answer. That nothing is written is an answer to what nobody else
     can know, and to who somebody is: a small model has a story for every name. A few words that are near something
-    (`wifi password`) ask for it.
+    (`wifi password`) ask for it. Several questions are answered one by one, where all of them are.
 
     Args:
         answers: Asks the documents.
@@ -97,12 +100,42 @@ def from_what_is_written(
     *earlier, text = (message for message in messages if message.role is Role.USER)
     request = text.text
     named = nearby and not tools and len(request.split()) <= _FEW_WORDS
-    for_passages = bool(topic(request) or contents(request))
-    if (named or for_passages or asks(request)) is searched or len(parts(request)) > 1:
+    for_passages, by_name = bool(topic(request)), bool(contents(request)) and not asks(request)
+    if (named or for_passages or by_name or asks(request)) is searched:
         return None
-    leaning = about(request, [message.text for message in earlier])
-    last = yield from last_of(answers.run(request, about=leaning, told=told(earlier)))
+    questions = parts(request)
+    if len(questions) > 1 and (searched or len(questions) > _MOST_QUESTIONS or not all(map(asks, questions))):
+        return None
+    before, found = [message.text for message in earlier], list[Finished]()
+    for question in questions:
+        leaning = about(question, before)
+        found.append((yield from last_of(answers.run(question, about=leaning, told=told(earlier)))))
+        before.append(question)
+    last = _joined(found)
+    if len(found) > 1:
+        return Written(last, ends=all(map(_is_sure, found)))
+    if by_name and not (
+        named or for_passages
+    ):  # `open the gate` is not about a text, unless one is called so
+        return Written(last, ends=_is_sure(last) and last.confidence == "high")
     answered = last.ending is Ending.ANSWERED
     for_documents = asks_of_own(request) or for_passages or (answered and nearby)
-    is_sure = answered and last.confidence != "low"
-    return Written(last, ends=is_sure or (for_documents and not (tools or searched)))
+    return Written(last, ends=_is_sure(last) or (for_documents and not (tools or searched)))
+
+
+def _is_sure(last: Finished) -> bool:
+    return last.ending is Ending.ANSWERED and last.confidence != "low"
+
+
+def _joined(found: Sequence[Finished]) -> Finished:
+    """Return the answers to several questions as one, line by line, which is as sure as the least sure of them."""
+    if len(found) == 1:
+        return found[0]
+    least = min(found, key=lambda each: (_is_sure(each), each.confidence != "medium"))
+    return replace(
+        least,
+        text="\n".join(each.text for each in found),
+        ending=Ending.ANSWERED if any(each.evidence for each in found) else least.ending,
+        evidence=tuple(dict.fromkeys(quote for each in found for quote in each.evidence)),
+        usage=reduce(add_usage, (each.usage for each in found)),
+    )

@@ -62,8 +62,8 @@ _TOPIC = re.compile(
 )
 _CONTENTS = re.compile(
     rf"\W*{_POLITELY}(?:what(?:'s| is| are)? (?:on|in|written (?:on|in))|what (?:does|do)"
-    r"|(?:show|read) (?:me |out )?|open|what(?:'s| is) the text of)"
-    r"\s*(?:my|our|the)\s+(?P<name>[\w' -]+?)(?: say| hold| contain| tell)?[\s?.!]*$",
+    r"|(?:show|read|list)(?: me| out)?(?: all)?(?: of)?|open|what(?:'s| is) the text of)"
+    r"\s+(?:(?:my|our|the)\s+)?(?P<name>[\w' -]+?)(?: say| hold| contain| tell)?[\s?.!]*$",
     re.IGNORECASE,
 )
 _WHO_IS = re.compile(rf"\W*{_POLITELY}who (?:is|are|was|were) (?-i:[A-Z])[\w' -]+\W*$", re.IGNORECASE)

@@ -587,6 +587,33 @@ def test_an_order_that_no_tool_of_ours_carries_out_is_declined(names: tuple[str,
     well_formed(loop.transcript)
 
 
+@pytest.mark.parametrize(
+    ("confidence", "asked", "said"),
+    [
+        ("high", "How much is the rent and when is it due?", "985 euros.\n985 euros."),
+        ("low", "How much is the rent and when is it due?", "I see"),
+        ("high", "How much is the rent? And please write to the landlady.", "I see"),
+    ],
+)
+def test_several_questions_are_answered_one_by_one_where_all_of_them_are(
+    confidence: str, asked: str, said: str
+) -> None:
+    answers = FakeAnswers("985 euros.", confidence=confidence)
+    loop = make(FakeModel("I see"), answers=answers)
+    done = finished(list(loop.run(asked)))
+    assert done.text == said
+    if said != "I see":
+        assert done.evidence == (PASSAGE,)
+        assert [about for _, about, _ in answers.asked] == ["", "much rent"]
+
+
+@pytest.mark.parametrize(("confidence", "said"), [("high", "985 euros."), ("medium", "I see")])
+def test_a_text_is_shown_by_its_name_only_where_one_is_called_so(confidence: str, said: str) -> None:
+    answers = FakeAnswers("985 euros.", confidence=confidence)
+    loop = make(FakeModel("I see"), weather(), answers=answers)
+    assert finished(list(loop.run("Open the lease"))).text == said
+
+
 @pytest.mark.parametrize(("confidence", "said"), [("high", "985 euros."), ("low", prompt.UNABLE)])
 def test_what_only_the_network_could_tell_is_answered_by_documents_alone(confidence: str, said: str) -> None:
     """A small model has a weather for every town."""

@@ -96,7 +96,7 @@ def test_what_an_agent_says_stands_with_what_it_rests_on(core: Any, run: Any) ->
 def test_a_passage_that_the_answer_repeats_is_not_written_twice(core: Any, run: Any) -> None:
     core.answers["run"] = says(finished(f"Your documents say: {EVIDENCE.quote}", evidence=(EVIDENCE,)))
     out = run("ask", "what does it say?").out
-    assert out.count(EVIDENCE.quote) == 1
+    assert out.count("It was serviced on 3 March.") == 1
     assert "sources:\n  /notes/boiler.md, lines 1-2\nconfidence" in out
 
 

@@ -96,6 +96,20 @@ def test_a_short_answer_is_one(text: str, question: str, said: str) -> None:
     assert done.confidence == "high"
 
 
+@pytest.mark.parametrize(
+    ("question", "said", "shown"),
+    [
+        ("Is the rent payable?", "The rent is payable early.", "The rent is payable early."),
+        ("Are small pets allowed?", "small", 'Your documents say: "Small pets are allowed."'),
+        ("Are pets or bees allowed?", "Small pets", "Small pets"),
+    ],
+)
+def test_what_is_neither_yes_nor_no_is_no_answer_where_one_of_them_is_asked(
+    question: str, said: str, shown: str
+) -> None:
+    assert ask(question, said)[0].text == shown
+
+
 @pytest.mark.parametrize("question", ["Show me the lease", "What does the lease say?", "Summarise the lease"])
 def test_a_text_that_is_named_is_shown_in_its_order(question: str) -> None:
     later, other = (

@@ -248,8 +248,8 @@ def test_what_only_the_network_could_tell(request_: str, of_today: bool) -> None
         ("Show me the lease", "lease"),
         ("what does the lease say", "lease"),
         ("Read me the packing list, please", ""),
-        ("What does it say?", ""),
-        ("Show me how", ""),
+        ("List all birthdays", "birthdays"),
+        ("Show it (now)", ""),
         ("", ""),
     ],
 )
