@@ -44,6 +44,7 @@ LEAST_SHARE = 0.8
 _OR = re.compile(r"\bor\b", re.IGNORECASE)
 _WHOLE_WORDS = 4
 """So many make a sentence, which may say yes or no in other words."""
+_FOLDERS = re.compile(r"[/_-]+")
 _DIGITS = re.compile(r"\d+")
 
 
@@ -244,9 +245,14 @@ def _gives(kind: Kind, said: str) -> bool:
 
 
 def _of_text(name: str, passages: Sequence[Evidence]) -> tuple[Evidence, ...]:
-    """Return the passages of the first text that is called so, in their order."""
+    """Return the passages of the first text that is called so, in their order; its folder may be named as well."""
     called = set(terms(name))
-    source = next((each.source for each in passages if called and called == set(terms(title(each)))), None)
+
+    def is_called_so(passage: Evidence) -> bool:
+        own = set(terms(title(passage)))
+        return bool(own) and own <= called <= own | set(terms(_FOLDERS.sub(" ", passage.source)))
+
+    source = next((each.source for each in passages if is_called_so(each)), None)
     found = [each for each in passages if each.source == source]
     return tuple(sorted(found, key=_first_line))
 

@@ -122,6 +122,21 @@ def test_a_text_that_is_named_is_shown_in_its_order(question: str) -> None:
     assert not any(isinstance(each, Prompted) for each in events)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_shown"),
+    [
+        ("the pancakes", True),
+        ("the recipe of pancakes", True),
+        ("the recipes", False),
+        ("the plum pancakes", False),
+    ],
+)
+def test_the_folder_of_a_text_may_be_named_with_it(name: str, is_shown: bool) -> None:
+    recipe = replace(LEASE, source="/notes/recipes/pancakes.txt", quote="Four eggs and some flour.")
+    done, _ = ask(f"Show me {name}", found=(recipe,))
+    assert (done.evidence == (recipe,)) is is_shown
+
+
 def test_what_is_not_in_the_documents_is_said_without_asking_the_model() -> None:
     done, events = ask("What is the capital of Australia?")  # the script is empty: a completion would raise
     assert (done.text, done.ending) == (NOT_FOUND, Ending.NOT_FOUND)
