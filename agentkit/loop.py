@@ -53,13 +53,13 @@ from agentkit.models.base import (
     StopReason,
     ToolChoice,
 )
-from agentkit.request.asking import tells_of_self
+from agentkit.request.asking import asks, tells_of_self
 from agentkit.request.completing import asks_back, completed, is_helpless, may_be_helpless
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
 
 if TYPE_CHECKING:
-    from agentkit_tools import Policy, Toolbox
+    from agentkit_tools import Policy, Tool, Toolbox
 
 NO_TOOLS = Chosen((), {})
 
@@ -184,15 +184,10 @@ class Loop:
             evidence = [] if forced or self._recall is None else self._recall.search(text)
             if self._recall is not None:
                 yield Recalled(tuple(evidence))
-            is_free = choice in (AUTO, NONE) and self._answers is not None
-            at_once = (naming_tools(text, usable) or declining(text, usable)) if is_free else None
-            written = None if at_once or not is_free else (yield from self._written(evidence, chosen))
-            noted = noting(text, usable) if is_free else None
-            if written and written.ends:
-                at_once = written.last
-            elif is_free:
-                at_once = at_once or unknowing(text, usable)
-            if at_once := at_once or (noted if not chosen.tools else None):
+            at_once = resort = None
+            if choice in (AUTO, NONE):
+                at_once, resort = yield from self._without_model(text, usable, evidence, chosen)
+            if at_once:
                 yield from self._end(at_once, spent)
                 return
             attempt: list[Message] = []
@@ -220,11 +215,11 @@ class Loop:
                     if found and found.ends:
                         yield from self._end(found.last, spent)
                         return
-                if ending is None and is_helpless(completion.text) and not self._results():
-                    asked = asks_back(completion.text) and chosen.clear
-                    if better := noted or (written.last if written and not asked else None):
-                        yield from self._end(better, spent, window.labels)
-                        return
+                lost = ending is None and is_helpless(completion.text) and not self._results()
+                needs = asks_back(completion.text) and chosen.clear and asks(text)
+                if resort and lost and not needs:
+                    yield from self._end(resort, spent, window.labels)
+                    return
                 if held:
                     yield TextDelta(held)
                 free = choice in (AUTO, NONE) and bool(chosen.tools)
@@ -261,6 +256,21 @@ class Loop:
             yield self._finished("", ending, window, spent)
         finally:
             self.transcript.repair(prompt.stopped(ending) if ending else prompt.CUT_OFF)
+
+    def _without_model(
+        self, text: str, usable: Sequence[Tool], evidence: Sequence[Evidence], chosen: Chosen
+    ) -> Generator[Event, None, tuple[Finished | None, Finished | None]]:
+        """Return the answer that needs no model with tools, and the one to give where that can do nothing."""
+        if self._answers is None:
+            return None, None
+        if said := naming_tools(text, usable) or declining(text, usable):
+            return said, None
+        written = yield from self._written(evidence, chosen)
+        if written and written.ends:
+            return written.last, None
+        noted = noting(text, usable)
+        said = unknowing(text, usable) or (noted if not chosen.tools else None)
+        return said, noted or (written.last if written else None)
 
     def _written(
         self, evidence: Sequence[Evidence], chosen: Chosen, *, searched: bool = False

@@ -114,10 +114,8 @@ def from_what_is_written(
     last = _joined(found)
     if len(found) > 1:
         return Written(last, ends=all(map(_is_sure, found)))
-    if by_name and not (
-        named or for_passages
-    ):  # `open the gate` is not about a text, unless one is called so
-        return Written(last, ends=_is_sure(last) and last.confidence == "high")
+    if by_name and not (named or for_passages):  # `open the gate` is about no text, unless one is called so
+        return Written(last, ends=True) if _is_sure(last) and last.confidence == "high" else None
     answered = last.ending is Ending.ANSWERED
     for_documents = asks_of_own(request) or for_passages or (answered and nearby)
     return Written(last, ends=_is_sure(last) or (for_documents and not (tools or searched)))

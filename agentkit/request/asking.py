@@ -56,7 +56,7 @@ _TOPIC = re.compile(
     rf"|find (?:me )?(?:all |every )?{_MINE} ?{_TEXTS} (?:about|on)"
     r"|what do you know about"
     r"|summari[sz]e|sum up|give me (?:a|the) (?:short )?summary of"
-    r")\s+(?P<topic>\S.*?)"
+    r")\s+(?P<topic>(?!(?:it|this|that|them|these|those)\W*$)\S.*?)"
     rf"(?: in {_MINE} ?{_TEXTS})?[\s?.!]*$",
     re.IGNORECASE | re.DOTALL,
 )

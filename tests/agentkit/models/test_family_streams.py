@@ -202,6 +202,17 @@ def test_where_no_call_may_be_made_the_text_ends_where_one_begins(
 
 @SPELT
 @EVERY
+def test_a_text_ends_where_a_result_of_the_models_own_begins_or_ends(
+    plain: Vocabulary, guided: Backend, tool_format: ToolFormat, tools: tuple[ToolSpec, ...], spelt: bool
+) -> None:
+    speaker = Speaker(plain, guided, tool_format, spelt=spelt)
+    for mark in filter(None, (tool_format.result_opening.strip(), tool_format.result_closing.strip())):
+        speaker.say(answer(tool_format, f"It rains.\n{mark} And it rains."), tools)
+        assert "".join(speaker.shown).strip() == "It rains."
+
+
+@SPELT
+@EVERY
 def test_answers_are_shown_whole(
     plain: Vocabulary, guided: Backend, tool_format: ToolFormat, tools: tuple[ToolSpec, ...], spelt: bool
 ) -> None:

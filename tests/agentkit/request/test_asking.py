@@ -84,6 +84,7 @@ def test_the_question_in_a_request(request_: str, question: str) -> None:
         ("In which of my notes is Ingrid?", "Ingrid"),
         ("What papers are needed for a passport?", ""),
         ("Is there anything to eat?", ""),
+        ("Summarise it", ""),
         ("Find the nearest bakery", ""),
         ("", ""),
     ],
