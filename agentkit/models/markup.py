@@ -68,7 +68,8 @@ class Markup:
         around, special = self._envelope if thoughts else None, self._special
         mine = [as_token(stop) for stop in self._format.stop if stop in special]
         if results:
-            mine.append(with_tokens(self._format.result_opening.strip(), special))
+            around_result = (self._format.result_opening.strip(), self._format.result_closing.strip())
+            mine += [with_tokens(each, special) for each in around_result if each]
         return TextStream(
             (*stops, *mine),
             with_tokens(self._format.trigger, special) if tools else None,
