@@ -1,6 +1,7 @@
 """Make the adapter: `python -m training` does all of it; a second run goes on where the first was broken off.
 
-It trains several times from one beginning, each time on examples of its own, and takes the mean.
+It trains several times from one beginning, each time on examples of its own, and takes the mean; of adapters that are
+made already, too (`--beside`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from training.batches import Batch, batches
     from training.encode import Encoder, Row
-    from training.export import export
+    from training.export import export, load
     from training.fit import fit
     from training.mean import take_mean
     from training.mix import groups, trained_tools
@@ -110,6 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if network is None:
             return 0
         networks.append(network)
+    for path in chosen.beside:
+        made = Network(model, rank=recipe.rank, alpha=recipe.alpha)
+        load(made, path)
+        networks.append(made)
+    if not networks:
+        output.error("there is nothing to take the mean of", hint="--members 1, or --beside ADAPTER.gguf")
+        return 2
+    folder.mkdir(parents=True, exist_ok=True)
     target = folder / "adapter.gguf"
     export(
         take_mean(networks),
@@ -117,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name=f"agentkit tools for {MODEL}",
         quantised=recipe.rank >= QUANTISED_RANK,
     )
-    decided = {"members": chosen.members, "begin": chosen.begin and chosen.begin.name, **asdict(recipe)}
+    given = {"begin": chosen.begin and chosen.begin.name, "beside": [each.name for each in chosen.beside]}
+    decided = {"members": chosen.members, **given, **asdict(recipe)}
     (folder / "recipe.json").write_text(json.dumps(decided, indent=2) + "\n", encoding="utf-8")
     output.note(f"{target}: {target.stat().st_size / 1e6:.1f} MB, after {time.monotonic() - began:.0f} s")
     return 0
@@ -130,6 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--members", type=int, default=MEMBERS, help="how many trainings to take the mean of")
     parser.add_argument(
         "--begin", type=Path, help="go on from this adapter; with `--examples 0` for a short round"
+    )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="ADAPTER",
+        help="adapters that are made already, to take the mean with; with `--members 0` of them alone",
     )
     parser.add_argument("--examples", type=int, help="how many to train on")
     parser.add_argument("--again-examples", type=int, help="how many more, in a second, shorter round")

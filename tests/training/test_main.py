@@ -49,8 +49,22 @@ def test_one_command_makes_an_adapter_and_broken_off_goes_on_to_the_same(
     assert [json.loads(line)[0] for line in losses] == list(range(1, len(losses) + 1))
     assert (whole / "1" / "loss.svg").read_text(encoding="utf-8").startswith("<svg")
     assert json.loads((whole / "recipe.json").read_text(encoding="utf-8"))["examples"] == 5
+    made = [str(folder / "adapter.gguf") for folder in (whole, broken)]
+    mean = [
+        "--model",
+        str(smollm2_path),
+        "--rank",
+        "32",
+        "--members",
+        "0",
+        "--folder",
+        str(tmp_path / "mean"),
+    ]
+    assert main(mean) == 2, "of nothing there is no mean"
+    assert main([*mean, "--beside", *made]) == 0
     model = LlamaModel(smollm2_path, Settings(repack=False))
-    model.load_adapter("made", whole / "adapter.gguf")
+    for folder in (whole, tmp_path / "mean"):
+        model.load_adapter(folder.name, folder / "adapter.gguf")
     model.close()
 
 
