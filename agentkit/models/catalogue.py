@@ -136,7 +136,7 @@ _ENTRIES = (
         adapter=ShippedAdapter(
             "smollm2-135m-agent.gguf",
             10_408_320,
-            "f600fc7357e2ffdddb5862556e98e78bbbcc4a1fcb422896b55ad867bf74ead4",
+            "fb176f4cf5c9ab3edb71e1855974312907fa0d56cae083d9b7356db04a528988",
         ),
     ),
     CatalogueEntry(
