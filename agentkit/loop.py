@@ -53,7 +53,7 @@ from agentkit.models.base import (
     StopReason,
     ToolChoice,
 )
-from agentkit.request.asking import asks, tells_of_self
+from agentkit.request.asking import question_in, states, tells_of_self
 from agentkit.request.completing import asks_back, completed, is_helpless, may_be_helpless
 from agentkit.transcript import Transcript
 from agentkit.typed_output import Form, shape
@@ -216,7 +216,7 @@ class Loop:
                         yield from self._end(found.last, spent)
                         return
                 lost = ending is None and is_helpless(completion.text) and not self._results()
-                needs = asks_back(completion.text) and chosen.clear and asks(text)
+                needs = asks_back(completion.text) and chosen.clear and not states(text)
                 if resort and lost and not needs:
                     yield from self._end(resort, spent, window.labels)
                     return
@@ -270,7 +270,8 @@ class Loop:
             return written.last, None
         noted = noting(text, usable)
         said = unknowing(text, usable) or (noted if not chosen.tools else None)
-        return said, noted or (written.last if written else None)
+        tells = written is not None and (bool(written.last.evidence) or bool(question_in(text)))
+        return said, noted or (written.last if written and tells else None)
 
     def _written(
         self, evidence: Sequence[Evidence], chosen: Chosen, *, searched: bool = False
@@ -278,11 +279,8 @@ class Loop:
         """Return what is written, or was told, about the request, if that is asked of the documents."""
         if self._answers is None:
             return None
-        said = completed(self.transcript)
-        near, tools = bool(evidence), chosen.clear
-        return (
-            yield from from_what_is_written(self._answers, said, nearby=near, tools=tools, searched=searched)
-        )
+        said, beside = completed(self.transcript), {"nearby": bool(evidence), "tools": chosen.clear}
+        return (yield from from_what_is_written(self._answers, said, searched=searched, **beside))
 
     def _complete(
         self, window: Window, choice: ToolChoice, spent: Spent, chosen: Chosen

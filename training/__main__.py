@@ -106,15 +106,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     folder: Path = chosen.folder
     networks = list[Network]()
-    for member in range(chosen.members):
-        network = train(member, folder / str(member + 1))
-        if network is None:
-            return 0
-        networks.append(network)
     for path in chosen.beside:
-        made = Network(model, rank=recipe.rank, alpha=recipe.alpha)
-        load(made, path)
-        networks.append(made)
+        network = Network(model, rank=recipe.rank, alpha=recipe.alpha)
+        try:
+            load(network, path)
+        except (OSError, ValueError) as error:
+            output.error(f"{path} is no adapter of this model and rank: {error}")
+            return 2
+        networks.append(network)
+    for member in range(chosen.members):
+        trained = train(member, folder / str(member + 1))
+        if trained is None:
+            return 0
+        networks.append(trained)
     if not networks:
         output.error("there is nothing to take the mean of", hint="--members 1, or --beside ADAPTER.gguf")
         return 2

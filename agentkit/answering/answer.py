@@ -115,26 +115,26 @@ class Answerer:
             EngineError: The model's worker failed.
             StoreError: The vault cannot be read.
         """
-        name, for_passages = contents(question) or topic(question), bool(topic(question))
-        question = topic(question) or question
-        searched = self._recall.search(f"{question} {about}".strip()) if among is None else among
-        passages = [*told, *searched]
-        if name and (whole := _of_text(name, searched)):
-            yield Recalled(whole)
-            text = IN_DOCUMENTS.strip() + "\n\n" + "\n[...]\n".join(each.quote for each in whole)
-            yield TextDelta(text)
-            yield Finished(text, Ending.ANSWERED, whole, Usage(), "high", "it is the text of that name")
-            return
-        finding = find(question, passages, about=about, embedder=self._embedder)
-        yield Recalled(finding.quotes)
+        sought = topic(question) or question
+        searched = self._recall.search(f"{sought} {about}".strip()) if among is None else among
         least, source = (POSSIBLE_STRENGTH, IN_DOCUMENTS) if among is None else (POINTED_STRENGTH, IN_TEXTS)
+        if whole := _of_text(contents(question) or topic(question), searched):
+            yield Recalled(whole)
+            text = source.strip() + "\n\n" + "\n[...]\n".join(each.quote for each in whole)
+            yield TextDelta(text)
+            why = "it is what was found of the text of that name"
+            yield Finished(text, Ending.ANSWERED, whole, Usage(), "high", why)
+            return
+        passages = [*told, *searched]
+        finding = find(sought, passages, about=about, embedder=self._embedder)
+        yield Recalled(finding.quotes)
         may_hold = self._declines and finding.strength >= least
         if not (finding.found or may_hold):
             yield from _absent(Usage(), *_sure_of_absence(finding))
             return
         # a small model says yes to anything: what a text says of it, the user weighs
         is_weighed = among is not None and is_yes_or_no(question)
-        if is_weighed or (finding.found and for_passages):
+        if is_weighed or (finding.found and topic(question)):
             text = _quoted(finding.quotes, source)
             yield TextDelta(text)
             sure = "medium" if finding.found else "low"
@@ -230,9 +230,10 @@ def _fault(question: str, completion: Completion, text: str) -> str | None:
         return "the model only repeated the question"
     if backing.share < LEAST_SHARE:
         return "the documents do not bear out what the model said"
-    if is_yes_or_no(question) and not _OR.search(question) and len(said.split()) < _WHOLE_WORDS:
-        return "the model said neither yes nor no"
     kind = expected(question)
+    is_open = kind is not None or _OR.search(question) or not is_yes_or_no(question)
+    if not is_open and len(said.split()) < _WHOLE_WORDS:
+        return "the model said neither yes nor no"
     if kind is not None and kind.answer.search(text) and not _gives(kind, said):
         return f"the model did not give {kind.name}"
     return None

@@ -11,6 +11,7 @@ from agentkit.context.sentences import sentences
 from agentkit.events import Ending, Finished
 from agentkit.messages import Usage
 from agentkit.request.asking import asks_of_today, asks_what_it_can, orders_a_change, states
+from agentkit.request.parts import parts
 
 
 def noting(request: str, usable: Sequence[Described]) -> Finished | None:
@@ -48,7 +49,7 @@ def declining(request: str, usable: Sequence[Described]) -> Finished | None:
         request: In the user's words.
         usable: The tools there are; what one that agentkit does not come with may do, is not known here.
     """
-    return _unable(usable) if orders_a_change(request) else None
+    return _unable(usable) if orders_a_change(request) and len(parts(request)) == 1 else None
 
 
 def unknowing(request: str, usable: Sequence[Described]) -> Finished | None:

@@ -15,12 +15,13 @@ from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted
 from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, Role
-from agentkit.request.asking import asks, asks_of_own, contents, topic
+from agentkit.request.asking import asks, asks_of_own, contents, names_texts, topic
 from agentkit.request.followup import about, told
 from agentkit.request.parts import parts
 
 _FEW_WORDS = 6
 _MOST_QUESTIONS = 4
+_SURENESS = ("low", "medium", "high")
 
 
 class Searches(Protocol):
@@ -115,10 +116,15 @@ def from_what_is_written(
     if len(found) > 1:
         return Written(last, ends=all(map(_is_sure, found)))
     if by_name and not (named or for_passages):  # `open the gate` is about no text, unless one is called so
-        return Written(last, ends=True) if _is_sure(last) and last.confidence == "high" else None
+        is_called_so = _is_sure(last) and last.confidence == "high"
+        return Written(last, ends=True) if is_called_so and not tools else None
     answered = last.ending is Ending.ANSWERED
-    for_documents = asks_of_own(request) or for_passages or (answered and nearby)
-    return Written(last, ends=_is_sure(last) or (for_documents and not (tools or searched)))
+    of_texts = for_passages and names_texts(request)
+    for_documents = asks_of_own(request) or of_texts or (answered and nearby)
+    is_quote = for_passages and not of_texts and tools
+    return Written(
+        last, ends=(_is_sure(last) and not is_quote) or (for_documents and not (tools or searched))
+    )
 
 
 def _is_sure(last: Finished) -> bool:
@@ -129,7 +135,7 @@ def _joined(found: Sequence[Finished]) -> Finished:
     """Return the answers to several questions as one, line by line, which is as sure as the least sure of them."""
     if len(found) == 1:
         return found[0]
-    least = min(found, key=lambda each: (_is_sure(each), each.confidence != "medium"))
+    least = min(found, key=lambda each: _SURENESS.index(each.confidence))
     return replace(
         least,
         text="\n".join(each.text for each in found),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentkit.calling.pointing import FILE
-from agentkit.request.asking import asks
+from agentkit.request.asking import asks, question_in
 from agentkit.request.dates import CARDINALS
 from agentkit.request.noting import fact_to_keep, refuses_to_keep
 from agentkit.request.rates import rate_sum
@@ -324,11 +324,17 @@ BUILT_IN = frozenset({"remember", *(rule.tool for rule in INTENTS), *(cue.tool f
 """Tools that agentkit comes with: beside any other, what sounds like a sum may be for that one."""
 
 
-def unwanted(text: str) -> frozenset[str]:
-    """Return the tools that are not to be used for a request: `remember` for "don't save this", and for a question."""
+def unwanted(text: str, *, required: bool = False) -> frozenset[str]:
+    """Return the tools that are not to be used for a request: `remember` for "don't save this", and for a question.
+
+    Args:
+        text: The request.
+        required: A call has to be made, whatever it is.
+    """
     begun = text[:CUED_CHARACTERS]
-    is_question = asks(text) and not cues(begun, ("remember",))
-    return frozenset({"remember"}) if is_question or refuses_to_keep(begun) else frozenset()
+    is_question = asks(text) and bool(question_in(text)) and not cues(begun, ("remember",))
+    hidden = (is_question and not required) or refuses_to_keep(begun)
+    return frozenset({"remember"}) if hidden else frozenset()
 
 
 def speaks_of_arithmetic(text: str) -> bool:

@@ -146,7 +146,7 @@ class Selection:
         left = self._budget_tokens - sum(self._cost(every[name]) for name in pinned)
         asked_for = parts(request)
         among = families(every.values())
-        hidden = pinned.keys() | unwanted(request) | not_meant(request, among)
+        hidden = pinned.keys() | unwanted(request, required=required) | not_meant(request, among)
         free = [tool for name, tool in every.items() if name not in hidden]
         nearest = sorted(
             zip(self._scores((request, *asked_for), free), free, strict=True),

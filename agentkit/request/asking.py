@@ -36,18 +36,21 @@ _OF_OWN = re.compile(
 _CONTACT = re.compile(
     rf"\W*{_POLITELY}(?:whom? (?:should|do|can|could|must|may) (?:i|we)"
     r" (?:call|phone|ring|contact|write|e-?mail|ask|reach|turn to)\b"
-    r"|(?:what|which)\b.*\b(?:(?:tele)?phone number|e-?mail address|hotline)\b)",
+    r"|(?:what|which)(?:'s| is| are) (?:the |my |our )?(?:[\w']+ ){0,3}?"
+    r"(?:(?:tele)?phone number|e-?mail address|hotline)s?(?: (?:of|for)\b.*|\W*)$)",
     re.IGNORECASE,
 )
 _YES_OR_NO = re.compile(
-    r"\s*(?:is|are|am|was|were|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b",
+    r"\s*(?!(?:can|could|would|will) you\b|do you (?:know|remember|happen)\b)"
+    r"(?:is|are|am|was|were|do|does|did|can|could|may|might|must|should|shall|will|would|has|have|had)\b",
     re.IGNORECASE,
 )
 _TEXTS = r"(?:notes?|documents?|files?|papers?)"
 _MINE = r"(?:of )?(?:my|our|the|these|those)?"
 _TOPIC = re.compile(
     rf"\W*{_POLITELY}(?:(?:can|could|would|will) you (?:please )?)?(?:"
-    rf"what(?:'s| is| are| do| does| did)?\b.*\b{_TEXTS}\b.*\b(?:about|on|say(?: about| on)?)"
+    r"what(?:'s| is| are| do| does| did| do (?:i|we) have| have (?:i|we))?(?: written| there)?"
+    rf" (?:in |among )?(?:all )?(?:my|our|the) {_TEXTS} (?:say |tell me |tell |have |hold |contain )?(?:about|on)"
     rf"|(?:which|what) {_MINE} ?{_TEXTS} (?:mention|name|talk about|speak of|deal with|are about|say anything about"
     r"|tell (?:me )?(?:about|of)|hold anything (?:about|on))"
     rf"|(?:where in|in which(?: of)?) {_MINE} ?{_TEXTS} (?:is|are)"
@@ -56,14 +59,18 @@ _TOPIC = re.compile(
     rf"|find (?:me )?(?:all |every )?{_MINE} ?{_TEXTS} (?:about|on)"
     r"|what do you know about"
     r"|summari[sz]e|sum up|give me (?:a|the) (?:short )?summary of"
-    r")\s+(?P<topic>(?!(?:it|this|that|them|these|those)\W*$)\S.*?)"
+    r")\s+(?P<topic>(?!(?:it|this|that|them|these|those|what|how|why)\b)[^\s:][^:\n]*?)"
     rf"(?: in {_MINE} ?{_TEXTS})?[\s?.!]*$",
     re.IGNORECASE | re.DOTALL,
 )
+_NAMES_TEXTS = re.compile(
+    rf"\b{_TEXTS}\b|\bwhat do you know about\b|\W*{_POLITELY}who (?:is|are|was|were)\b", re.IGNORECASE
+)
+_IS_THERE = re.compile(rf"\W*{_POLITELY}(?:is|are) there\b", re.IGNORECASE)
 _CONTENTS = re.compile(
-    rf"\W*{_POLITELY}(?:what(?:'s| is| are)? (?:on|in|written (?:on|in))|what (?:does|do)"
-    r"|(?:show|read|list)(?: me| out)?(?: all)?(?: of)?|open|what(?:'s| is) the text of)"
-    r"\s+(?:(?:my|our|the)\s+)?(?P<name>[\w' -]+?)(?: say| hold| contain| tell)?[\s?.!]*$",
+    rf"\W*{_POLITELY}(?:what (?:does|do) (?:my|our|the) (?P<told>[\w' -]+?) (?:say|hold|contain|tell(?: me)?)"
+    r"|(?:what(?:'s| is| are)? (?:on|in|written (?:on|in))|(?:show|read|list)(?: me| out)?(?: all)?(?: of)?|open"
+    r"|what(?:'s| is) the text of)\s+(?:(?:my|our|the)\s+)?(?P<name>[\w' -]+?))[\s?.!]*$",
     re.IGNORECASE,
 )
 _WHO_IS = re.compile(rf"\W*{_POLITELY}who (?:is|are|was|were) (?-i:[A-Z])[\w' -]+\W*$", re.IGNORECASE)
@@ -89,21 +96,32 @@ _ORDERS_TOO = re.compile(
     r"|\b(?:who|what|when|where|why|how|which) (?:do|does|can|should|to)\b",
     re.IGNORECASE,
 )
-_CHANGES = re.compile(
-    rf"\W*{_POLITELY}(?:(?:can|could|would|will) you (?:please )?)?"
-    r"(?:(?:delete|erase|rename|move|e-?mail|mail|forward|upload|download|install|uninstall|pay|phone|ring|unlock"
-    r"|restart|reboot|(?:turn|switch) (?:on|off|up|down))\b|(?:order|book|buy)(?: me| us)?\b|send(?! (?:me|us)\b))\s+"
+_THING = (
     r"(?:(?:the|an?|my|our|all|it|this|that|these|those|every\w*|him|her|them)\b|\d|(?-i:[A-Z])|[\w/-]+\.\w)"
-    rf"|\W*{_POLITELY}(?:buy \w|(?:remind|wake) me (?:to|at|in|on|about|up|tomorrow|tonight|when)\b"
+)
+_CHANGES = re.compile(
+    rf"\W*{_POLITELY}(?:(?:can|could|would|will) you (?:please )?)?(?:"
+    r"(?:delete|erase|rename|move|e-?mail|mail|upload|download|install|uninstall|pay|phone|ring|unlock|restart|reboot"
+    rf"|(?:turn|switch) (?:on|off|up|down))\s+{_THING}"
+    r"|(?:order|book)(?: me| us)?\s+(?:an?|some|two|three|four|\d+ [a-z])\b|buy \w"
+    r"|(?:send|forward)\s+(?!(?:me|us)\b).*\b(?:e-?mail|mail|message|letter|sms|invitation|to (?-i:[A-Z]))"
+    r"|(?:remind|wake) me (?:(?:to|up|tomorrow|tonight)\b|(?:at|in|on|about) (?:\d|an? |half|noon|midnight|\w+day\b))"
     r"|set (?:an?|the|my) (?:alarm|timer|reminder)\b)",
     re.IGNORECASE,
 )
+_ON_TEXT = re.compile(
+    r"[:\n]|\b(?:python|shell|terminal|bash|command|code|sentence|word|list)\b", re.IGNORECASE
+)
+"""What is to be changed stands in the request, or a program is to do it."""
 _CURRENCY = r"(?:euros?|dollars?|pounds?|francs?|yen|eur|usd|gbp|chf|jpy)"
 _OF_TODAY = re.compile(
-    rf"\W*{_POLITELY}(?:(?:what(?:'s| is| are| will)|how(?:'s| is| will)|will it|is it)\b.*"
-    r"\b(?:weather|forecast|raining|rain (?:today|tonight|tomorrow)|snowing|news|headlines|stock price|exchange rate)\b"
-    rf"|(?:what(?:'s| is| are)|how (?:much|many)|convert)\b.*\b{_CURRENCY} (?:in|to|into|is|are in)"
-    rf" (?:\w+ )?{_CURRENCY}\b)",
+    rf"\W*{_POLITELY}(?!.*(?:\w\.\w|\brate\b.*\d|\bat \d))(?:"
+    r"(?:(?:what|how)(?:'s| is| are| will)(?: be)? (?:the )?(?:latest |current |today's |tomorrow's )?"
+    r"(?:weather|weather forecast|forecast|news|headlines|exchange rate)(?: be)?(?: like)?"
+    r"|will it (?:rain|snow|be (?:raining|sunny|cold|warm|hot))|is it (?:raining|snowing))"
+    r"(?: (?:in|for|at|on|from|of|today|tonight|tomorrow|now|right now|this|outside|here)\b.*)?\W*$"
+    r"|(?:what(?:'s| is| are)|how (?:much|many)|convert)\b.*"
+    rf"\b{_CURRENCY} (?:in|to|into|are in) (?:us )?{_CURRENCY}\b)",
     re.IGNORECASE,
 )
 _WHAT_IT_CAN = re.compile(
@@ -166,7 +184,8 @@ def states(request: str) -> bool:
 
 def orders_a_change(request: str) -> bool:
     """Return whether `request` wants something done to the world, which nothing that only reads can: `Rename a.txt`."""
-    return _CHANGES.match(request[:_READ_CHARACTERS]) is not None
+    begun = request[:_READ_CHARACTERS]
+    return _CHANGES.match(begun) is not None and not _ON_TEXT.search(begun.strip())
 
 
 def asks_of_today(request: str) -> bool:
@@ -185,7 +204,7 @@ def contents(request: str) -> str:
     `shopping list` of `What is on my shopping list?`.
     """
     found = _CONTENTS.match(request) if len(request) <= _TOPIC_CHARACTERS else None
-    return found["name"] if found else ""
+    return (found["told"] or found["name"]) if found else ""
 
 
 def is_yes_or_no(question: str) -> bool:
@@ -203,7 +222,13 @@ def topic(request: str) -> str:
     if _WHO_IS.match(begun):
         return begun
     found = _TOPIC.match(request) if len(request) <= _TOPIC_CHARACTERS else None
-    return found["topic"] if found else ""
+    is_of_texts = not _IS_THERE.match(request) or names_texts(request)
+    return found["topic"] if found and is_of_texts else ""
+
+
+def names_texts(request: str) -> bool:
+    """Return whether `request` speaks of what is written, or of who somebody is: nothing else could tell it."""
+    return _NAMES_TEXTS.search(request[:_READ_CHARACTERS]) is not None
 
 
 def owned(request: str) -> str:

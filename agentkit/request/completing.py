@@ -71,7 +71,7 @@ def is_helpless(text: str) -> bool:
 def may_be_helpless(begun: str) -> bool:
     """Return whether a text that begins so may come to be `is_helpless`."""
     known = (prompt.UNABLE, *prompt.ASKING_BACK)
-    return asks_back(begun) or any(each.startswith(begun) for each in known)
+    return asks_back(begun) or any(each.startswith(begun.rstrip()) for each in known)
 
 
 def _is_question(message: Message) -> bool:

@@ -607,11 +607,36 @@ def test_several_questions_are_answered_one_by_one_where_all_of_them_are(
         assert [about for _, about, _ in answers.asked] == ["", "much rent"]
 
 
-@pytest.mark.parametrize(("confidence", "said"), [("high", "985 euros."), ("medium", "I see")])
-def test_a_text_is_shown_by_its_name_only_where_one_is_called_so(confidence: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("confidence", "pins", "said"),
+    [("high", [], "985 euros."), ("medium", [], "I see"), ("high", ["weather"], "I see")],
+)
+def test_a_text_is_shown_by_its_name_only_where_one_is_called_so_and_no_tool_is_meant(
+    confidence: str, pins: list[str], said: str
+) -> None:
     answers = FakeAnswers("985 euros.", confidence=confidence)
-    loop = make(FakeModel("I see"), weather(), answers=answers)
+    loop = make(FakeModel("I see"), weather(), selection=Selection(pins=pins), answers=answers)
     assert finished(list(loop.run("Open the lease"))).text == said
+
+
+class OneByOne(FakeAnswers):
+    """Says something else to each question."""
+
+    def run(self, question: str, **rest: Any) -> Iterator[Event]:
+        sure = question.startswith("How much")
+        text, ending = ("985 euros.", Ending.ANSWERED) if sure else ("Not there.", Ending.NOT_FOUND)
+        yield Finished(text, ending, (PASSAGE,) if sure else (), Usage(), "low" if sure else "high", "rule")
+
+
+def test_several_answers_are_as_sure_as_the_least_sure_of_them() -> None:
+    loop = make(FakeModel(prompt.UNABLE), answers=OneByOne(""))
+    done = finished(list(loop.run("How much is the rent and when is it due?")))
+    assert (done.text, done.confidence) == ("985 euros.\nNot there.", "low")
+
+
+def test_an_order_in_the_form_of_a_question_is_not_in_the_documents_either() -> None:
+    loop = make(FakeModel(prompt.UNABLE), answers=FakeAnswers("Not there.", Ending.NOT_FOUND))
+    assert finished(list(loop.run("Can you play some music?"))).text == prompt.UNABLE
 
 
 @pytest.mark.parametrize(("confidence", "said"), [("high", "985 euros."), ("low", prompt.UNABLE)])

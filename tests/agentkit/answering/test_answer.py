@@ -102,6 +102,8 @@ def test_a_short_answer_is_one(text: str, question: str, said: str) -> None:
         ("Is the rent payable?", "The rent is payable early.", "The rent is payable early."),
         ("Are small pets allowed?", "small", 'Your documents say: "Small pets are allowed."'),
         ("Are pets or bees allowed?", "Small pets", "Small pets"),
+        ("Can you tell me how much the monthly rent is?", "1,180 euros", "1,180 euros"),
+        ("Do you know the monthly rent?", "1,180 euros", "1,180 euros"),
     ],
 )
 def test_what_is_neither_yes_nor_no_is_no_answer_where_one_of_them_is_asked(

@@ -240,7 +240,9 @@ def test_any_values_can_be_looked_at_and_trimming_only_takes_away(
     calls, dropped = trimmed([call(**arguments), call(**arguments)], [TABLE], asked)
     (only,) = calls
     assert only.arguments == {
-        name: value for name, value in arguments.items() if f"book_table.{name}" not in dropped
+        name: value.strip() or value if isinstance(value, str) else value
+        for name, value in arguments.items()
+        if f"book_table.{name}" not in dropped
     }
     assert not {"book_table.restaurant", "book_table.guests"} & {*dropped}
     assert not faults(calls, [TABLE], asked).repeated
