@@ -15,7 +15,7 @@ from agentkit.errors import Cancelled
 from agentkit.events import Ending, Event, Finished, Prompted
 from agentkit.limits import add_usage
 from agentkit.messages import Evidence, Message, Role
-from agentkit.request.asking import asks, asks_of_own, contents, names_texts, topic
+from agentkit.request.asking import asks, asks_of_own, contents, names_texts, question_in, topic
 from agentkit.request.followup import about, told
 from agentkit.request.parts import parts
 
@@ -100,9 +100,11 @@ def from_what_is_written(
     """
     *earlier, text = (message for message in messages if message.role is Role.USER)
     request = text.text
-    named = nearby and not tools and len(request.split()) <= _FEW_WORDS
-    for_passages, by_name = bool(topic(request)), bool(contents(request)) and not asks(request)
-    if (named or for_passages or by_name or asks(request)) is searched:
+    is_question = asks(request) and bool(question_in(request))
+    is_order = asks(request) and not is_question  # `can you play some music?`
+    named = nearby and not tools and not is_order and len(request.split()) <= _FEW_WORDS
+    for_passages, by_name = bool(topic(request)), bool(contents(request)) and not is_question
+    if (named or for_passages or by_name or is_question) is searched:
         return None
     questions = parts(request)
     if len(questions) > 1 and (searched or len(questions) > _MOST_QUESTIONS or not all(map(asks, questions))):

@@ -635,8 +635,9 @@ def test_several_answers_are_as_sure_as_the_least_sure_of_them() -> None:
 
 
 def test_an_order_in_the_form_of_a_question_is_not_in_the_documents_either() -> None:
-    loop = make(FakeModel(prompt.UNABLE), answers=FakeAnswers("Not there.", Ending.NOT_FOUND))
-    assert finished(list(loop.run("Can you play some music?"))).text == prompt.UNABLE
+    for answers in (FakeAnswers("Not there.", Ending.NOT_FOUND), FakeAnswers("The Grey Heron.")):
+        loop = make(FakeModel(prompt.UNABLE), answers=answers, recall=FakeRecall(PASSAGE))
+        assert finished(list(loop.run("Can you play some music?"))).text == prompt.UNABLE
 
 
 @pytest.mark.parametrize(("confidence", "said"), [("high", "985 euros."), ("low", prompt.UNABLE)])
