@@ -217,12 +217,14 @@ def is_absent(said: str) -> bool:
     return said.strip() in (NOT_FOUND, prompt.NOT_SAID)
 
 
-def measure(parts: Parts, ways: Sequence[str], count: int, folder: Path) -> dict[str, Any]:
-    """Return every figure, in percent."""
+def measure(
+    parts: Parts, ways: Sequence[str], count: int, folder: Path, only: tuple[str, ...] = ("",)
+) -> dict[str, Any]:
+    """Return every figure, in percent; of all only those whose name begins with one of `only`."""
     found: dict[str, Any] = {}
 
     def share(name: str, work: Sequence[Callable[[], bool]]) -> None:
-        if not work:
+        if not work or not name.startswith(only):
             return
         began = time.monotonic()
         with ThreadPoolExecutor(STREAMS) as pool:
@@ -368,6 +370,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--votes", type=int, default=Votes().count, help="how often a doubtful call is drawn again"
     )
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="NAME", help="figures whose names begin so, as in demo_recall"
+    )
     chosen = parser.parse_args(arguments)
     from agentkit_memory import MiniLMEmbedder
 
@@ -385,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         parts = Parts(engine, embedder, Votes(chosen.votes))
-        found = measure(parts, ways, 40 if chosen.quick else chosen.count, data_folder())
+        found = measure(parts, ways, 40 if chosen.quick else chosen.count, data_folder(), tuple(chosen.only))
     finally:
         engine.close()
     if not chosen.json:
