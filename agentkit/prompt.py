@@ -79,6 +79,11 @@ def not_done(orders: Sequence[str]) -> str:
     return f"I did not do this: {'; '.join(each.rstrip(' .,;!') for each in orders)}."
 
 
+def declined(order: str) -> str:
+    """Return what is said where nothing is done, since no tool does what is wanted first: `I have no tool for: ...`."""
+    return f"I have no tool for: {order.rstrip(' .,;!')}. I did nothing; please ask for the rest by itself."
+
+
 def abilities(does: Mapping[str, str]) -> str:
     """Return what an assistant says that it can do, by what each of its tools does."""
     lines = (f"- {name}: {what}" if what else f"- {name}" for name, what in does.items())

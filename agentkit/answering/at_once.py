@@ -45,11 +45,16 @@ def naming_tools(request: str, usable: Sequence[Described]) -> Finished | None:
 def declining(request: str, usable: Sequence[Described]) -> Finished | None:
     """Return the answer to an order that no tool of ours carries out: a small model takes another, or promises it.
 
+    Of several things nothing is done if the first is one.
+
     Args:
         request: In the user's words.
         usable: The tools there are; what one that agentkit does not come with may do, is not known here.
     """
-    return _unable(usable) if orders_a_change(request) and len(parts(request)) == 1 else None
+    if not orders_a_change(request):
+        return None
+    first, *rest = parts(request)
+    return _unable(usable, prompt.declined(first) if rest else prompt.UNABLE)
 
 
 def unknowing(request: str, usable: Sequence[Described]) -> Finished | None:
@@ -62,9 +67,9 @@ def unknowing(request: str, usable: Sequence[Described]) -> Finished | None:
     return _unable(usable) if asks_of_today(request) else None
 
 
-def _unable(usable: Sequence[Described]) -> Finished | None:
+def _unable(usable: Sequence[Described], said: str = prompt.UNABLE) -> Finished | None:
     only_ours = usable and BUILT_IN.issuperset(tool.name for tool in usable)
-    return _answer(prompt.UNABLE, "no tool does this") if only_ours else None
+    return _answer(said, "no tool does this") if only_ours else None
 
 
 def _answer(text: str, reason: str) -> Finished:

@@ -40,6 +40,7 @@ _SUBJECT_CHARACTERS = 80
 _NUMERAL = re.compile(r"\d+(?:\.\d+)?")
 _ENDS = " \n.!?"
 _ARTICLES = frozenset({"the", "a", "an"})
+_POINTING = _ARTICLES | {"this", "that", "these", "those", "my", "our", "your", "some", "any"}
 _PROSE = re.compile(r"(?:[\w,.;:!?'\"()%-]+\s+){3,}[\w,.;:!?'\"()%-]+\s*")
 """Four words or more, and no code."""
 _MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b")
@@ -155,8 +156,9 @@ class _Said:
         self._stems = frozenset(map(stem, self._words))
         self._numbers = Counter(spoken(text))
         self._folded = fold(text)
-        own = (message.text for message in messages if message.role is Role.USER)
+        own = [message.text for message in messages if message.role is Role.USER]
         self._pointing = {fold(each).strip(_ENDS) for each in own if pointed_to(each)}
+        self._turns = list(map(words, own))
 
     def lacks(self, call: ToolCall, tool: ToolSpec | None) -> list[str]:
         """Return the names of the arguments of `call` that were not said; where one is said once, the first has it."""
@@ -166,14 +168,20 @@ class _Said:
         used: list[Any] = []
         found = []
         for name in sorted(
-            call.arguments, key=lambda name: (name not in has_to_be, "enum" not in every.get(name, {}))
+            call.arguments,
+            key=lambda name: (
+                name not in has_to_be,
+                "enum" not in every.get(name, {}),
+                not self._speaks_of(name),
+            ),
         ):
             value, about = call.arguments[name], every.get(name, {})
             free = name not in has_to_be
             if free and "default" in about and about["default"] == value:
                 continue  # it changes nothing
             within = free and "enum" not in about
-            if self._is_all(value) and len(call.arguments) > 1:
+            only_named = "enum" not in about and self._only_names(value, name, of_tool)
+            if only_named or (self._is_all(value) and len(call.arguments) > 1):
                 found.append(name)
                 continue
             spent = within and isinstance(value, str) and {*terms(value)} <= of_tool
@@ -182,23 +190,35 @@ class _Said:
                 found.append(name)
             else:
                 used += value if isinstance(value, list) else [value]
-        return found
+        return [name for name in call.arguments if name in found]
 
     def _is_all(self, value: Any) -> bool:  # noqa: ANN401 - from JSON
         """Say whether a value is a whole request that names a file or an address: it says more than what to write."""
         return isinstance(value, str) and fold(value).strip(_ENDS) in self._pointing
+
+    def _only_names(self, value: Any, name: str, of_tool: frozenset[str]) -> bool:  # noqa: ANN401 - from JSON
+        """Say whether a value tells what an argument is and not which one: `the city` as the `city_name`.
+
+        Who says so in two messages has no other name for it.
+        """
+        if not isinstance(value, str) or not (said := words(value)) or not (own := {*terms(value)}):
+            return False
+        named = {*terms(_spaced(name))}
+        if not (own <= named or (said[0] in _POINTING and own <= named | of_tool)):
+            return False
+        return sum(_occurrences(said, turn) > 0 for turn in self._turns) < 2
 
     def _again(self, value: Any, used: Sequence[Any], *, within: bool) -> bool:  # noqa: ANN401 - from JSON
         """Say whether others of the call have a value as often as it was said, alone or `within` more.
 
         What nobody said in these words, a day for instance, is not given to a further one.
         """
-        if isinstance(value, bool):
-            return False
-        if isinstance(value, int | float):
-            number = _float(value)
-            others = sum(math.isclose(number, each) for each in map(_as_number, used) if each is not None)
-            return 0 < self._numbers[number] <= others
+        if (number := _as_number(value)) is not None:
+            taken_up = Counter(each for other in used for each in _numbers_of(other))
+            if known := [each for each in self._numbers if each == number] or [
+                each for each in self._numbers if _related(number, each)
+            ]:
+                return all(self._numbers[each] <= taken_up[each] for each in known)
         if isinstance(value, str) and (phrase := _unarticled(value)):
             taken = [_unarticled(str(each)) for each in used]
             spent = sum(_occurrences(phrase, other) if within else int(phrase == other) for other in taken)
@@ -292,6 +312,13 @@ def _as_number(value: Any) -> float | None:  # noqa: ANN401 - from JSON
     if isinstance(value, str):
         return digits(value)[0] if _NUMERAL.fullmatch(value.strip()) else None
     return _float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _numbers_of(value: Any) -> list[float]:  # noqa: ANN401 - from JSON
+    """Return the numbers that a value takes up: itself, or those in a code or a day; a sentence may only speak of one."""
+    if isinstance(value, str):
+        return [] if " " in value.strip() else digits(value)
+    return [] if (number := _as_number(value)) is None else [number]
 
 
 def _unarticled(text: str) -> list[str]:

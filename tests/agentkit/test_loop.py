@@ -574,16 +574,28 @@ def test_what_it_can_do_is_told_from_its_tools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "called"), [(("read_file", "write_file"), 0), (("read_file", "rename"), 1)]
+    ("names", "asked", "said"),
+    [
+        (("read_file", "write_file"), "Rename a.txt to b.txt", prompt.UNABLE),
+        (
+            ("read_file", "write_file"),
+            "Rename a.txt to b.txt and tell me how much the rent is.",
+            prompt.declined("Rename a.txt to b.txt"),
+        ),
+        (("read_file", "write_file"), "Read a.txt and then rename it to b.txt", "Done"),
+        (("read_file", "rename"), "Rename a.txt to b.txt", "Done"),
+    ],
 )
-def test_an_order_that_no_tool_of_ours_carries_out_is_declined(names: tuple[str, ...], called: int) -> None:
+def test_an_order_that_no_tool_of_ours_carries_out_is_declined(
+    names: tuple[str, ...], asked: str, said: str
+) -> None:
     """A small model writes something into the file; of somebody else's tool nothing is known."""
     tools = [FakeTool(name, "of files", lambda _: FakeOutput("done")) for name in names]
     model = FakeModel((call(names[1]),), "Done")
     loop = make(model, *tools, selection=Selection(pins=names), answers=FakeAnswers("985 euros."))
-    events = list(loop.run("Rename a.txt to b.txt"))
-    assert len([each for each in events if isinstance(each, ToolStarted)]) == called
-    assert (finished(events).text == prompt.UNABLE) is (called == 0)
+    events = list(loop.run(asked))
+    assert finished(events).text == said
+    assert any(isinstance(each, ToolStarted) for each in events) is (said == "Done")
     well_formed(loop.transcript)
 
 

@@ -402,3 +402,71 @@ def test_what_is_part_of_another_value_is_said_and_left_out_where_it_may_be() ->
     assert asked_for(request, **{**values, "unit": "Ellery Sound, Norway"}) == ("unit",)
     (kept,), gone = trimmed([call("tides", **values, note="Norway")], [TIDES], [Message.user(request)])
     assert (kept.arguments, gone) == (values, ("tides.note",))
+
+
+MAYOR = ToolSpec(
+    "mayor_of_town",
+    "Return the mayor of a town.",
+    {
+        "properties": {
+            "town_name": {"type": "string"},
+            "town_kind": {"enum": ["town", "village"]},
+            "in_year": {"type": "integer"},
+        },
+        "required": ["town_name"],
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "arguments", "lacking"),
+    [
+        ("Who is the mayor of the town?", {"town_name": "the town"}, ("town name",)),
+        ("Who is mayor of my town?", {"town_name": "my town"}, ("town name",)),
+        ("Mayor of town?", {"town_name": "town"}, ("town name",)),
+        ("Who is the mayor of the harbour town?", {"town_name": "the harbour town"}, ()),
+        ("Who is mayor of Kumo, a town?", {"town_name": "Kumo", "town_kind": "town"}, ()),
+    ],
+)
+def test_what_only_tells_what_an_argument_is_does_not_say_which(
+    request_: str, arguments: dict[str, Any], lacking: tuple[str, ...]
+) -> None:
+    calls = [call("mayor_of_town", **arguments)]
+    assert unsaid(calls, [MAYOR], [Message.user(request_)]) == lacking
+    # who says it twice has no other name for it
+    assert unsaid(calls, [MAYOR], [Message.user(request_), Message.user(request_)]) == ()
+
+
+SHIPPING = ToolSpec(
+    "shipping_cost",
+    "What a parcel costs.",
+    {
+        "properties": {
+            "code": {"type": "string"},
+            "distance": {"type": "number"},
+            "weight": {"type": "number"},
+            "day": {"type": "string"},
+        },
+        "required": ["code", "distance", "weight", "day"],
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "arguments", "lacking"),
+    [
+        ("Cost of a weight of 22 kg", {"distance": 22, "weight": 22}, ("distance",)),
+        ("Cost of 22 kg over a distance of 22 km", {"distance": 22, "weight": 22}, ()),
+        ("Distance and weight are 22", {"distance": 22, "weight": 22}, ()),
+        ("Cost of a weight of 22,000 g", {"distance": 22, "weight": 22000}, ("distance",)),
+        ("Cost of a weight of 2 tonnes for 2,000 km", {"distance": 2000, "weight": 2}, ()),
+        ("Cost on 21 July 2027", {"day": "2027-07-21", "distance": 21}, ("distance",)),
+        ("Cost on 21 July 2027 for 21 km", {"day": "2027-07-21", "distance": 21}, ()),
+        ("Cost of parcel EM-2016", {"code": "EM-2016", "weight": 2016}, ("weight",)),
+        ("Cost of 6,684 kg", {"code": "6684", "weight": 6684}, ("weight",)),
+    ],
+)
+def test_a_number_that_is_said_once_is_one_value_of_a_call(
+    request_: str, arguments: dict[str, Any], lacking: tuple[str, ...]
+) -> None:
+    assert unsaid([call("shipping_cost", **arguments)], [SHIPPING], [Message.user(request_)]) == lacking
