@@ -371,7 +371,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--votes", type=int, default=Votes().count, help="how often a doubtful call is drawn again"
     )
     parser.add_argument(
-        "--only", nargs="+", default=[""], metavar="NAME", help="figures whose names begin so, as in demo_recall"
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="NAME",
+        help="figures whose names begin so, as in demo_recall",
     )
     chosen = parser.parse_args(arguments)
     from agentkit_memory import MiniLMEmbedder

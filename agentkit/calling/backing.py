@@ -39,11 +39,15 @@ _GIVEN = frozenset({"enum", "const", "default", "$ref"})
 _SUBJECT_CHARACTERS = 80
 _NUMERAL = re.compile(r"\d+(?:\.\d+)?")
 _ENDS = " \n.!?"
+_FURTHER = re.compile(r",?\s*\b(?:e\.g\.|i\.e\.|for example|for instance|such as)|[.;:(\n]")
+"""What an argument is, is told before it."""
 _ARTICLES = frozenset({"the", "a", "an"})
 _POINTING = _ARTICLES | {"this", "that", "these", "those", "my", "our", "your", "some", "any"}
 _PROSE = re.compile(r"(?:[\w,.;:!?'\"()%-]+\s+){3,}[\w,.;:!?'\"()%-]+\s*")
 """Four words or more, and no code."""
 _MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b")
+_DATE = re.compile(r"\d{4}-\d\d-(\d\d)")
+_CLOCK = re.compile(r"(\d{1,2}):\d\d")
 _FACTORS = (1, 100, 1000, 1_000_000, 1_000_000_000, 7, 12, 24, 60, 3600)
 """Percent and shares, thousands, and the units of time: a value may be given in another unit than it is said in."""
 
@@ -172,6 +176,7 @@ class _Said:
             key=lambda name: (
                 name not in has_to_be,
                 "enum" not in every.get(name, {}),
+                _CLOCK.fullmatch(str(call.arguments[name])) is not None,  # its hour may be of a day
                 not self._speaks_of(name),
             ),
         ):
@@ -213,11 +218,12 @@ class _Said:
 
         What nobody said in these words, a day for instance, is not given to a further one.
         """
-        if (number := _as_number(value)) is not None:
+        clock = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+        if (number := _as_number(clock[1] if clock else value)) is not None:
             taken_up = Counter(each for other in used for each in _numbers_of(other))
-            if known := [each for each in self._numbers if each == number] or [
-                each for each in self._numbers if _related(number, each)
-            ]:
+            known = [each for each in self._numbers if each == number]
+            known = known or [each for each in self._numbers if _related(number, each) and not clock]
+            if known:
                 return all(self._numbers[each] <= taken_up[each] for each in known)
         if isinstance(value, str) and (phrase := _unarticled(value)):
             taken = [_unarticled(str(each)) for each in used]
@@ -249,6 +255,8 @@ class _Said:
                 return True  # of a language written without spaces, too
             if _PROSE.fullmatch(value) and not self._numbers.keys() >= {*digits(_MOMENT.sub("", value))}:
                 return False  # a sentence with a number of the model's own
+            if (day := _DATE.fullmatch(value)) and not self._numbers[float(day[1])]:
+                return False
             return not value.strip() or self._mentions(value) or any(map(self._counts, digits(value)))
         if isinstance(value, list):
             return all(self._backs(each, name, items(about)) for each in value)
@@ -315,7 +323,7 @@ def _as_number(value: Any) -> float | None:  # noqa: ANN401 - from JSON
 
 
 def _numbers_of(value: Any) -> list[float]:  # noqa: ANN401 - from JSON
-    """Return the numbers that a value takes up: itself, or those in a code or a day; a sentence may only speak of one."""
+    """Return the numbers that a value takes up: itself, or those of a code or a day; of one a sentence only speaks."""
     if isinstance(value, str):
         return [] if " " in value.strip() else digits(value)
     return [] if (number := _as_number(value)) is None else [number]
@@ -359,7 +367,7 @@ def _stands_out_in(passages: str, value: Any) -> bool:  # noqa: ANN401 - from JS
 
 def _subject(name: str, about: Mapping[str, Any]) -> str:
     """Return what an argument is, as it stands in the middle of a sentence."""
-    first = re.split(r"[.;:(\n]", str(about.get("description") or ""), maxsplit=1)[0].strip()
+    first = _FURTHER.split(str(about.get("description") or ""), maxsplit=1)[0].strip()
     return lower(first[:_SUBJECT_CHARACTERS] or _spaced(name))
 
 

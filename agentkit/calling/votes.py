@@ -22,6 +22,8 @@ from functools import reduce
 
 from agentkit import prompt
 from agentkit.calling.backing import faults, names_values, trimmed, unsaid
+from agentkit.calling.copying import copied
+from agentkit.calling.placing import placed
 from agentkit.calling.pointing import misplaced
 from agentkit.calling.selection import Chosen
 from agentkit.errors import BusyError, EngineError
@@ -112,8 +114,9 @@ def settle(
         if not insists(choice, request) or first.text.strip() == prompt.UNABLE:
             return Settled(first)
         return _insist(model, messages, tools, sampling, first, request)
-    every = [first]
-    if not first.calls or doubt(first) < votes.below or faults(first.calls, tools, messages, request):
+    every = [_as_said(first, tools, request)]
+    calls = every[0].calls
+    if not calls or doubt(first) < votes.below or faults(calls, tools, messages, request):
 
         def again(number: int) -> Completion | None:
             drawn = votes.drawn(sampling, number)
@@ -131,6 +134,7 @@ def settle(
             every += filter(None, numbered)
         if len(one_by_one) == len(asked_for):
             every.append(_joined(one_by_one))
+        every = [_as_said(each, tools, request) for each in every]
     usage = reduce(add_usage, (each.usage for each in every))
     heard = [(each, *trimmed(each.calls, tools, messages)) for each in every if each.calls]
     if not heard:
@@ -168,7 +172,7 @@ def _insist(
     if second is None:
         return Settled(first)
     usage = add_usage(first.usage, second.usage)
-    calls, dropped = trimmed(second.calls, tools, messages)
+    calls, dropped = trimmed(_as_said(second, tools, request).calls, tools, messages)
     if len(calls) != 1 or faults(calls, tools, messages, request):
         return Settled(replace(first, usage=usage), 2)
     return Settled(replace(second, calls=calls, usage=usage), 2, dropped)
@@ -180,6 +184,11 @@ def tried(stream: Stream) -> Completion | None:
         return finish(stream)
     except (BusyError, EngineError):
         return None
+
+
+def _as_said(completion: Completion, tools: Sequence[ToolSpec], request: str) -> Completion:
+    """Return a completion whose calls have the values of the request where and as it says them."""
+    return replace(completion, calls=copied(placed(completion.calls, tools, request), tools, request))
 
 
 def _joined(every: Sequence[Completion]) -> Completion:

@@ -445,9 +445,10 @@ SHIPPING = ToolSpec(
             "code": {"type": "string"},
             "distance": {"type": "number"},
             "weight": {"type": "number"},
-            "day": {"type": "string"},
+            "day": {"type": "string", "description": "Day of the parcel, e.g. 2027-01-31."},
+            "at": {"type": "string", "description": "When it goes (such as 18:30)"},
         },
-        "required": ["code", "distance", "weight", "day"],
+        "required": ["code", "distance", "weight", "at", "day"],
     },
 )
 
@@ -464,6 +465,10 @@ SHIPPING = ToolSpec(
         ("Cost on 21 July 2027 for 21 km", {"day": "2027-07-21", "distance": 21}, ()),
         ("Cost of parcel EM-2016", {"code": "EM-2016", "weight": 2016}, ("weight",)),
         ("Cost of 6,684 kg", {"code": "6684", "weight": 6684}, ("weight",)),
+        ("Cost on 21 July", {"day": "2027-07-21"}, ()),
+        ("Cost on 21 July", {"day": "2027-07-23"}, ("day of the parcel",)),
+        ("Cost on 21 July", {"day": "2027-07-21", "at": "21:00"}, ("when it goes",)),
+        ("Cost at 9 pm on 21 July", {"day": "2027-07-21", "at": "21:00"}, ()),
     ],
 )
 def test_a_number_that_is_said_once_is_one_value_of_a_call(
