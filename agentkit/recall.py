@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from agentkit.answering.evidence import find
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence
-from agentkit.request.asking import asks
 from agentkit.rounds import KIND, expand, told_in
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ _OF_A_TALK = re.compile(
 """Asks for what was said."""
 MOST_ROUNDS = 200
 """So many in which nothing was told may be nearer than the one that tells it."""
-NEAREST_SCORE = 0.25
+LEAST_SCORE = 0.25
 """Cosine under which a passage that shares no word with the question is left out."""
 
 
@@ -44,7 +43,7 @@ class Recall:
         *,
         k: int = 6,
         kinds: Sequence[str] = (),
-        minimum_score: float = NEAREST_SCORE,
+        minimum_score: float = LEAST_SCORE,
         neighbours: int = 0,
         apart_from: str = "",
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
@@ -137,7 +136,7 @@ class Relevant:
         Raises:
             StoreError: The vault cannot be read.
         """
-        replies = not asks(question) or _OF_A_TALK.search(question) is not None
+        replies = _OF_A_TALK.search(question) is not None
         passages = self._recall.search(question, replies=replies)
         found = find(question, passages, embedder=self._embedder)
         return list(found.quotes) if found.found else []

@@ -24,7 +24,7 @@ from agentkit.calling.parameters import items, needed, properties
 from agentkit.calling.pointing import pointed_to
 from agentkit.context.words import STOP_WORDS, alike, fold, lower, name_words, stem, terms, words
 from agentkit.messages import Message, Role, ToolCall, ToolSpec
-from agentkit.request.dates import MONTHS, WEEKDAYS
+from agentkit.request.dates import MONTHS, WEEKDAYS, dates
 from agentkit.request.figures import digits, spoken
 
 _ITEM = re.compile(r"^[ \t]*+\d++[.)]\s", re.MULTILINE)
@@ -39,8 +39,10 @@ _GIVEN = frozenset({"enum", "const", "default", "$ref"})
 _SUBJECT_CHARACTERS = 80
 _NUMERAL = re.compile(r"\d+(?:\.\d+)?")
 _ENDS = " \n.!?"
-_FURTHER = re.compile(r",?\s*\b(?:e\.g\.|i\.e\.|for example|for instance|such as)|[.;:(\n]")
+_FURTHER = re.compile(r",?\s*\b(?:e\.g\.|i\.e\.|for example|for instance|such as)|[.:](?=\s|$)|[;(\n]")
 """What an argument is, is told before it."""
+_FORM = re.compile(r"(?:as|in|by|with|must|should|like|[A-Z:-]+$)\b")
+"""So begins a description that tells its form alone."""
 _ARTICLES = frozenset({"the", "a", "an"})
 _POINTING = _ARTICLES | {"this", "that", "these", "those", "my", "our", "your", "some", "any"}
 _PROSE = re.compile(r"(?:[\w,.;:!?'\"()%-]+\s+){3,}[\w,.;:!?'\"()%-]+\s*")
@@ -160,6 +162,7 @@ class _Said:
         self._stems = frozenset(map(stem, self._words))
         self._numbers = Counter(spoken(text))
         self._folded = fold(text)
+        self._days = {day.isoformat() for day in dates(text)}
         own = [message.text for message in messages if message.role is Role.USER]
         self._pointing = {fold(each).strip(_ENDS) for each in own if pointed_to(each)}
         self._turns = list(map(words, own))
@@ -204,14 +207,14 @@ class _Said:
     def _only_names(self, value: Any, name: str, of_tool: frozenset[str]) -> bool:  # noqa: ANN401 - from JSON
         """Say whether a value tells what an argument is and not which one: `the city` as the `city_name`.
 
-        Who says so in two messages has no other name for it.
+        Who says so twice has no other name for it.
         """
         if not isinstance(value, str) or not (said := words(value)) or not (own := {*terms(value)}):
             return False
         named = {*terms(_spaced(name))}
         if not (own <= named or (said[0] in _POINTING and own <= named | of_tool)):
             return False
-        return sum(_occurrences(said, turn) > 0 for turn in self._turns) < 2
+        return sum(_occurrences(said, turn) for turn in self._turns) < 2
 
     def _again(self, value: Any, used: Sequence[Any], *, within: bool) -> bool:  # noqa: ANN401 - from JSON
         """Say whether others of the call have a value as often as it was said, alone or `within` more.
@@ -255,8 +258,8 @@ class _Said:
                 return True  # of a language written without spaces, too
             if _PROSE.fullmatch(value) and not self._numbers.keys() >= {*digits(_MOMENT.sub("", value))}:
                 return False  # a sentence with a number of the model's own
-            if (day := _DATE.fullmatch(value)) and not self._numbers[float(day[1])]:
-                return False
+            if day := _DATE.fullmatch(value):
+                return bool(self._numbers[float(day[1])]) or value in self._days
             return not value.strip() or self._mentions(value) or any(map(self._counts, digits(value)))
         if isinstance(value, list):
             return all(self._backs(each, name, items(about)) for each in value)
@@ -367,7 +370,10 @@ def _stands_out_in(passages: str, value: Any) -> bool:  # noqa: ANN401 - from JS
 
 def _subject(name: str, about: Mapping[str, Any]) -> str:
     """Return what an argument is, as it stands in the middle of a sentence."""
-    first = _FURTHER.split(str(about.get("description") or ""), maxsplit=1)[0].strip()
+    told = re.sub(r"(?i)^\s*format(?:ted)?(?:\s+as\b|\s*:)", "as", str(about.get("description") or ""))
+    first = _FURTHER.split(told, maxsplit=1)[0].strip()
+    if _FORM.match(lower(first)):
+        return f"{_spaced(name).lower()} ({lower(first[:_SUBJECT_CHARACTERS])})"
     return lower(first[:_SUBJECT_CHARACTERS] or _spaced(name))
 
 

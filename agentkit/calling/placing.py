@@ -96,7 +96,11 @@ def _placed(call: ToolCall, tool: ToolSpec, request: str) -> ToolCall:
 
 def _slots(call: ToolCall, every: Mapping[str, Mapping[str, Any]]) -> list[_Slot]:
     """Return the numbers that a call gives, each with the words that only its own argument is told by."""
-    told = {name: _terms(f"{' '.join(name_words(name))} {_first(about)}") for name, about in every.items()}
+    of_tool = _terms(" ".join(name_words(call.name)))
+    told = {
+        name: _terms(" ".join(name_words(name))) | (_terms(_first(about)) - of_tool)
+        for name, about in every.items()
+    }
     common = Counter(term for terms in told.values() for term in terms)
     found = []
     for name, value in call.arguments.items():
@@ -112,7 +116,12 @@ def _slots(call: ToolCall, every: Mapping[str, Mapping[str, Any]]) -> list[_Slot
 
 def _terms(text: str) -> frozenset[str]:
     found = (token["word"] for token in _TOKEN.finditer(fold(text)) if token["word"])
-    return frozenset(stem(_SAME.get(word, word)) for word in found if word not in STOP_WORDS)
+    return frozenset(filter(None, map(_term, found)))
+
+
+def _term(word: str) -> str:
+    """Return the stem of a word as tools have it; nothing for one without meaning."""
+    return stem(_SAME[word]) if word in _SAME else "" if word in STOP_WORDS else stem(word)
 
 
 def _first(about: Mapping[str, Any]) -> str:
@@ -127,11 +136,8 @@ def _nearness(terms: frozenset[str], at: int, tokens: Sequence[re.Match[str]]) -
             place = at + step * distance
             if not 0 <= place < len(tokens) or not (word := tokens[place]["word"]) or word in _BETWEEN:
                 break
-            if word in STOP_WORDS:
-                continue
-            term = stem(_SAME.get(word, word))
             for each in terms:
-                if alike(term, each):
+                if alike(_term(word), each):
                     nearest[each] = max(nearest.get(each, 0.0), 1 / distance)
     return sum(nearest.values())
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LIMIT = 3
 CLEAR_SCORE = 0.35
 """Cosine from which one of the tools is most likely what is wanted."""
-NEAREST_SCORE = 0.2
+RELATED_SCORE = 0.2
 """Cosine under which a description has nothing to do with a request; the tool that is meant is over it in 95 of 100
 requests of our own, the nearest one in 18 of 100 that no tool fits."""
 DECLINES_SCORE = 0.1
@@ -93,7 +93,7 @@ class Selection:
         self._budget_tokens = budget_tokens
         self._count = count
         self._vectors = {} if vectors is None else vectors
-        self._least = DECLINES_SCORE if declines else NEAREST_SCORE
+        self._least = DECLINES_SCORE if declines else RELATED_SCORE
 
     def pinned(self, tools: Iterable[Described]) -> Chosen:
         """Return the pinned tools alone, as they stand in front of every prompt."""
@@ -157,8 +157,8 @@ class Selection:
         reading = read_by(asked_for[0], (tool for _, tool in nearest))[:1] if begins else reading
         named = named_by(request, (tool for _, tool in nearest))
         likely = {**cues(request, (tool.name for tool in free)), **dict.fromkeys([*reading, *named], _READS)}
-        is_near = bool(nearest) and nearest[0][0] >= NEAREST_SCORE
-        beside = BESIDE_SCORE if len(asked_for) > 1 else NEAREST_SCORE
+        is_near = bool(nearest) and nearest[0][0] >= RELATED_SCORE
+        beside = BESIDE_SCORE if len(asked_for) > 1 else RELATED_SCORE
         least = beside if is_near else self._least
         near = ((tool.name, f"near the request ({score:.2f})") for score, tool in nearest if score >= least)
         found: dict[str, str] = {}

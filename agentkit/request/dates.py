@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -51,8 +51,9 @@ _FORMS = (
 )
 
 
-def dates(text: str, today: date) -> list[date]:
-    """Return the days that `text`, said on `today`, names, in order and each once."""
+def dates(text: str, today: date | None = None) -> list[date]:
+    """Return the days that `text`, said on `today` (by default the day it is), names, in order and each once."""
+    today = today or datetime.now().astimezone().date()
     folded = " ".join(text.lower().split())
     found = [
         (match.start(), day)

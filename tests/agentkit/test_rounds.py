@@ -131,3 +131,11 @@ def test_what_a_model_said_once_is_no_source_for_what_is_asked_again(vault: Vaul
 
     assert quoted("What is my dentist called?") == "My dentist is called Marta Berg."
     assert "Paul Klee" in quoted("What did you say: is your dentist called Paul Klee?")
+
+
+def test_what_was_done_once_is_no_answer_to_an_order_of_today(vault: Vault) -> None:
+    """A small model says once more that it is done, and does nothing."""
+    order = "Book a visit at the dentist for Ole on 3 December 2026 at 2 pm."
+    Rounds(vault, EMBEDDER, "teeth").keep(_turn(order, "Booked 2026-12-03 14:00 Ole."), FRIDAY)
+    found = Relevant(vault, EMBEDDER).search(order)
+    assert not any("Booked" in each.quote for each in found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ SHOWN = ToolSpec(
             "other": {"type": "string"},
             "kind": {"enum": ["mill", "A-1"]},
             "count": {"type": "integer"},
+            "when": {"type": "string", "description": "As YYYY-MM-DD."},
+            "at": {"type": "string", "format": "time"},
         }
     },
 )
@@ -73,7 +77,16 @@ def test_what_another_value_has_or_the_tool_gives_itself_is_left_alone() -> None
     assert copied([unknown], [SHOWN], "Keep SP-0771") == (unknown,)
 
 
+def test_a_day_that_depends_on_today_is_that_day() -> None:
+    tomorrow = (datetime.now().astimezone().date() + timedelta(1)).isoformat()
+    assert now("Keep it for tomorrow", what="2022-12-04")["what"] == tomorrow
+    assert now("Keep it for tomorrow", what="tomorrow")["what"] == "tomorrow"
+    assert now("Keep it for tomorrow", when="tomorrow", at="half past six")["when"] == tomorrow
+    assert now("Keep it for tomorrow", at="6 pm")["at"] == "18:00"
+    assert now("Keep it for tomorrow", at="six")["at"] == "six"
+
+
 @given(st.text(max_size=80), st.text(max_size=20))
 def test_any_text_can_be_looked_at(request_: str, what: str) -> None:
     mended = now(request_, what=what)["what"]
-    assert mended == what or mended in request_ or mended[:4].isdigit() or mended[2:3] == ":"
+    assert mended == what or mended in request_ or re.fullmatch(r"\d{4}-\d\d-\d\d|\d\d:\d\d", mended)
