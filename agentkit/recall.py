@@ -12,8 +12,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agentkit.answering.evidence import find
+from agentkit.context.words import terms
 from agentkit.labels import Labels, Origin, Privacy
 from agentkit.messages import Evidence
+from agentkit.request.asking import asks
+from agentkit.request.parts import is_order
 from agentkit.rounds import KIND, expand, told_in
 
 if TYPE_CHECKING:
@@ -69,12 +72,13 @@ class Recall:
         self._apart_from = apart_from
         self._now = now
 
-    def search(self, question: str, *, replies: bool = True) -> list[Evidence]:
+    def search(self, question: str, *, replies: bool = True, orders: bool = True) -> list[Evidence]:
         """Return the passages for `question`, best first by fused score; each carries its cosine.
 
         Args:
             question: In the user's words.
             replies: Of a conversation also what the user asked and the assistant replied, not only what he told.
+            orders: Of what he told also what he wanted done then, and what says no more than `question`.
 
         Raises:
             StoreError: The vault cannot be read.
@@ -91,6 +95,10 @@ class Recall:
         others = [hit for hit in near if (hit.record.kind, hit.record.source) != own]
         if not replies:
             others = [told for hit in others if (told := _told(hit)) is not None]
+        if not orders:
+            others = [
+                hit for hit in others if hit.record.kind != KIND or _tells_more(hit.record.text, question)
+            ]
         return self._join(others[: self._k])
 
     def _own_rounds(self) -> int:
@@ -136,10 +144,15 @@ class Relevant:
         Raises:
             StoreError: The vault cannot be read.
         """
-        replies = _OF_A_TALK.search(question) is not None
-        passages = self._recall.search(question, replies=replies)
+        of_a_talk = _OF_A_TALK.search(question) is not None
+        passages = self._recall.search(question, replies=of_a_talk, orders=of_a_talk or asks(question))
         found = find(question, passages, embedder=self._embedder)
         return list(found.quotes) if found.found else []
+
+
+def _tells_more(said: str, request: str) -> bool:
+    """Say whether what the user told once may help with what he wants done now; what he ordered then is done."""
+    return not is_order(said) and not {*terms(said)} <= {*terms(request)}
 
 
 def _told(hit: Hit) -> Hit | None:

@@ -22,6 +22,8 @@ ORDERS = (
     r"|suggest|summari[sz]e|take|tell|test|track|translate|turn|update|use|verify|work|write)"
 )
 """Verbs that requests begin with."""
+_FURTHER_ORDERS = r"(?:e-?mail|lock|mail|phone|remind|ring|shut|switch|text|track|unlock|wake)"
+"""Verbs that requests begin with, and that stand behind an "and" as often without wanting anything."""
 _WHAT = r"(?:what|which|who|whom|whose|when|where|why|how)"
 _POLITE = r"(?:(?:please|kindly|pls|just|do|then|also|(?:would|could|can|will) you)\s+(?:please\s+)?)*"
 _LEAST_WORDS = 3
@@ -64,6 +66,14 @@ _SHORT = re.compile(
     re.IGNORECASE,
 )
 """As short as an order gets that names something: "read harbour.txt"."""
+_IS_ORDER = re.compile(
+    rf"\W*{_POLITE}(?!(?:remember|note|keep|record)\b)(?:{ORDERS}|{_FURTHER_ORDERS})\s", re.IGNORECASE
+)
+
+
+def is_order(request: str) -> bool:
+    """Return whether `request` begins as an order to do something; to remember what it says is none."""
+    return _IS_ORDER.match(request) is not None
 
 
 def parts(request: str) -> list[str]:

@@ -134,8 +134,16 @@ def test_what_a_model_said_once_is_no_source_for_what_is_asked_again(vault: Vaul
 
 
 def test_what_was_done_once_is_no_answer_to_an_order_of_today(vault: Vault) -> None:
-    """A small model says once more that it is done, and does nothing."""
+    """A small model says once more that it is done and does nothing, or does what was wanted then once more."""
     order = "Book a visit at the dentist for Ole on 3 December 2026 at 2 pm."
-    Rounds(vault, EMBEDDER, "teeth").keep(_turn(order, "Booked 2026-12-03 14:00 Ole."), FRIDAY)
-    found = Relevant(vault, EMBEDDER).search(order)
-    assert not any("Booked" in each.quote for each in found)
+    rounds = Rounds(vault, EMBEDDER, "teeth")
+    rounds.keep(_turn(order, "Booked 2026-12-03 14:00 Ole."), FRIDAY)
+    rounds.keep(_turn("A visit for Ole at the dentist", "Booked."), FRIDAY)
+    rounds.keep(_turn("Ole is afraid of the dentist.", "I see."), FRIDAY)
+
+    recall = Recall(vault, EMBEDDER, minimum_score=-1)
+    found = recall.search(order, replies=False, orders=False)
+    assert [each.quote for each in found] == ["Ole is afraid of the dentist."]
+    assert not any("3 December" in each.quote for each in Relevant(vault, EMBEDDER).search(order))
+    asked = Relevant(vault, EMBEDDER).search("When does Ole have to visit the dentist?")
+    assert any("3 December" in each.quote for each in asked)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.request.parts import MAX_PARTS, parts
+from agentkit.request.parts import MAX_PARTS, is_order, parts
 
 RAIN, TRAIN = "Will it rain in Oslo?", "Book the train to Bergen."
 
@@ -94,3 +94,20 @@ def test_every_part_stands_in_the_request_and_they_are_few(request_: str) -> Non
     found = parts(request_)
     assert 1 <= len(found) <= MAX_PARTS
     assert all("".join(part.split()) in "".join(request_.split()) for part in found)
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_one"),
+    [
+        ("Book a table at Kumo", True),
+        ("could you please wake me at six?", True),
+        ("Track parcel XK-33", True),
+        ("Remember that Ole moved to Bergen", False),
+        ("Ole moved to Bergen", False),
+        ("Books are dear to me", False),
+        ("What is the rent?", False),
+        ("", False),
+    ],
+)
+def test_an_order_begins_with_what_is_to_be_done(request_: str, *, is_one: bool) -> None:
+    assert is_order(request_) is is_one
