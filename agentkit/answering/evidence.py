@@ -49,6 +49,8 @@ _GENERIC = frozenset(
 """Content words that carry no meaning in a question: its kind already says what they say."""
 _HEADING = re.compile(r"(?:\d+[.)]?\s+)?[^\W\d][^.:!?|=]{0,70}")
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022]|\(?\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?")
+_CODE = re.compile(r"\b[A-Z]{1,5}-?(\d{3,})\b")
+"""The digits of a code (`TRK915`, `MH370`): what does not have them is about another parcel, or flight."""
 _POINTS_BACK = re.compile(
     r"(?:it|they|this|that|these|those|he|she|his|her|its|their|both|all|each)\b", re.IGNORECASE
 )
@@ -113,6 +115,8 @@ def find(
         embedder: The one of the search; without it strength rests on words alone.
         quotes: Sentences to quote at most.
     """
+    if codes := _CODE.findall(question):
+        passages = [each for each in passages if any(code in f"{each.source} {each.quote}" for code in codes)]
     texts = [sentences(each.quote) for each in passages]
     headings = [_headings(each, text) for each, text in zip(passages, texts, strict=True)]
     kind = expected(question)

@@ -161,3 +161,11 @@ def test_a_sum_that_the_request_does_not_say_in_english_is_not_relied_on(
 ) -> None:
     assert trust("It is 26.", request_, ["26"], [], called={"calculator"})[0] == confidence
     assert trust("It is 26.", request_, ["26"], [], called={"lookup"})[0] == "high"
+
+
+def test_what_does_not_name_the_code_asked_about_is_about_something_else() -> None:
+    lost = Evidence("r1", "post.md", "", "The parcel TRK9151 is in Bergen. It was sent on Monday.", 0.6)
+    other = Evidence("r2", "post.md", "", "The parcel TRK7733 is in Oslo.", 0.7)
+    finding = find("Where is the parcel TRK9151?", [other, lost])
+    assert [each.quote for each in finding.quotes] == ["The parcel TRK9151 is in Bergen."]
+    assert not find("Where is the parcel TRK4040?", [other, lost]).found
