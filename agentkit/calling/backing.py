@@ -225,7 +225,9 @@ class _Said:
         if (number := _as_number(clock[1] if clock else value)) is not None:
             taken_up = Counter(each for other in used for each in _numbers_of(other))
             known = [each for each in self._numbers if each == number]
-            known = known or [each for each in self._numbers if _related(number, each) and not clock]
+            known = known or [
+                each for each in self._numbers if _related(number, each) and not (clock or within)
+            ]
             if known:
                 return all(self._numbers[each] <= taken_up[each] for each in known)
         if isinstance(value, str) and (phrase := _unarticled(value)):
