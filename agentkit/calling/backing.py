@@ -1,4 +1,4 @@
-"""Is a call backed by what was said? Its values, and the numbers and names of the request; no model, and "tomorrow" is that of today.
+"""Is a call backed by what was said today? Its values, and the numbers and names of the request; no model.
 
 A small model fills in what may be left out ("at 08:00", "effort: high"), uses one number twice and another never, and
 writes one call again and again. All of that can be seen without understanding anything: `faults` counts it, so that
